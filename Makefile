@@ -1,0 +1,42 @@
+# Every target does its own set-up: a new machine needs Python >= 3.11, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-test
+export JAX_PLATFORMS ?= cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint types clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.py constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-%: setup.py constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed  ## Train, predict and score on one real CT; writes an HTML report (under 10 minutes on 2 cores).
+	$(BIN)/python -m experiments.demo --out=demo
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+test: lint types  ## Lint, types and the whole test suite (under 25 minutes on 2 cores).
+	$(BIN)/pytest -m 'not long and not gpu' --numprocesses=2
+
+test-long: $(INSTALLED)  ## The tests that take many minutes.
+	$(BIN)/pytest -m long
+
+clean:  ## Remove the virtual environment and the demo's output.
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache

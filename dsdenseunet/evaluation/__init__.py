@@ -1,0 +1,1 @@
+"""Scores of label volumes with explicit spacing in mm; no model is ever seen here."""

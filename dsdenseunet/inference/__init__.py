@@ -1,0 +1,1 @@
+"""Whole volumes in, label volumes out."""

@@ -1,0 +1,1 @@
+"""Network families as Flax Linen modules; a variant is a config value, never a subclass."""

@@ -1,0 +1,1 @@
+"""Memory and operation counts of compiled programs."""

@@ -1,0 +1,1 @@
+"""Loss, optimiser, step, loop and the two-phase cascade."""
