@@ -1,0 +1,113 @@
+"""Every field that an experiment can set, with its unit and the reason for its default.
+
+An experiment's file calls `base_config()` and changes what it needs. Fields that are fractions,
+counts or axes say so; axes are always (D, H, W): axial slice, row, column.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+
+def base_config() -> ConfigDict:
+    """The paper's network, loss and patch with the practical schedule."""
+    config = ConfigDict()
+    config.name = "base"
+    config.seed = 0
+
+    config.model = ConfigDict()
+    config.model.family = "dense_unet"
+    # Channels of the input (1: the CT) and of the output (background, liver, tumour).
+    config.model.in_channels = 1
+    config.model.num_classes = 3
+    # Dense layers a block; 4 + 12 + 24 + 36 = 76 dense layers give the paper's 569 layers.
+    config.model.block_layers = (4, 12, 24, 36)
+    config.model.growth_rate = 32
+    # Channels of the 1^3 convolution in front of each 3^3 one (4 x growth, as DenseNet-B).
+    config.model.bottleneck = 128
+    config.model.stem_channels = 96
+    # Share of channels that a transition keeps.
+    config.model.compression = 0.5
+    config.model.decoder_channels = (504, 224, 192, 96, 64)
+    # Depthwise separable convolutions in dense layers and transitions (False: full ones).
+    config.model.separable = True
+    # UNet link: add | none | project | concat. Only `add` agrees with the paper's Table 3.
+    config.model.link = "add"
+    # Keras' defaults, as the paper used Keras.
+    config.model.bn_momentum = 0.99
+    config.model.bn_epsilon = 1e-3
+    # float32 | bfloat16: type of activations; parameters, statistics and logits stay float32.
+    config.model.dtype = "float32"
+    # none | layer | block: what is recomputed in the backward pass to save activation memory.
+    config.model.remat = "none"
+
+    config.loss = ConfigDict()
+    # Equation 2: background, liver, tumour.
+    config.loss.class_weights = (0.2, 1.2, 2.2)
+    # Voxels with this label count in neither the sum nor the mean.
+    config.loss.ignore_label = 255
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.momentum = 0.5
+    # The rate is multiplied by `decay_factor` every `decay_epochs` epochs and never falls below `lr_floor`.
+    config.optimizer.decay_factor = 0.5
+    config.optimizer.decay_epochs = 10
+    # Read literally (0.0) the paper's rate is 1e-5 at the end of phase 1 and nothing soon after.
+    config.optimizer.lr_floor = 1e-3
+    # Whether phase 2 starts again at `learning_rate` or goes on with phase 1's epoch count.
+    config.optimizer.restart_in_phase2 = True
+
+    config.data = ConfigDict()
+    # Folder written by `python -m experiments.prepare`.
+    config.data.cache = "cache"
+    # Cross-validation: `fold` of `folds` validates, the others train. `explicit` names the cases instead.
+    config.data.folds = 5
+    config.data.fold = 0
+    config.data.explicit = ConfigDict({"train": (), "validation": ()})
+    # Voxels (D, H, W); each side a multiple of the network's stride (4, 32, 32).
+    config.data.patch_size = (12, 224, 224)
+    config.data.batch_size = 1
+    # Hounsfield units; clipped to the window, then mapped linearly to [-1, 1].
+    config.data.hu_window = (-200.0, 250.0)
+    # Share of patches centred on a voxel of (any class, liver, tumour); sums to 1. A case without the
+    # class gives one of the next class to the left.
+    config.data.centre_share = (0.34, 0.33, 0.33)
+    # Random zoom factor, drawn uniformly; its axes: "in_plane" (H, W) or "all" (D, H, W).
+    config.data.scale_range = (0.8, 1.2)
+    config.data.scale_axes = "in_plane"
+    # Probability of mirroring along (D, H, W).
+    config.data.mirror_probability = (0.5, 0.5, 0.5)
+    # Worker processes of the input pipeline (0: threads of this process only) and batches held ready.
+    config.data.workers = 0
+    config.data.threads = 2
+    config.data.prefetch = 4
+
+    config.training = ConfigDict()
+    # all | phase1 | phase2
+    config.training.phase = "all"
+    config.training.steps_per_epoch = 10
+    config.training.phase1_epochs = 100
+    config.training.phase2_epochs = 1000
+    # Micro-batches whose gradients are averaged before one update; batch_size is the whole batch.
+    config.training.accumulate = 1
+    # Epochs between validations with the whole-volume sliding window (also always at a phase's end).
+    config.training.validate_epochs = 10
+    # Cases validated each time (0: all), the same ones every time.
+    config.training.validate_cases = 0
+    # Epochs between checkpoints.
+    config.training.checkpoint_epochs = 5
+
+    config.inference = ConfigDict()
+    # Share of a patch that its neighbour covers too.
+    config.inference.overlap = 0.5
+    # Standard deviation of the Gaussian weight, as a share of the patch's side (nnU-Net: 1/8).
+    config.inference.sigma_scale = 0.125
+    # Axes over which mirrored predictions are averaged ((): none), of 0, 1, 2 = D, H, W.
+    config.inference.mirror_axes = ()
+    # Patches run through the network at once.
+    config.inference.batch_size = 1
+    config.inference.largest_component = False
+    # Tumour is kept only inside the predicted liver, dilated by this many mm (negative: rule off).
+    config.inference.tumour_within_liver_mm = -1.0
+    return config
