@@ -1,0 +1,102 @@
+"""Devices: the mesh, how state and batches lie on it, and what runs on it.
+
+The only module that knows how many devices there are. Training is data parallel: every device holds
+the whole state and an equal share of the batch; XLA adds the gradient all-reduce and makes batch
+statistics global, so the code is the same for one device and for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dsdenseunet.errors import InputError
+
+_BATCH_AXIS = "batch"
+
+
+def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """One axis over `devices` (default: all devices of all processes)."""
+    chosen = list(jax.devices() if devices is None else devices)
+    # Explicit axes, the default, are refused by Linen's BatchNorm.
+    return jax.make_mesh((len(chosen),), (_BATCH_AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_by_batch(mesh: Mesh) -> NamedSharding:
+    """The first axis is cut into one equal part a device."""
+    return NamedSharding(mesh, PartitionSpec(_BATCH_AXIS))
+
+
+def place_state(mesh: Mesh, state: Any) -> Any:
+    """Copies every array of `state` to every device of the mesh."""
+    return jax.device_put(state, replicated(mesh))
+
+
+def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts this process's part of the batch onto its devices as one global array an entry."""
+    sharding = split_by_batch(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, np.asarray(array))
+        for name, array in batch.items()
+    }
+
+
+def compile_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Callable[..., tuple[Any, Any]]:
+    """Jits `step(state, batch) -> (state, metrics)` over the mesh; the state's memory is reused."""
+    whole = replicated(mesh)
+    return jax.jit(
+        step,
+        in_shardings=(whole, split_by_batch(mesh)),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
+    )
+
+
+def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
+    """Checks that every device gets the same number of patches in every micro-batch.
+
+    Raises:
+        InputError: it does not; the message names the nearest batch sizes that fit.
+    """
+    devices = mesh.devices.size
+    unit = devices * accumulate
+    if batch_size % unit == 0 and batch_size > 0:
+        return
+    below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
+    fitting = f"{below} or {above}" if below else str(above)
+    raise InputError(
+        "config.data.batch_size",
+        found=f"{batch_size}, which {devices} device(s) x {accumulate} micro-batch(es) do not divide",
+        expected=f"a multiple of {unit}",
+        fix=f"--config.data.batch_size={fitting}, or fewer devices or config.training.accumulate",
+    )
+
+
+def process_index() -> int:
+    """This process's number, 0 for the one that writes logs."""
+    return jax.process_index()
+
+
+def process_count() -> int:
+    """Number of processes that train together."""
+    return jax.process_count()
+
+
+def describe_devices() -> dict[str, Any]:
+    """What the run computes on, for its record."""
+    devices = jax.devices()
+    return {
+        "backend": jax.default_backend(),
+        "device_kind": devices[0].device_kind,
+        "devices": len(devices),
+        "processes": jax.process_count(),
+    }
