@@ -1,0 +1,168 @@
+"""From a CT volume to labels: the network over patches, mirror averaging, arg max, clean-up."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from dsdenseunet.inference import postprocess
+from dsdenseunet.inference.sliding_window import Size, Tiling, blend
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """Segments whole volumes with one network; the fields after `hu_window` are those of `config.inference`.
+
+    Compiled programs are shared by all predictors of equal `model` and patch shape, whatever their weights.
+
+    Attributes:
+        model: called as `model.apply(variables, image_BDHWC, train=False)`.
+        variables: its `params` and `batch_stats`.
+        patch_size: voxels (D, H, W).
+        hu_window: Hounsfield units that become -1 and 1; what is outside is clipped.
+        overlap: share of a patch that its neighbour covers too, in [0, 1).
+        sigma_scale: standard deviation of the Gaussian weight as a share of the patch's side.
+        mirror_axes: predictions are averaged over all combinations of mirrored axes (0, 1, 2 = D, H, W).
+        batch_size: patches per call of the network.
+        largest_component: keep only the largest connected piece of liver and tumour.
+        tumour_within_liver_mm: keep tumour only within this distance of the liver (negative: rule off).
+        device: where to compute (None: JAX's default).
+    """
+
+    model: nn.Module
+    variables: Mapping[str, Any]
+    patch_size: Size
+    hu_window: tuple[float, float]
+    overlap: float = 0.5
+    sigma_scale: float = 0.125
+    mirror_axes: tuple[int, ...] = ()
+    batch_size: int = 1
+    largest_component: bool = False
+    tumour_within_liver_mm: float = -1.0
+    device: jax.Device | None = None
+
+    def probabilities(self, image_DHW: NDArray[np.int16]) -> Iterator[tuple[int, jax.Array]]:
+        """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
+        tiling = Tiling.of(
+            image_DHW.shape, self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale
+        )
+        hu_window = jnp.asarray(self.hu_window, jnp.float32)
+        flips = _flips(self.mirror_axes)
+
+        def network(patches_BDHW: jax.Array) -> jax.Array:
+            total = class_probabilities(self.model, self.variables, patches_BDHW, hu_window, flips[0])
+            for flip in flips[1:]:
+                total += class_probabilities(self.model, self.variables, patches_BDHW, hu_window, flip)
+            return total / len(flips) if len(flips) > 1 else total
+
+        yield from blend(
+            image_DHW,
+            tiling,
+            network,
+            batch_size=self.batch_size,
+            fill=int(np.floor(self.hu_window[0])),
+            device=self.device,
+        )
+
+    def labels(self, image_DHW: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yields (first slice, labels (k, H, W)), slices in order and before any clean-up.
+
+        The next slab is dispatched before the previous one is fetched: the device never waits for the host.
+        """
+        pending: tuple[int, jax.Array] | None = None
+        for first, probabilities in self.probabilities(image_DHW):
+            labels = _arg_max(probabilities)
+            labels.copy_to_host_async()
+            if pending is not None:
+                yield pending[0], np.asarray(pending[1])
+            pending = first, labels
+        if pending is not None:
+            yield pending[0], np.asarray(pending[1])
+
+    def segment(
+        self,
+        image_DHW: NDArray[np.int16],
+        spacing_mm: tuple[float, float, float] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Labels (D, H, W) of a volume of Hounsfield units, of any size, cleaned up as configured.
+
+        Args:
+            image_DHW: the volume; a memory map is read slab by slab.
+            spacing_mm: millimetres between voxels (D, H, W); only `tumour_within_liver_mm` needs it.
+            progress: called with the number of slices that were finished.
+        """
+        labels_DHW = self.network_labels(image_DHW, progress)
+        return self.clean(labels_DHW, spacing_mm)
+
+    def network_labels(
+        self, image_DHW: NDArray[np.int16], progress: Callable[[int], object] | None = None
+    ) -> NDArray[np.uint8]:
+        """The network's own labels (D, H, W), before any clean-up."""
+        labels_DHW = np.empty(image_DHW.shape, np.uint8)
+        for first, labels in self.labels(image_DHW):
+            labels_DHW[first : first + len(labels)] = labels
+            if progress is not None:
+                progress(len(labels))
+        return labels_DHW
+
+    def clean(
+        self, labels_DHW: NDArray[np.uint8], spacing_mm: tuple[float, float, float] | None
+    ) -> NDArray[np.uint8]:
+        """The labels after the clean-up that is configured, if any."""
+        if self.largest_component:
+            labels_DHW = postprocess.keep_largest_component(labels_DHW)
+        if self.tumour_within_liver_mm >= 0:
+            if spacing_mm is None:
+                raise ValueError("tumour_within_liver_mm is a distance: spacing_mm must be given")
+            labels_DHW = postprocess.keep_tumour_near_liver(
+                labels_DHW, spacing_mm, self.tumour_within_liver_mm
+            )
+        return labels_DHW
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def class_probabilities(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    patches_BDHW: jax.Array,
+    hu_window: jax.Array,
+    flip: jax.Array,
+) -> jax.Array:
+    """Class probabilities (B, D, H, W, C) float32 of patches in Hounsfield units.
+
+    `flip` (3,) bool says which axes are mirrored before the network and back after it; as an argument, so
+    that all combinations share one compiled program.
+    """
+    lower, upper = hu_window
+    clipped = jnp.clip(patches_BDHW.astype(jnp.float32), lower, upper)
+    image_BDHWC = ((clipped - lower) * (2.0 / (upper - lower)) - 1.0)[..., None]
+    logits_BDHWC = model.apply(variables, _mirror(image_BDHWC, flip), train=False)
+    assert isinstance(logits_BDHWC, jax.Array)
+    return _mirror(jax.nn.softmax(logits_BDHWC.astype(jnp.float32)), flip)
+
+
+def _mirror(x_BDHWC: jax.Array, flip: jax.Array) -> jax.Array:
+    for axis in range(3):
+        x_BDHWC = jnp.where(flip[axis], jnp.flip(x_BDHWC, axis + 1), x_BDHWC)
+    return x_BDHWC
+
+
+def _flips(axes: tuple[int, ...]) -> list[NDArray[np.bool_]]:
+    """All combinations of mirrored axes, the unmirrored one first."""
+    choices = [(False, True) if axis in axes else (False,) for axis in range(3)]
+    return [np.array(flip) for flip in itertools.product(*choices)]
+
+
+@jax.jit
+def _arg_max(probabilities: jax.Array) -> jax.Array:
+    return jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)

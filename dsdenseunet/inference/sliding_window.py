@@ -1,0 +1,225 @@
+"""Tiling of a volume into patches and Gaussian-weighted blending of what a network says about them.
+
+The volume is walked through along D. Device memory holds one slab of the image and one accumulator, each as
+deep as a patch, whatever the number of slices; the volume itself may be a memory map. Nothing here waits for
+the device: `blend` hands out arrays that may still be computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+Size = tuple[int, int, int]
+# (B, D, H, W) patches of the image -> (B, D, H, W, C) class probabilities.
+Network = Callable[[jax.Array], jax.Array]
+
+
+def patch_starts(size: int, patch: int, overlap: float) -> tuple[int, ...]:
+    """First voxels of the patches along one axis: as few as give `overlap`, spread evenly (nnU-Net's rule).
+
+    The first patch starts at 0, the last one ends at `size`; neighbours share at least about `overlap` of a
+    patch. `size` must be at least `patch`.
+    """
+    step = patch * (1.0 - overlap)
+    steps = math.ceil((size - patch) / step)
+    return tuple(round((size - patch) * index / max(steps, 1)) for index in range(steps + 1))
+
+
+def gaussian_weight(size: int, sigma_scale: float) -> NDArray[np.float32]:
+    """Weight (size,) of a patch's voxels along one axis, 1 at the centre.
+
+    The standard deviation is `sigma_scale * size`. The product over the axes is the patch's weight.
+    """
+    offset = np.arange(size) - (size - 1) / 2
+    return np.exp(-0.5 * (offset / (sigma_scale * size)) ** 2).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """Where the patches lie in a volume that is padded to at least one patch.
+
+    Attributes:
+        shape: the volume's own shape (D, H, W).
+        patch: a patch's shape (D, H, W).
+        before: voxels padded in front of the volume, per axis; what is missing behind follows from it.
+        starts: first voxels of the patches in the padded volume, per axis; patches are their product.
+        weights: a patch's weight, per axis.
+    """
+
+    shape: Size
+    patch: Size
+    before: Size
+    starts: tuple[tuple[int, ...], ...]
+    weights: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int], patch: Sequence[int], *, overlap: float, sigma_scale: float) -> Tiling:
+        """Tiles a volume of `shape` (D, H, W); a volume smaller than a patch is centred in one."""
+        padded = tuple(max(size, side) for size, side in zip(shape, patch))
+        return cls(
+            shape=_size(shape),
+            patch=_size(patch),
+            before=_size([(outer - size) // 2 for outer, size in zip(padded, shape)]),
+            starts=tuple(patch_starts(size, side, overlap) for size, side in zip(padded, patch)),
+            weights=tuple(gaussian_weight(side, sigma_scale) for side in patch),
+        )
+
+    @property
+    def padded(self) -> Size:
+        """Shape (D, H, W) of the padded volume."""
+        return _size([max(size, side) for size, side in zip(self.shape, self.patch)])
+
+    @property
+    def patches(self) -> int:
+        """Number of patches."""
+        return math.prod(len(starts) for starts in self.starts)
+
+    def weight_sums(self) -> tuple[NDArray[np.float32], ...]:
+        """Summed weights per axis of the padded volume; a voxel's sum over all patches is their product."""
+        sums = []
+        for size, starts, weight in zip(self.padded, self.starts, self.weights):
+            total = np.zeros(size, np.float64)
+            for start in starts:
+                total[start : start + len(weight)] += weight
+            sums.append(total.astype(np.float32))
+        return tuple(sums)
+
+
+def blend(
+    image_DHW: NDArray[np.int16],
+    tiling: Tiling,
+    network: Network,
+    *,
+    batch_size: int = 1,
+    fill: int = -1024,
+    device: jax.Device | None = None,
+) -> Iterator[tuple[int, jax.Array]]:
+    """Yields (first slice, probabilities (k, H, W, C)) from the first to the last slice, without gaps.
+
+    Args:
+        image_DHW: the volume, of `tiling.shape`; only slabs of it are ever read.
+        tiling: where the patches lie.
+        network: called with `batch_size` patches at a time, always the same shape (B, D, H, W).
+        batch_size: patches per call; an incomplete batch is filled up with a patch of weight 0.
+        fill: value of the padding around a volume that is smaller than a patch.
+        device: where to compute (None: JAX's default).
+    """
+    depth_starts, row_starts, column_starts = tiling.starts
+    _, height, width = tiling.patch
+    sums = tiling.weight_sums()
+    plane_weight = jax.device_put(tiling.weights[1][:, None] * tiling.weights[2][None, :], device)
+    plane_sum = jax.device_put(sums[1][:, None] * sums[2][None, :], device)
+    depth_weight = jax.device_put(tiling.weights[0], device)
+    batches = [
+        (jax.device_put(corners, device), jax.device_put(share, device))
+        for corners, share in _batches([(y, x) for y in row_starts for x in column_starts], batch_size)
+    ]
+    window = None
+    for first, following in zip(depth_starts, [*depth_starts[1:], tiling.padded[0]]):
+        slab_DHW = jax.device_put(_read_slab(image_DHW, tiling, first, fill), device)
+        for corners, share in batches:
+            patches_BDHW = _cut(slab_DHW, corners, (height, width))
+            probabilities = network(patches_BDHW)
+            if window is None:
+                shape = (*slab_DHW.shape, probabilities.shape[-1])
+                window = jnp.zeros(shape, jnp.float32, device=device)
+            window = _add(window, probabilities, corners, share, depth_weight, plane_weight)
+        assert window is not None
+        finished = following - first
+        depth_sum = jax.device_put(sums[0][first:following], device)
+        keep = (
+            max(tiling.before[0] - first, 0),
+            tiling.before[1],
+            tiling.before[2],
+            min(finished, tiling.before[0] + tiling.shape[0] - first),
+            tiling.before[1] + tiling.shape[1],
+            tiling.before[2] + tiling.shape[2],
+        )
+        done, window = _advance(window, depth_sum, plane_sum, finished, keep)
+        yield first + keep[0] - tiling.before[0], done
+
+
+def _size(values: Sequence[int]) -> Size:
+    depth, height, width = (int(value) for value in values)
+    return depth, height, width
+
+
+def _batches(
+    corners: list[tuple[int, int]], batch_size: int
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """Corners (B, 2) of the patches of one slab and their share (B,): 1, or 0 for what fills a batch up."""
+    for begin in range(0, len(corners), batch_size):
+        batch = corners[begin : begin + batch_size]
+        missing = batch_size - len(batch)
+        share = np.array([1.0] * len(batch) + [0.0] * missing, np.float32)
+        yield np.array(batch + batch[-1:] * missing, np.int32), share
+
+
+def _read_slab(image_DHW: NDArray[np.int16], tiling: Tiling, first: int, fill: int) -> NDArray[np.int16]:
+    """One slab (patch depth, padded H, padded W) of the image, padded where the volume ends."""
+    begin = first - tiling.before[0]
+    end = begin + tiling.patch[0]
+    slab = np.ascontiguousarray(image_DHW[max(begin, 0) : min(end, tiling.shape[0])])
+    missing = [(max(-begin, 0), max(end - tiling.shape[0], 0))]
+    for outer, size, before in zip(tiling.padded[1:], tiling.shape[1:], tiling.before[1:]):
+        missing.append((before, outer - size - before))
+    return np.pad(slab, missing, constant_values=fill) if np.any(missing) else slab
+
+
+@functools.partial(jax.jit, static_argnames="plane")
+def _cut(slab_DHW: jax.Array, corners: jax.Array, plane: tuple[int, int]) -> jax.Array:
+    """Patches (B, D, H, W) of a slab."""
+
+    def one(corner: jax.Array) -> jax.Array:
+        sizes = (slab_DHW.shape[0], *plane)
+        return jax.lax.dynamic_slice(slab_DHW, (jnp.int32(0), corner[0], corner[1]), sizes)
+
+    return jnp.stack([one(corner) for corner in corners])
+
+
+@functools.partial(jax.jit, donate_argnames="window_DHWC")
+def _add(
+    window_DHWC: jax.Array,
+    probabilities_BDHWC: jax.Array,
+    corners: jax.Array,
+    share: jax.Array,
+    depth_weight: jax.Array,
+    plane_weight: jax.Array,
+) -> jax.Array:
+    """Adds weighted probabilities to the accumulator, patch by patch: the order of the sum is fixed."""
+    weight_DHW1 = depth_weight[:, None, None, None] * plane_weight[None, :, :, None]
+    zero = jnp.int32(0)
+    for probabilities, corner, one in zip(probabilities_BDHWC, corners, share, strict=True):
+        at = (zero, corner[0], corner[1], zero)
+        held = jax.lax.dynamic_slice(window_DHWC, at, probabilities.shape)
+        window_DHWC = jax.lax.dynamic_update_slice(
+            window_DHWC, held + probabilities * (one * weight_DHW1), at
+        )
+    return window_DHWC
+
+
+@functools.partial(jax.jit, static_argnames=("finished", "keep"), donate_argnames="window_DHWC")
+def _advance(
+    window_DHWC: jax.Array,
+    depth_sum: jax.Array,
+    plane_sum: jax.Array,
+    finished: int,
+    keep: tuple[int, int, int, int, int, int],
+) -> tuple[jax.Array, jax.Array]:
+    """The finished slices divided by their weight, without padding; and the window moved on by as many.
+
+    `keep` has the first and the last + 1 voxel per axis of what is not padding.
+    """
+    weight = depth_sum[:, None, None, None] * plane_sum[None, :, :, None]
+    moved = jnp.concatenate([window_DHWC[finished:], jnp.zeros_like(window_DHWC[:finished])])
+    begin, end = (*keep[:3], 0), (*keep[3:], window_DHWC.shape[3])
+    done = jax.lax.slice(window_DHWC[:finished] / weight, begin, end)
+    return done, moved
