@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 class InputError(ValueError):
@@ -18,5 +19,13 @@ class InputError(ValueError):
         self.expected = expected
         self.fix = fix
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross process borders pickled; the default would pass the fields by position.
+        return _rebuild, (type(self), self.where, self.found, self.expected, self.fix)
+
     def __str__(self) -> str:
         return f"{self.where}\n  found:    {self.found}\n  expected: {self.expected}\n  to do:    {self.fix}"
+
+
+def _rebuild(kind: type[InputError], where: str, found: str, expected: str, fix: str) -> InputError:
+    return kind(where, found=found, expected=expected, fix=fix)
