@@ -1,0 +1,282 @@
+"""The cache: each scan once as memory-mapped arrays, with a manifest that says what it was made from.
+
+    cache/manifest.json      what is in the cache; a case that it does not name does not exist
+    cache/NAME/image.npy     int16 Hounsfield units (D, H, W), canonical
+    cache/NAME/labels.npy    uint8 (D, H, W)
+    cache/NAME/counts.npy    int64 (D, classes): voxels of each class in each axial slice
+
+`dsdenseunet.data.preparation` writes it. Arrays are never unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsdenseunet import files
+from dsdenseunet.data.lits import natural_key
+from dsdenseunet.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+_REPAIR = "run `python -m experiments.prepare` again: it rewrites what is damaged"
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "image": np.dtype(np.int16),
+    "labels": np.dtype(np.uint8),
+    "counts": np.dtype(np.int64),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file that a case was made from, as it was then."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What the manifest holds of a case.
+
+    Attributes:
+        name: case name; also the name of its folder.
+        image, labels: the files it was made from.
+        shape: (D, H, W).
+        spacing_mm: (D, H, W).
+        label_counts: voxels of each class.
+        sha256: of the cache's own files, by array name.
+    """
+
+    name: str
+    image: Source
+    labels: Source
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    label_counts: tuple[int, ...]
+    sha256: Mapping[str, str]
+
+    def array_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each of the case's arrays."""
+        counts = (self.shape[0], len(self.label_counts))
+        return {"image": self.shape, "labels": self.shape, "counts": counts}
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedCase:
+    """A case's arrays, mapped from disk: nothing is read before it is looked at.
+
+    Attributes:
+        name: case name.
+        image_DHW: int16 Hounsfield units, read-only.
+        labels_DHW: uint8, read-only.
+        slice_counts_DC: int64, voxels of each class in each axial slice.
+        spacing_mm: (D, H, W).
+        label_counts: voxels of each class.
+    """
+
+    name: str
+    image_DHW: np.ndarray
+    labels_DHW: np.ndarray
+    slice_counts_DC: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    label_counts: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """A prepared data set on disk. Holds paths and the manifest only: cheap to copy to a worker."""
+
+    root: Path
+    records: Mapping[str, Record]
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Cache:
+        """Reads the manifest and checks that every file is there, with the size it must have.
+
+        Raises:
+            InputError: no cache, another format, or a file that is missing or truncated.
+        """
+        cache = cls(Path(root), read_manifest(root))
+        if not cache.records:
+            raise InputError(
+                root,
+                found="no prepared case" if Path(root).is_dir() else "no such folder",
+                expected="a cache",
+                fix="run `python -m experiments.prepare --data=DIR --cache=DIR` first",
+            )
+        for name in cache.names:
+            cache.case(name)
+        return cache
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Case names in natural order."""
+        return tuple(sorted(self.records, key=natural_key))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, spacing and content of all cases: equal for equal data, wherever it lies."""
+        content = [
+            (name, self.records[name].spacing_mm, sorted(self.records[name].sha256.items()))
+            for name in self.names
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def has_tumour(self, names: Sequence[str] | None = None) -> dict[str, bool]:
+        """For each case whether it has voxels of class 2, as `splits.stratified_folds` takes it."""
+        wanted = self.names if names is None else names
+        return {name: sum(self.record(name).label_counts[2:]) > 0 for name in wanted}
+
+    def record(self, name: str) -> Record:
+        """What the manifest says of a case.
+
+        Raises:
+            InputError: no such case.
+        """
+        if name not in self.records:
+            some = ", ".join(self.names[:5])
+            raise InputError(
+                self.root / MANIFEST,
+                found=f"no case {name!r}",
+                expected=f"one of {len(self.names)} ({some}{', ...' if len(self.names) > 5 else ''})",
+                fix="check the name, or prepare the data set that has it",
+            )
+        return self.records[name]
+
+    def case(self, name: str) -> CachedCase:
+        """Maps a case's arrays.
+
+        Raises:
+            InputError: no such case, or a file that is missing, truncated or not what the manifest says.
+        """
+        record = self.record(name)
+        arrays = {
+            array: _map(array_path(self.root, name, array), shape, _DTYPES[array])
+            for array, shape in record.array_shapes().items()
+        }
+        return CachedCase(
+            name,
+            arrays["image"],
+            arrays["labels"],
+            np.array(arrays["counts"]),
+            record.spacing_mm,
+            record.label_counts,
+        )
+
+    def verify(self, name: str) -> None:
+        """Compares every byte of a case with the hash in the manifest.
+
+        Raises:
+            InputError: a file that has changed since it was written.
+        """
+        for array, expected in self.record(name).sha256.items():
+            path = array_path(self.root, name, array)
+            found = files.sha256(path)
+            if found != expected:
+                raise InputError(path, found=f"SHA-256 {found}", expected=expected, fix=_REPAIR)
+
+    def changed_sources(self) -> list[Path]:
+        """Source files that still exist but no longer have the size and time they were prepared with."""
+        sources = [source for name in self.names for source in _sources(self.records[name])]
+        return [
+            Path(source.path) for source in sources if Path(source.path).exists() and not untouched(source)
+        ]
+
+
+def array_path(root: str | os.PathLike[str], name: str, array: str) -> Path:
+    """Where an array of a case lies: `array` is image, labels or counts."""
+    return Path(root) / name / f"{array}.npy"
+
+
+def untouched(source: Source) -> bool:
+    """Whether a source file has the size and time that it had when it was prepared."""
+    try:
+        stat = Path(source.path).stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (source.size, source.mtime_ns)
+
+
+def read_manifest(root: str | os.PathLike[str]) -> dict[str, Record]:
+    """Reads the manifest; empty where there is none.
+
+    Raises:
+        InputError: a manifest of another format version, or none at all by its content.
+    """
+    path = Path(root) / MANIFEST
+    if not path.exists():
+        return {}
+    manifest = files.read_json(path)
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(
+            path,
+            found=f"cache format {version!r}",
+            expected=f"{FORMAT_VERSION}",
+            fix="prepare into a new folder; this one was written by another version",
+        )
+    try:
+        records = [_record(entry) for entry in manifest["cases"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            path,
+            found=f"a damaged manifest: {error!r}",
+            expected="the manifest as prepare wrote it",
+            fix=_REPAIR,
+        ) from error
+    return {record.name: record for record in records}
+
+
+def write_manifest(root: str | os.PathLike[str], records: Mapping[str, Record]) -> None:
+    """Writes the manifest, whole or not at all."""
+    cases = [dataclasses.asdict(records[name]) for name in sorted(records, key=natural_key)]
+    files.write_json(Path(root) / MANIFEST, {"format_version": FORMAT_VERSION, "cases": cases})
+
+
+def _sources(record: Record) -> tuple[Source, Source]:
+    return record.image, record.labels
+
+
+def _record(entry: Mapping[str, Any]) -> Record:
+    name = entry["name"]
+    # The name becomes a path: it may not lead out of the cache.
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise ValueError(f"case name {name!r}")
+    depth, height, width = (int(side) for side in entry["shape"])
+    d_mm, h_mm, w_mm = (float(side) for side in entry["spacing_mm"])
+    return Record(
+        name,
+        Source(**entry["image"]),
+        Source(**entry["labels"]),
+        (depth, height, width),
+        (d_mm, h_mm, w_mm),
+        tuple(int(count) for count in entry["label_counts"]),
+        {array: str(entry["sha256"][array]) for array in _DTYPES},
+    )
+
+
+def _map(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise InputError(path, found="no such file", expected="an array of the cache", fix=_REPAIR) from None
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(
+            path, found=f"damaged or truncated: {error}", expected=f"{dtype} {shape}", fix=_REPAIR
+        ) from error
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise InputError(path, found=f"{array.dtype} {array.shape}", expected=f"{dtype} {shape}", fix=_REPAIR)
+    if (size := path.stat().st_size) != (expected := array.offset + array.nbytes):
+        raise InputError(path, found=f"{size} bytes", expected=f"{expected}", fix=_REPAIR)
+    return array

@@ -1,0 +1,305 @@
+"""NIfTI volumes in one canonical form, and label volumes back on the grid that they came from.
+
+Canonical form, of every array in this project: axes (D, H, W), where the index grows towards the
+patient's head (D: inferior to superior), front (H: posterior to anterior) and right side (W: left to
+right): "RAS" orientation, slowest axis first. Spacing is in mm and in the same order. This module is
+the only one that knows of affines, axis orders and flips.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import axcodes2ornt, io_orientation
+
+from dsdenseunet import files
+from dsdenseunet.data.nifti_file import Header, NiftiFile, read_header
+from dsdenseunet.errors import InputError
+
+Spacing = tuple[float, float, float]
+
+# Voxel sides (mm) outside this range are taken for a broken affine.
+_SPACING_RANGE_MM = (1e-2, 1e2)
+_INT16 = np.iinfo(np.int16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where a canonical (D, H, W) array lies in the file it was read from.
+
+    Attributes:
+        shape_IJK: sides in the file's own order.
+        affine: (4, 4), voxel (i, j, k) to mm; the first usable one of sform, qform and voxel size.
+        header: the file's header, as read.
+        axis_order: for each canonical axis D, H, W the file's axis that it is.
+        flips: for each canonical axis, whether its index runs against the file's.
+    """
+
+    shape_IJK: tuple[int, int, int]
+    affine: np.ndarray
+    header: Header
+    axis_order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    @property
+    def shape_DHW(self) -> tuple[int, int, int]:  # noqa: N802
+        """Sides in canonical order."""
+        d, h, w = (self.shape_IJK[axis] for axis in self.axis_order)
+        return d, h, w
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Voxel sides in canonical order."""
+        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
+        d, h, w = (float(sides[axis]) for axis in self.axis_order)
+        return d, h, w
+
+    def to_canonical(self, array_IJK: np.ndarray) -> np.ndarray:
+        """The same voxels as a canonical (D, H, W) view."""
+        turned = array_IJK.transpose(self.axis_order)
+        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+
+    def from_canonical(self, array_DHW: np.ndarray) -> np.ndarray:
+        """Inverse of `to_canonical`."""
+        flipped = array_DHW[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        return flipped.transpose(np.argsort(self.axis_order))
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """A volume in canonical form.
+
+    Attributes:
+        array_DHW: int16 Hounsfield units, or uint8 labels; contiguous.
+        spacing_mm: voxel sides in the same order.
+        grid: the way back to the file.
+    """
+
+    array_DHW: np.ndarray
+    spacing_mm: Spacing
+    grid: Grid
+
+
+def read_grid(path: str | os.PathLike[str]) -> Grid:
+    """Reads only the grid of a volume: shape, affine, orientation.
+
+    Raises:
+        InputError: as `nifti_file.read_header`.
+    """
+    return _grid(read_header(path))
+
+
+def read_image(path: str | os.PathLike[str]) -> Volume:
+    """Reads a CT as int16 Hounsfield units: the header's slope applied, rounded, saturated.
+
+    Takes two bytes a voxel (four while axes are being turned) whatever the stored type.
+
+    Raises:
+        InputError: no NIfTI, truncated or damaged, not 3D, too large, or NaN/infinite voxels.
+    """
+    nifti = read_header(path)
+
+    def to_hu(stored: np.ndarray) -> np.ndarray:
+        if nifti.slope == 1 and nifti.inter == 0 and nifti.dtype.kind in "iu":
+            if nifti.dtype.itemsize == 1:
+                return stored
+            return np.clip(stored, max(_INT16.min, np.iinfo(nifti.dtype).min), _INT16.max)
+        values = stored.astype(np.float64) * nifti.slope + nifti.inter
+        if not np.isfinite(values).all():
+            raise InputError(
+                nifti.path,
+                found="NaN or infinite voxels",
+                expected="finite Hounsfield units",
+                fix="repair the volume, e.g. set such voxels to -1024, or leave the case out",
+            )
+        return np.clip(np.rint(values), _INT16.min, _INT16.max)
+
+    return _read(nifti, np.dtype(np.int16), to_hu, _grid(nifti))
+
+
+def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid | None = None) -> Volume:
+    """Reads a label volume as uint8.
+
+    Args:
+        path: the file.
+        num_classes: labels run from 0 to `num_classes` - 1.
+        like: grid of the image that the labels belong to. LiTS pairs image and labels voxel by voxel
+            and some of its label files have a nonsense affine: with `like`, the labels are turned as
+            the image is, their own affine is ignored, and the shape must be the image's.
+
+    Raises:
+        InputError: as `read_image`; also other labels, or a shape that is not `like`'s.
+    """
+    nifti = read_header(path)
+    if like is not None and nifti.shape_IJK != like.shape_IJK:
+        raise InputError(
+            path,
+            found=f"labels of {' x '.join(map(str, nifti.shape_IJK))} voxels",
+            expected=f"the image's {' x '.join(map(str, like.shape_IJK))}",
+            fix="pair the image with its own labels, on the same grid",
+        )
+
+    def to_label(stored: np.ndarray) -> np.ndarray:
+        scaled = nifti.slope != 1 or nifti.inter != 0
+        values = stored.astype(np.float64) * nifti.slope + nifti.inter if scaled else stored
+        with np.errstate(invalid="ignore"):
+            labels = values.astype(np.uint8)
+        wrong = (labels != values) | (labels >= num_classes)
+        if wrong.any():
+            seen = ", ".join(f"{value:g}" for value in np.unique(values[wrong])[:5])
+            raise InputError(
+                nifti.path,
+                found=f"label values {seen}",
+                expected=f"whole numbers from 0 to {num_classes - 1}",
+                fix="map the labels to 0 background, 1 liver, 2 tumour, or leave the case out",
+            )
+        return labels
+
+    return _read(nifti, np.dtype(np.uint8), to_label, like or _grid(nifti))
+
+
+def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Grid) -> None:
+    """Writes labels as uint8 on their own grid: axis order, flips, affine and header of the input.
+
+    The file is whole or absent; a name that ends in .gz is compressed. Header extensions are dropped.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        labels_DHW: canonical, uint8, `grid.shape_DHW`.
+        grid: of the image that was segmented.
+
+    Raises:
+        InputError: not a .nii or .nii.gz name.
+        ValueError: wrong dtype or shape.
+    """
+    if labels_DHW.dtype != np.uint8 or labels_DHW.shape != grid.shape_DHW:
+        found = f"{labels_DHW.dtype} {labels_DHW.shape}"
+        raise ValueError(f"labels are {found}, the grid takes uint8 {grid.shape_DHW}")
+    header = grid.header.copy()
+    header.set_data_dtype(np.uint8)
+    _write(path, header, grid.from_canonical(labels_DHW))
+
+
+def write_new(
+    path: str | os.PathLike[str], array_DHW: np.ndarray, spacing_mm: Spacing, axcodes: str = "RAS"
+) -> None:
+    """Writes a canonical array as a new file whose axes run as `axcodes` says, in mm, centred on 0.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        array_DHW: canonical; int16 or uint8.
+        spacing_mm: (D, H, W).
+        axcodes: where each file axis points, e.g. "LPS" or "SAR": one of R/L, A/P and S/I each.
+
+    Raises:
+        InputError: not a .nii or .nii.gz name.
+        ValueError: codes that name no orientation.
+    """
+    if sorted(axcodes.translate(str.maketrans("LPI", "RAS"))) != ["A", "R", "S"]:
+        raise ValueError(f"{axcodes!r} is no orientation; an example is 'LPS'")
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    order, flips = _orientation(axcodes2ornt(tuple(axcodes)))
+    for axis in range(3):  # canonical axis; in world coordinates D is z, H is y, W is x
+        affine[2 - axis, order[axis]] = -spacing_mm[axis] if flips[axis] else spacing_mm[axis]
+    header = nib.Nifti1Header()
+    grid = Grid((0, 0, 0), affine, header, order, flips)
+    array_IJK = grid.from_canonical(array_DHW)
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(array_IJK.shape) - 1) / 2
+    header.set_data_shape(array_IJK.shape)
+    header.set_data_dtype(array_DHW.dtype)
+    header.set_xyzt_units("mm")
+    header.set_sform(affine, 1)
+    header.set_qform(affine, 1)
+    _write(path, header, array_IJK)
+
+
+def for_display(slice_HW: np.ndarray) -> np.ndarray:
+    """An axial slice (H, W, ...) as a radiologist sees it: front up, the patient's right on the left."""
+    return slice_HW[::-1, ::-1]
+
+
+def _read(
+    nifti: NiftiFile, dtype: np.dtype, convert: Callable[[np.ndarray], np.ndarray], grid: Grid
+) -> Volume:
+    flat = np.empty(nifti.voxels, dtype)
+    filled = 0
+    for stored in nifti.chunks():
+        flat[filled : filled + stored.size] = convert(stored)
+        filled += stored.size
+    array_DHW = np.ascontiguousarray(grid.to_canonical(flat.reshape(nifti.shape_IJK, order="F")))
+    return Volume(array_DHW, grid.spacing_mm, grid)
+
+
+def _write(path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray) -> None:
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(path, found="another ending", expected=".nii or .nii.gz", fix="rename the output")
+    start = int(header["sizeof_hdr"]) + 4
+    header["vox_offset"] = start
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_max"], header["cal_min"] = 0, 0
+    with files.atomic_path(path) as temporary, temporary.open("wb") as raw:
+        # No file name and no time inside: equal labels give equal bytes.
+        packed = gzip.GzipFile("", "wb", 4, raw, mtime=0) if path.name.endswith(".gz") else None
+        stream = packed or raw
+        stream.write(header.binaryblock + bytes(4))
+        for slab in array_IJK.transpose(2, 1, 0):
+            stream.write(slab.astype(header.get_data_dtype(), copy=False).tobytes())
+        if packed:
+            packed.close()
+
+
+def _grid(nifti: NiftiFile) -> Grid:
+    affine = _affine(nifti.header)
+    order, flips = _orientation(io_orientation(affine))
+    return Grid(nifti.shape_IJK, affine, nifti.header, order, flips)
+
+
+def _orientation(ornt: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Axis order and flips from nibabel's table: a row a file axis, (world axis, direction)."""
+    axes = {2 - int(world): (axis, bool(sign < 0)) for axis, (world, sign) in enumerate(ornt)}
+    return (axes[0][0], axes[1][0], axes[2][0]), (axes[0][1], axes[1][1], axes[2][1])
+
+
+def _affine(header: Header) -> np.ndarray:
+    """The first that can be meant: sform and qform where their code is set, the voxel size, 1 mm."""
+    candidates: list[Callable[[], np.ndarray]] = []
+    if header["sform_code"] > 0:
+        candidates.append(header.get_sform)
+    if header["qform_code"] > 0:
+        candidates.append(header.get_qform)
+
+    def from_voxel_size() -> np.ndarray:
+        sides = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+        # nibabel's convention for files without an orientation: the first axis points left.
+        centre = (np.array(header["dim"][1:4], dtype=np.float64) - 1) / 2
+        return nib.affines.from_matvec(np.diag(sides * (-1, 1, 1)), sides * (1, -1, -1) * centre)
+
+    for candidate in [*candidates, from_voxel_size]:
+        try:
+            with np.errstate(all="ignore"):
+                affine = np.asarray(candidate(), dtype=np.float64)
+        except (ValueError, nib.spatialimages.HeaderDataError, np.linalg.LinAlgError):
+            continue
+        if _plausible(affine):
+            return affine
+    return np.diag((-1.0, 1.0, 1.0, 1.0))
+
+
+def _plausible(affine: np.ndarray) -> bool:
+    if not np.isfinite(affine).all():
+        return False
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if not ((sides >= _SPACING_RANGE_MM[0]) & (sides <= _SPACING_RANGE_MM[1])).all():
+        return False
+    # A sheared or flat affine has no axis of its own for each direction.
+    if abs(np.linalg.det(affine[:3, :3] / sides)) < 0.1:
+        return False
+    return bool(np.isfinite(io_orientation(affine)).all())

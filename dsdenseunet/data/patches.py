@@ -1,0 +1,87 @@
+"""Random patches of cached cases: one patch from a random generator, nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dsdenseunet.data.augment import Augmentation, gather_image, gather_labels, sample_positions
+from dsdenseunet.data.cache import Cache, CachedCase
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchSampler:
+    """Draws a patch of a case. Holds no volume: arrays are mapped anew for each patch.
+
+    Attributes:
+        cache: prepared cases.
+        names: the cases to draw from.
+        patch_size: (D, H, W).
+        hu_window: Hounsfield units that become -1 and 1.
+        centre_share: share of patches centred on a voxel of (any class, class 1, class 2, ...).
+        augmentation: random zoom and mirroring.
+    """
+
+    cache: Cache
+    names: tuple[str, ...]
+    patch_size: tuple[int, int, int]
+    hu_window: tuple[float, float]
+    centre_share: tuple[float, ...]
+    augmentation: Augmentation
+
+    def sample(self, case_index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Draws one patch.
+
+        Args:
+            case_index: which of `names`.
+            rng: the only source of chance.
+
+        Returns:
+            image (D, H, W, 1) float32 in [-1, 1]; labels (D, H, W) int32; case, int32.
+
+        Raises:
+            RuntimeError: naming the case, whatever went wrong (it crosses threads and processes).
+        """
+        name = self.names[case_index]
+        try:
+            case = self.cache.case(name)
+            centre = choose_centre(case, self.centre_share, rng)
+            scale, mirror = self.augmentation.draw(rng)
+            d, h, w = (
+                sample_positions(*axis)
+                for axis in zip(case.labels_DHW.shape, centre, self.patch_size, scale, mirror)
+            )
+            return {
+                "image": gather_image(case.image_DHW, (d, h, w), self.hu_window)[..., None],
+                "labels": gather_labels(case.labels_DHW, (d, h, w)),
+                "case": np.int32(case_index),
+            }
+        except Exception as error:
+            raise RuntimeError(f"case {name}: {type(error).__name__}: {error}") from error
+
+
+def choose_centre(
+    case: CachedCase, centre_share: tuple[float, ...], rng: np.random.Generator
+) -> tuple[int, int, int]:
+    """Draws the voxel that a patch is centred on.
+
+    First what to centre on, by `centre_share`: any voxel, or a class; then one of its voxels, all
+    alike. A class that the case has not gives way to the one on its left.
+    """
+    target = int(np.searchsorted(np.cumsum(centre_share), rng.random() * sum(centre_share), side="right"))
+    target = min(target, len(centre_share) - 1)
+    while target and not case.label_counts[target]:
+        target -= 1
+    if not target:
+        d, h, w = (int(rng.integers(side)) for side in case.labels_DHW.shape)
+        return d, h, w
+    # The slice by its share of voxels, then a voxel of the slice: only that slice is read.
+    nth = int(rng.integers(case.label_counts[target]))
+    upto = np.cumsum(case.slice_counts_DC[:, target])
+    depth = int(np.searchsorted(upto, nth, side="right"))
+    within = nth - (int(upto[depth - 1]) if depth else 0)
+    flat = int(np.flatnonzero(case.labels_DHW[depth] == target)[within])
+    height, width = divmod(flat, case.labels_DHW.shape[2])
+    return depth, height, width

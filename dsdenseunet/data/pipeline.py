@@ -1,0 +1,173 @@
+"""The endless stream of training batches, by Grain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from dsdenseunet.data.augment import Augmentation
+from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.patches import PatchSampler
+from dsdenseunet.errors import InputError
+
+_SCALE_AXES = ("in_plane", "all")
+
+
+class BatchIterator(grain.DatasetIterator):
+    """Batches number 0, 1, 2, ... of the stream, with a state that is just the next one's number.
+
+    Batch n is the same whatever the number of threads and workers, so a run may go on with others.
+    `grain.checkpoint.CheckpointSave` and `CheckpointRestore` take it. Close it when done.
+    """
+
+    def __init__(self, batches: grain.MapDataset, threads: int, prefetch: int, workers: int):
+        super().__init__()
+        self._batches = batches
+        self._read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+        self._workers = workers
+        self._next = 0
+        self._running: grain.DatasetIterator | None = None
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        if self._closed:
+            raise ValueError("the iterator is closed")
+        if self._running is None:
+            self._running = self._start()
+        batch = next(self._running)
+        self._next += 1
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        """`{"next_batch": n}`."""
+        return {"next_batch": self._next}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on with batch `state["next_batch"]`."""
+        self._stop()
+        self._next = int(state["next_batch"])
+
+    def start_prefetch(self) -> None:
+        """Begins to read ahead before the first batch is asked for."""
+        if self._running is None:
+            self._running = self._start()
+            self._running.start_prefetch()
+
+    def close(self) -> None:
+        """Ends threads and workers."""
+        self._stop()
+        self._closed = True
+
+    def _start(self) -> grain.DatasetIterator:
+        stream = self._batches[self._next :].to_iter_dataset(self._read)
+        if self._workers:
+            if not flags.FLAGS.is_parsed():
+                # Grain hands absl's flags on to its workers and fails where no entry point has parsed any.
+                flags.FLAGS.mark_as_parsed()
+            stream = stream.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
+            )
+        return iter(stream)
+
+    def _stop(self) -> None:
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+
+def make_training_iterator(
+    cache: Cache,
+    names: Sequence[str],
+    *,
+    patch_size: Sequence[int],
+    batch_size: int,
+    hu_window: Sequence[float],
+    centre_share: Sequence[float],
+    scale_range: Sequence[float],
+    scale_axes: str,
+    mirror_probability: Sequence[float],
+    seed: int,
+    threads: int = 2,
+    prefetch: int = 4,
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> BatchIterator:
+    """Streams random patches; the other arguments are the fields of `config.data`.
+
+    Every case comes up once before any comes up again, in an order drawn anew each time. The global
+    batch is the same for any number of processes: each reads its `1 / process_count` of it.
+
+    Args:
+        cache: prepared cases.
+        names: those to draw from.
+        patch_size: (D, H, W).
+        batch_size: of all processes together.
+        hu_window: Hounsfield units that become -1 and 1.
+        centre_share: share of patches centred on a voxel of (any class, liver, tumour).
+        scale_range: random zoom factor.
+        scale_axes: "in_plane" or "all".
+        mirror_probability: along (D, H, W).
+        seed: of order, places and augmentation.
+        threads: that read at once, in each worker.
+        prefetch: batches held ready, in each worker.
+        workers: processes that read; 0 reads in threads of this one.
+        process_index: which part of the global batch is this process'.
+        process_count: number of processes that share a global batch.
+
+    Returns:
+        Iterator over {"image": (B, D, H, W, 1) float32 in [-1, 1], "labels": (B, D, H, W) int32,
+        "case": (B,) int32, index into `names`}.
+
+    Raises:
+        InputError: a value out of its range, or a name that the cache has not.
+        RuntimeError: from the iterator, naming the case whose patch could not be read.
+    """
+    for name in names:
+        cache.record(name)
+    _check(names, batch_size, centre_share, scale_range, scale_axes, process_count, hu_window)
+    d, h, w = patch_size
+    p_d, p_h, p_w = mirror_probability
+    sampler = PatchSampler(
+        cache,
+        tuple(names),
+        (d, h, w),
+        (hu_window[0], hu_window[1]),
+        tuple(centre_share),
+        Augmentation((scale_range[0], scale_range[1]), scale_axes == "all", (p_d, p_h, p_w)),
+    )
+    patches = grain.MapDataset.range(len(names)).seed(seed).shuffle().repeat().random_map(sampler.sample)
+    # Sliced after the random map, so that a patch does not depend on the number of processes.
+    batches = patches[process_index::process_count].batch(batch_size // process_count, drop_remainder=True)
+    return BatchIterator(batches, threads, prefetch, workers)
+
+
+def _check(
+    names: Sequence[str],
+    batch_size: int,
+    centre_share: Sequence[float],
+    scale_range: Sequence[float],
+    scale_axes: str,
+    process_count: int,
+    hu_window: Sequence[float],
+) -> None:
+    def refuse(field: str, found: object, expected: str) -> None:
+        raise InputError(
+            f"config.data.{field}", found=f"{found}", expected=expected, fix="set the field anew"
+        )
+
+    if not names:
+        refuse("explicit", "no case to train on", "at least one")
+    if batch_size < 1 or batch_size % process_count:
+        refuse("batch_size", batch_size, f"a multiple of the {process_count} processes")
+    if min(centre_share) < 0 or abs(sum(centre_share) - 1) > 1e-6:
+        refuse("centre_share", tuple(centre_share), "shares of at least 0 that sum to 1")
+    if not 0 < scale_range[0] <= scale_range[1]:
+        refuse("scale_range", tuple(scale_range), "0 < lower <= upper")
+    if scale_axes not in _SCALE_AXES:
+        refuse("scale_axes", repr(scale_axes), f"one of {_SCALE_AXES}")
+    if not hu_window[0] < hu_window[1]:
+        refuse("hu_window", tuple(hu_window), "lower < upper")

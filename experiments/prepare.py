@@ -1,0 +1,47 @@
+"""Reads a data set once into a cache that training maps from disk; goes on where it was interrupted.
+
+python -m experiments.prepare --data=DIR --cache=DIR [--workers=N]
+
+The table at its end says of each case: new or current, shape, spacing, millilitres of liver and tumour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+from tqdm import tqdm
+
+from dsdenseunet import cli
+from dsdenseunet.data.lits import find_cases
+from dsdenseunet.data.preparation import Row, prepare, table
+
+DATA = flags.DEFINE_string(
+    "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True
+)
+CACHE = flags.DEFINE_string("cache", None, "Folder to write the cache to.", required=True)
+WORKERS = flags.DEFINE_integer(
+    "workers", 2, "Scans read at once (about 1 GB each); 0: one, in this process.", 0
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prepares, prints the table, and fails if any case did."""
+    del argv
+    cases = find_cases(DATA.value)
+    with tqdm(total=len(cases), unit="case", disable=None) as progress:
+
+        def show(row: Row) -> None:
+            progress.set_postfix_str(f"{row.name} {row.status}", refresh=False)
+            progress.update()
+
+        rows = prepare(cases, CACHE.value, WORKERS.value, on_row=show)
+    print(table(rows))
+    failed = [row for row in rows if row.error]
+    for row in failed:
+        print(f"\n{row.name}: {row.error}")
+    return cli.EXIT_BAD_INPUT if failed else 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
