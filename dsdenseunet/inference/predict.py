@@ -50,6 +50,11 @@ class Predictor:
     tumour_within_liver_mm: float = -1.0
     device: jax.Device | None = None
 
+    def on(self, device: jax.Device) -> Predictor:
+        """The same predictor, its weights and its work on one device."""
+        variables = jax.device_put(self.variables, device)
+        return dataclasses.replace(self, variables=variables, device=device)
+
     def probabilities(self, image_DHW: NDArray[np.int16]) -> Iterator[tuple[int, jax.Array]]:
         """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
         tiling = Tiling.of(
@@ -145,7 +150,7 @@ def class_probabilities(
     """
     lower, upper = hu_window
     clipped = jnp.clip(patches_BDHW.astype(jnp.float32), lower, upper)
-    image_BDHWC = ((clipped - lower) * (2.0 / (upper - lower)) - 1.0)[..., None]
+    image_BDHWC = ((clipped - (upper + lower) / 2) * (2 / (upper - lower)))[..., None]
     logits_BDHWC = model.apply(variables, _mirror(image_BDHWC, flip), train=False)
     assert isinstance(logits_BDHWC, jax.Array)
     return _mirror(jax.nn.softmax(logits_BDHWC.astype(jnp.float32)), flip)

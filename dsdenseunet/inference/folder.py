@@ -1,0 +1,295 @@
+"""Predicting many scans: what is done is skipped, stages overlap, a bad scan harms no other."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from dsdenseunet import files
+from dsdenseunet.data import nifti
+from dsdenseunet.errors import InputError
+from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.scans import SUFFIXES, Scan
+
+STAGES = ("read", "network", "clean-up", "write")
+# What is known about each finished prediction, one file a scan, so that processes never share one.
+RECORDS = ".records"
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A scan that could not be segmented, and why."""
+
+    scan: str
+    stage: str
+    error: str
+    message: str
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a folder.
+
+    Attributes:
+        done: names segmented now.
+        skipped: names whose prediction was there and current.
+        failures: scans that failed.
+        seconds: summed over scans, by stage; stages of different scans overlap.
+        wall_seconds: from start to end.
+    """
+
+    done: list[str] = dataclasses.field(default_factory=list)
+    skipped: list[str] = dataclasses.field(default_factory=list)
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    wall_seconds: float = 0.0
+
+    def summary(self) -> str:
+        """One line for the terminal."""
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
+        return (
+            f"{len(self.done)} segmented, {len(self.skipped)} already done, {len(self.failures)} failed in "
+            f"{self.wall_seconds:.1f} s (seconds by stage, overlapping: {stages})"
+        )
+
+
+def fingerprint(predictor: Predictor) -> str:
+    """SHA-256 over all that a prediction depends on besides the scan: network, weights, options."""
+    digest = hashlib.sha256()
+    options = {
+        field.name: repr(getattr(predictor, field.name))
+        for field in dataclasses.fields(predictor)
+        if field.name not in ("variables", "device")
+    }
+    digest.update(json.dumps(options, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(predictor.variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
+
+
+def predict_folder(
+    predictors: Sequence[Predictor],
+    scans: Sequence[Scan],
+    output: str | os.PathLike[str],
+    *,
+    suffix: str = SUFFIXES[0],
+    failures_name: str = "failures.json",
+    pipelined: bool = True,
+    report: Callable[[str], object] = tqdm.write,
+) -> Outcome:
+    """Segments scans into `output`, one lane of scans for each predictor (each on its own device).
+
+    While a lane's network works on a scan, the next one is read and the previous one written: besides the
+    scan that is being segmented it holds one more image and one more prediction. A scan that fails is
+    reported, listed in `failures_name` and left out; the others go on.
+
+    Args:
+        predictors: equal but for their device.
+        scans: what to segment.
+        output: folder; a prediction is written whole or not at all, on the scan's own grid.
+        suffix: ".nii.gz" or ".nii".
+        failures_name: file in `output`; removed where nothing failed.
+        pipelined: False reads, computes and writes one after the other, for comparison.
+        report: called with a line for each scan.
+
+    Raises:
+        InputError: a prediction's name belongs to a file that was not written by this function.
+    """
+    start = time.perf_counter()
+    output = Path(output)
+    (output / RECORDS).mkdir(parents=True, exist_ok=True)
+    job = _Job(output, suffix, fingerprint(predictors[0]), report)
+    outcome = job.outcome
+    todo = [scan for scan in scans if not job.is_done(scan)]
+    if outcome.skipped:
+        report(f"{len(outcome.skipped)} of {len(scans)} already done with these weights and options: skipped")
+    queue = _Queue(todo)
+    with ThreadPoolExecutor(len(predictors), "lane") as executor:
+        lanes = [executor.submit(job.run_lane, predictor, queue, pipelined) for predictor in predictors]
+        try:
+            for lane in lanes:
+                lane.result()
+        finally:
+            # After Ctrl-C the scans in hand are finished, and no other is begun.
+            queue.close()
+    outcome.wall_seconds = time.perf_counter() - start
+    failures = output / failures_name
+    if outcome.failures:
+        files.write_json(failures, [dataclasses.asdict(failure) for failure in outcome.failures])
+    else:
+        failures.unlink(missing_ok=True)
+    return outcome
+
+
+class _Queue:
+    """An iterator over scans that several lanes may draw from, until it is closed."""
+
+    def __init__(self, scans: Iterable[Scan]):
+        self._scans = iter(scans)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Scan]:
+        return self
+
+    def __next__(self) -> Scan:
+        with self._lock:
+            return next(self._scans)
+
+    def close(self) -> None:
+        with self._lock:
+            self._scans = iter(())
+
+
+@dataclasses.dataclass
+class _Work:
+    """One scan on its way through the stages; an array is dropped as soon as it is not needed any more."""
+
+    scan: Scan
+    # As `_Job._key` says; taken before the scan is read, so that a later change of the file shows.
+    key: dict[str, Any] = dataclasses.field(default_factory=dict)
+    grid: nifti.Grid | None = None
+    image_DHW: np.ndarray | None = None
+    labels_DHW: np.ndarray | None = None
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+class _Job:
+    """The stages of a scan. None of them raises: a failure is recorded and ends that scan."""
+
+    def __init__(self, output: Path, suffix: str, weights: str, report: Callable[[str], object]):
+        self.output, self.suffix, self.weights, self.report = output, suffix, weights, report
+        self.outcome = Outcome()
+        self._lock = threading.Lock()
+
+    def is_done(self, scan: Scan) -> bool:
+        target, record = self._target(scan), self._record(scan)
+        if not target.exists():
+            return False
+        if not record.exists() or target.resolve() == scan.image.resolve():
+            raise InputError(
+                target,
+                found="a file that no prediction has written",
+                expected="a free name or an earlier prediction",
+                fix="choose another output folder",
+            )
+        known = files.read_json(record)
+        current = known == {**known, **self._key(scan), "prediction_bytes": target.stat().st_size}
+        if current:
+            self.outcome.skipped.append(scan.name)
+        return current
+
+    def run_lane(self, predictor: Predictor, queue: Iterator[Scan], pipelined: bool) -> None:
+        """Reads, segments and writes scans until none is left."""
+        if not pipelined:
+            for scan in queue:
+                self._write(self._segment(predictor, self._read(scan)))
+            return
+        with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+            writing: Future[None] | None = None
+            reading = _submit_next(reader, self._read, queue)
+            while reading is not None:
+                work = reading.result()
+                reading = _submit_next(reader, self._read, queue)
+                work = self._segment(predictor, work)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(self._write, work)
+                # Neither this frame nor a finished future may keep the arrays alive.
+                del work
+            if writing is not None:
+                writing.result()
+
+    def _read(self, scan: Scan) -> _Work:
+        work = _Work(scan)
+        with self._stage(work, "read"):
+            work.key = self._key(scan)
+            volume = nifti.read_image(scan.image)
+            work.grid, work.image_DHW = volume.grid, volume.array_DHW
+        return work
+
+    def _segment(self, predictor: Predictor, work: _Work) -> _Work:
+        if work.image_DHW is not None:
+            with (
+                self._stage(work, "network"),
+                tqdm(
+                    total=len(work.image_DHW), desc=work.scan.name, unit="slice", leave=False, disable=None
+                ) as bar,
+            ):
+                work.labels_DHW = predictor.network_labels(work.image_DHW, bar.update)
+        work.image_DHW = None
+        if work.labels_DHW is not None and work.grid is not None:
+            with self._stage(work, "clean-up"):
+                work.labels_DHW = predictor.clean(work.labels_DHW, work.grid.spacing_mm)
+        return work
+
+    def _write(self, work: _Work) -> None:
+        if work.labels_DHW is None or work.grid is None:
+            return
+        target, record = self._target(work.scan), self._record(work.scan)
+        with self._stage(work, "write"):
+            # A prediction without a record would count as somebody else's file: the record comes first.
+            files.write_json(record, work.key)
+            nifti.write_labels(target, work.labels_DHW, work.grid)
+            size = {"prediction_bytes": target.stat().st_size}
+            files.write_json(record, {**work.key, **size, "seconds": work.seconds})
+        if work.labels_DHW is not None:
+            seconds = ", ".join(f"{stage} {value:.2f}" for stage, value in work.seconds.items())
+            shape = " x ".join(map(str, work.labels_DHW.shape))
+            with self._lock:
+                self.outcome.done.append(work.scan.name)
+            self.report(f"{work.scan.image.name} ({shape}) -> {target.name}  seconds: {seconds}")
+
+    @contextlib.contextmanager
+    def _stage(self, work: _Work, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        except Exception as error:  # whatever is wrong with one scan must not end the others
+            work.image_DHW = work.labels_DHW = None
+            failure = Failure(str(work.scan.image), stage, type(error).__name__, str(error))
+            with self._lock:
+                self.outcome.failures.append(failure)
+            # What an earlier run with other weights or options said must not pass for this run's answer.
+            if self._record(work.scan).exists():
+                self._target(work.scan).unlink(missing_ok=True)
+            self.report(f"FAILED at {stage}: {error}")
+        work.seconds[stage] = time.perf_counter() - start
+        with self._lock:
+            self.outcome.seconds[stage] += work.seconds[stage]
+
+    def _target(self, scan: Scan) -> Path:
+        return self.output / (scan.name + self.suffix)
+
+    def _record(self, scan: Scan) -> Path:
+        return self.output / RECORDS / f"{scan.name}.json"
+
+    def _key(self, scan: Scan) -> dict[str, Any]:
+        """What makes a prediction current: the scan's file, and the network with its weights and options."""
+        stat = scan.image.stat()
+        return {
+            "scan": str(scan.image.resolve()),
+            "scan_bytes": stat.st_size,
+            "scan_mtime_ns": stat.st_mtime_ns,
+            "predictor_sha256": self.weights,
+        }
+
+
+def _submit_next(
+    executor: ThreadPoolExecutor, read: Callable[[Scan], _Work], queue: Iterator[Scan]
+) -> Future[_Work] | None:
+    scan = next(queue, None)
+    return None if scan is None else executor.submit(read, scan)

@@ -1,0 +1,79 @@
+"""Segments a scan or a folder of scans with a run's best weights.
+
+    python -m experiments.predict --workdir=runs/ds --input=scans --output=predictions
+
+Each prediction lies on its scan's own grid (uint8: 0 background, 1 liver, 2 tumour). What is there and
+current is skipped. Exit status 1: some scans failed, see failures.json. Options that are not given are
+those of the run's `config.inference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+from absl import flags
+
+from dsdenseunet import cli
+from dsdenseunet.inference.folder import predict_folder
+from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
+from dsdenseunet.models import registry
+from dsdenseunet.training.checkpoint import load_best
+from dsdenseunet.training.settings import check_config
+
+EXIT_FAILURES = 1
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
+_INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the predictions.", required=True)
+_PHASE = flags.DEFINE_enum(
+    "phase", None, ["1", "2"], "Phase whose best weights are used (default: the last)."
+)
+_OVERLAP = flags.DEFINE_float("overlap", None, "Share of a patch that its neighbour covers too.")
+_MIRROR = flags.DEFINE_string("mirror", None, "Axes to average mirrored predictions over, e.g. 'DHW' or ''.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Patches through the network at once.")
+_LARGEST = flags.DEFINE_boolean("largest_component", None, "Keep only the largest connected liver.")
+_WITHIN = flags.DEFINE_float(
+    "tumour_within_liver_mm", None, "Keep tumour only this near the liver (< 0: off)."
+)
+_SUFFIX = flags.DEFINE_enum("suffix", SUFFIXES[0], SUFFIXES, "Ending of the predictions' names.")
+_SHARD = flags.DEFINE_string("shard", "0/1", "I/N: this process takes every N-th scan, from the I-th.")
+_PIPELINED = flags.DEFINE_boolean("pipelined", True, "Read and write while the network works.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Reads the flags, predicts, prints the sums."""
+    del argv
+    scans, failures_name = take_shard(find_scans(_INPUT.value), _SHARD.value)
+    config, variables = load_best(_WORKDIR.value, int(_PHASE.value) if _PHASE.value else None)
+    options = {
+        "overlap": _OVERLAP.value,
+        "mirror_axes": None if _MIRROR.value is None else tuple("DHW".find(axis) for axis in _MIRROR.value),
+        "batch_size": _BATCH_SIZE.value,
+        "largest_component": _LARGEST.value,
+        "tumour_within_liver_mm": _WITHIN.value,
+    }
+    config.inference.update({name: value for name, value in options.items() if value is not None})
+    check_config(config)
+    model = registry.build(config.model)
+    predictor = Predictor(
+        model, variables, tuple(config.data.patch_size), tuple(config.data.hu_window), **config.inference
+    )
+    print(f"{len(scans)} scans, {config.name} from {_WORKDIR.value} on {jax.local_device_count()} device(s)")
+    outcome = predict_folder(
+        [predictor.on(device) for device in jax.local_devices()],
+        scans,
+        _OUTPUT.value,
+        suffix=_SUFFIX.value,
+        failures_name=failures_name,
+        pipelined=_PIPELINED.value,
+    )
+    print(outcome.summary())
+    if outcome.failures:
+        print(f"the failed scans and why: {_OUTPUT.value}/{failures_name}")
+    return EXIT_FAILURES if outcome.failures else 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
