@@ -1,0 +1,46 @@
+"""Writes synthetic abdominal CTs with labels in LiTS layout; the same seed gives the same files.
+
+python -m experiments.make_phantoms --out=DIR --cases=10 --seed=0 [--size=128,128,128] [--compressed]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+from tqdm import tqdm
+
+from dsdenseunet import cli
+from dsdenseunet.data.phantom import write_phantoms
+from dsdenseunet.errors import InputError
+
+OUT = flags.DEFINE_string("out", None, "Folder to write volume-N and segmentation-N to.", required=True)
+CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour.")
+SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other patients.", 0)
+SIZE = flags.DEFINE_list("size", ["128", "128", "128"], "Voxels D,H,W; D is an upper limit.")
+COMPRESSED = flags.DEFINE_bool("compressed", False, "Write .nii.gz.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the phantoms."""
+    del argv
+    try:
+        depth, height, width = (int(side) for side in SIZE.value)
+    except ValueError:
+        raise InputError(
+            "--size", found=",".join(SIZE.value), expected="three numbers", fix="e.g. --size=128,128,128"
+        ) from None
+    with tqdm(total=CASES.value, unit="case", disable=None) as progress:
+        write_phantoms(
+            OUT.value,
+            CASES.value,
+            SEED.value,
+            (depth, height, width),
+            COMPRESSED.value,
+            on_case=lambda path: progress.update() and None,
+        )
+    print(f"{OUT.value}: {CASES.value} cases")
+
+
+if __name__ == "__main__":
+    cli.run(main)
