@@ -1,0 +1,196 @@
+"""The family of 3D DenseUNets: the paper's network and its variants by configuration."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from dsdenseunet.models.dense_block import DenseBlock
+from dsdenseunet.models.layers import BatchNormReLU, Conv, NormSettings
+from dsdenseunet.ops.pool import max_pool
+from dsdenseunet.ops.upsample import upsample_linear
+
+LINKS = ("add", "none", "project", "concat")
+REMATS = ("none", "layer", "block")
+
+
+class Stem(nn.Module):
+    """7^3 conv with stride 2 (no bias), BN, ReLU."""
+
+    in_channels: int
+    features: int
+    batch_norm: NormSettings
+
+    @nn.compact
+    def __call__(self, x_BDHWC: Array, train: bool) -> Array:
+        """(B, D, H, W, C) -> (B, D/2, H/2, W/2, features)."""
+        x = Conv(self.in_channels, self.features, (7, 7, 7), (2, 2, 2), use_bias=False, name="conv")(x_BDHWC)
+        return BatchNormReLU(self.features, self.batch_norm, name="norm")(x, train)
+
+
+class Transition(nn.Module):
+    """BN, ReLU, compressing 1^3 conv (no bias), then a 3^3 conv with stride (1, 2, 2) in place of pooling."""
+
+    in_channels: int
+    features: int
+    separable: bool
+    batch_norm: NormSettings
+
+    @nn.compact
+    def __call__(self, x_BDHWC: Array, train: bool) -> Array:
+        """(B, D, H, W, C) -> (B, D, H/2, W/2, features)."""
+        x = BatchNormReLU(self.in_channels, self.batch_norm, name="norm")(x_BDHWC, train)
+        x = Conv(self.in_channels, self.features, (1, 1, 1), use_bias=False, name="conv")(x)
+        stride = (1, 2, 2)
+        return Conv(self.features, self.features, (3, 3, 3), stride, self.separable, name="reduce")(x)
+
+
+class UpBlock(nn.Module):
+    """Linear upsampling by 2, the UNet link, 3^3 conv, BN, ReLU.
+
+    Attributes:
+        in_channels: of the map to upsample.
+        skip_channels: of the encoder's map, 0 where the stage has no link.
+        axes: that are doubled, of 1, 2, 3 = D, H, W.
+        link: `add` (on the channels that both have), `none`, `project` (1^3 conv, then add), `concat`.
+    """
+
+    in_channels: int
+    skip_channels: int
+    features: int
+    axes: tuple[int, ...]
+    link: str
+    batch_norm: NormSettings
+
+    @nn.compact
+    def __call__(self, x_BDHWC: Array, skip_BDHWC: Array | None, train: bool) -> Array:
+        """Returns the upsampled map with `features` channels."""
+        x = upsample_linear(x_BDHWC, self.axes)
+        channels = self.in_channels
+        if skip_BDHWC is not None and self.link == "add":
+            shared = min(channels, self.skip_channels)
+            x = x + jnp.pad(skip_BDHWC[..., :shared], [(0, 0)] * 4 + [(0, channels - shared)])
+        elif skip_BDHWC is not None and self.link == "project":
+            x = x + Conv(self.skip_channels, channels, (1, 1, 1), name="project")(skip_BDHWC)
+        elif skip_BDHWC is not None and self.link == "concat":
+            x = jnp.concatenate([x, skip_BDHWC], -1)
+            channels += self.skip_channels
+        x = Conv(channels, self.features, name="conv")(x)
+        return BatchNormReLU(self.features, self.batch_norm, name="norm")(x, train)
+
+
+class Head(nn.Module):
+    """BN, ReLU, 1^3 conv with bias to the classes."""
+
+    in_channels: int
+    num_classes: int
+    batch_norm: NormSettings
+
+    @nn.compact
+    def __call__(self, x_BDHWC: Array, train: bool) -> Array:
+        """Returns float32 logits (B, D, H, W, num_classes)."""
+        x = BatchNormReLU(self.in_channels, self.batch_norm, name="norm")(x_BDHWC, train)
+        return Conv(self.in_channels, self.num_classes, (1, 1, 1), name="conv")(x).astype(jnp.float32)
+
+
+class DenseUNet3D(nn.Module):
+    """3D-DenseUNet (paper, section 3 and figure 1); the defaults are 3D-DenseUNet-569 with DS-Conv.
+
+    Attributes:
+        in_channels: channels of the input.
+        num_classes: classes of the output.
+        block_layers: dense layers of each block.
+        growth_rate: channels that a dense layer adds.
+        bottleneck: channels of the 1^3 conv in a dense layer.
+        stem_channels: channels of the stem.
+        compression: share of channels that a transition keeps.
+        decoder_channels: channels of the upsampling stages, one more than there are blocks.
+        separable: depthwise separable convs in dense layers and transitions.
+        link: add | none | project | concat.
+        bn_momentum: of the running statistics.
+        bn_epsilon: added to the variance.
+        dtype: of activations; parameters, statistics and logits are float32.
+        remat: none | layer | block: what the backward pass recomputes.
+    """
+
+    in_channels: int = 1
+    num_classes: int = 3
+    block_layers: tuple[int, ...] = (4, 12, 24, 36)
+    growth_rate: int = 32
+    bottleneck: int = 128
+    stem_channels: int = 96
+    compression: float = 0.5
+    decoder_channels: tuple[int, ...] = (504, 224, 192, 96, 64)
+    separable: bool = True
+    link: str = "add"
+    bn_momentum: float = 0.99
+    bn_epsilon: float = 1e-3
+    dtype: str = "float32"
+    remat: str = "none"
+
+    @property
+    def stride(self) -> tuple[int, int, int]:
+        """Factor between input and deepest map along (D, H, W): a patch's sides are multiples of it."""
+        return 4, 2 ** (len(self.block_layers) + 1), 2 ** (len(self.block_layers) + 1)
+
+    @nn.compact
+    def __call__(self, image_BDHWC: Array, train: bool) -> Array:
+        """Maps an image to class scores.
+
+        Args:
+            image_BDHWC: (B, D, H, W, in_channels), intensities in [-1, 1]; D, H, W multiples of `stride`.
+            train: use the batch's statistics and move the running ones (collection `batch_stats`).
+
+        Returns:
+            Logits (B, D, H, W, num_classes), float32.
+        """
+        norm = NormSettings(self.bn_momentum, self.bn_epsilon)
+        transition, up_block = Transition, UpBlock
+        if self.remat != "none":
+            transition = nn.remat(Transition, static_argnums=(2,))
+            up_block = nn.remat(UpBlock, static_argnums=(3,))
+
+        x = image_BDHWC.astype(jnp.dtype(self.dtype))
+        x = Stem(self.in_channels, self.stem_channels, norm, name="stem")(x, train)
+        skips = [x]
+        x = max_pool(x, size=3, stride=2)
+        channels = self.stem_channels
+        for number, layers in enumerate(self.block_layers, start=1):
+            block = DenseBlock(
+                channels,
+                layers,
+                self.growth_rate,
+                self.bottleneck,
+                self.separable,
+                norm,
+                remat=self.remat,
+                name=f"block{number}",
+            )
+            x, channels = block(x, train), block.out_channels
+            if number < len(self.block_layers):
+                skips.append(x)
+                compressed = math.floor(channels * self.compression)
+                x = transition(channels, compressed, self.separable, norm, name=f"transition{number}")(
+                    x, train
+                )
+                channels = compressed
+        x = BatchNormReLU(channels, norm, name="norm")(x, train)
+
+        for number, features in enumerate(self.decoder_channels, start=1):
+            skip = skips.pop() if skips else None
+            # The stem and the pool halve D too, so the last two stages double it again.
+            axes = (1, 2, 3) if number > len(self.decoder_channels) - 2 else (2, 3)
+            skip_channels = 0 if skip is None else skip.shape[-1]
+            up = up_block(channels, skip_channels, features, axes, self.link, norm, name=f"up{number}")
+            x, channels = up(x, skip, train), features
+        return Head(channels, self.num_classes, norm, name="head")(x, train)
+
+
+def init_variables(model: nn.Module, seed: int = 0) -> dict:
+    """Initial parameters and batch statistics, from the smallest patch the network takes."""
+    image = jnp.zeros((1, *model.stride, model.in_channels))
+    return jax.jit(lambda key: model.init(key, image, train=False))(jax.random.key(seed))

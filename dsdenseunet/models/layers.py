@@ -1,0 +1,109 @@
+"""Layers that the networks share: convolutions and BN + ReLU with explicit channel counts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from dsdenseunet.ops.batch_norm import moments, normalise_relu
+from dsdenseunet.ops.conv import conv3d, pointwise_conv
+from dsdenseunet.ops.depthwise import depthwise_conv
+
+# Variance 2 / fan_in keeps the scale of activations through ReLUs; the paper names no initialiser.
+KERNEL_INIT = nn.initializers.he_normal()
+
+
+class NormSettings(NamedTuple):
+    """Batch normalisation: `momentum` of the running statistics, `epsilon` added to the variance."""
+
+    momentum: float
+    epsilon: float
+
+
+class Conv(nn.Module):
+    """Convolution padded by k // 2 on both sides.
+
+    The kernel has the shape that `lax.conv_general_dilated` asks for: (kd, kh, kw, C_in, C_out), or
+    (kd, kh, kw, 1, C) with `feature_group_count` = C where `depthwise`.
+    """
+
+    in_channels: int
+    features: int
+    size: tuple[int, int, int] = (3, 3, 3)
+    stride: tuple[int, int, int] = (1, 1, 1)
+    depthwise: bool = False
+    use_bias: bool = True
+
+    def setup(self) -> None:
+        """Declares the parameters."""
+        fan = 1 if self.depthwise else self.in_channels
+        self.kernel = self.param("kernel", KERNEL_INIT, (*self.size, fan, self.features))
+        if self.use_bias:
+            self.bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+
+    def weights(self) -> dict[str, Array]:
+        """This layer's parameters, to be used outside it."""
+        return {"kernel": self.kernel} | ({"bias": self.bias} if self.use_bias else {})
+
+    def __call__(self, x_BDHWC: Array) -> Array:
+        """Returns the convolved map, of the input's type."""
+        return convolve(x_BDHWC, self.weights(), self.stride, self.depthwise)
+
+
+def convolve(
+    x_BDHWC: Array,
+    weights: dict[str, Array],
+    stride: tuple[int, int, int] = (1, 1, 1),
+    depthwise: bool = False,
+) -> Array:
+    """Applies a `Conv`'s weights, cast to the input's type."""
+    kernel = weights["kernel"].astype(x_BDHWC.dtype)
+    if depthwise:
+        y = depthwise_conv(x_BDHWC, kernel, stride)
+    elif kernel.shape[:3] == (1, 1, 1):
+        y = pointwise_conv(x_BDHWC, kernel)
+    else:
+        y = conv3d(x_BDHWC, kernel, stride)
+    return y + weights["bias"].astype(y.dtype) if "bias" in weights else y
+
+
+class BatchNormReLU(nn.Module):
+    """Batch normalisation and ReLU. Running statistics live in the collection `batch_stats`."""
+
+    channels: int
+    settings: NormSettings
+
+    def setup(self) -> None:
+        """Declares the parameters."""
+        self.scale = self.param("scale", nn.initializers.ones_init(), (self.channels,))
+        self.bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        self.mean = self.variable("batch_stats", "mean", jnp.zeros, (self.channels,), jnp.float32)
+        self.variance = self.variable("batch_stats", "var", jnp.ones, (self.channels,), jnp.float32)
+
+    def weights(self) -> dict[str, Array]:
+        """Parameters and running statistics, to be used outside this layer."""
+        return {
+            "scale": self.scale,
+            "bias": self.bias,
+            "mean": self.mean.value,
+            "variance": self.variance.value,
+        }
+
+    def update(self, mean: Array, variance: Array) -> None:
+        """Moves the running statistics towards a batch's: old * momentum + new * (1 - momentum)."""
+        if not self.is_initializing():
+            m = self.settings.momentum
+            self.mean.value = m * self.mean.value + (1 - m) * mean
+            self.variance.value = m * self.variance.value + (1 - m) * variance
+
+    def __call__(self, x_BDHWC: Array, train: bool) -> Array:
+        """Normalises by the batch's statistics where `train`, else by the running ones."""
+        if train:
+            mean, variance = moments(x_BDHWC)
+            self.update(mean, variance)
+        else:
+            mean, variance = self.mean.value, self.variance.value
+        return normalise_relu(x_BDHWC, mean, variance, self.scale, self.bias, self.settings.epsilon)

@@ -1,0 +1,135 @@
+"""Depthwise 3D convolution: the grouped reference and a fast equal form."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Implementation = Literal["auto", "grouped", "shifted"]
+Stride = tuple[int, int, int]
+_DIMENSIONS = ("NDHWC", "DHWIO", "NDHWC")
+
+
+def depthwise_conv(
+    x_BDHWC: Array, kernel: Array, stride: Stride = (1, 1, 1), implementation: Implementation = "auto"
+) -> Array:
+    """Convolves each channel with its own kernel, padded by k // 2 on both sides.
+
+    Args:
+        x_BDHWC: input.
+        kernel: (kd, kh, kw, 1, C), odd sides: the shape that `feature_group_count=C` asks for.
+        stride: step along (D, H, W).
+        implementation: `grouped` is `lax.conv_general_dilated`, the reference; `shifted` sums one
+            multiply-add a tap; `auto` takes `shifted` on every backend (XLA's grouped 3D convolutions
+            are hundreds of times slower on CPU: see docs/explanation/speed.md).
+
+    Returns:
+        (B, ceil(D / sd), ceil(H / sh), ceil(W / sw), C), of the input's type.
+    """
+    if implementation == "grouped":
+        return _grouped(x_BDHWC, kernel, stride)
+    return _shifted(x_BDHWC, kernel, stride)
+
+
+def _grouped(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    return lax.conv_general_dilated(
+        x_BDHWC,
+        kernel,
+        window_strides=stride,
+        padding=[(k // 2, k // 2) for k in kernel.shape[:3]],
+        feature_group_count=kernel.shape[-1],
+        dimension_numbers=_DIMENSIONS,
+    )
+
+
+def _padded(x_BDHWC: Array, kernel: Array) -> Array:
+    pads = [(k // 2, k // 2) for k in kernel.shape[:3]]
+    return jnp.pad(x_BDHWC, [(0, 0), *pads, (0, 0)])
+
+
+def _taps(
+    padded_BDHWC: Array, kernel: Array, stride: Stride, out_DHW: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """Yields each kernel position with the input voxels that it meets, one per output voxel."""
+    batch, *_, channels = padded_BDHWC.shape
+    for tap in itertools.product(*(range(k) for k in kernel.shape[:3])):
+        stop = [t + s * (n - 1) + 1 for t, s, n in zip(tap, stride, out_DHW)]
+        yield (
+            tap,
+            lax.slice(padded_BDHWC, (0, *tap, 0), (batch, *stop, channels), (1, *stride, 1)),
+        )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _shifted(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    out_DHW = tuple(-(-n // s) for n, s in zip(x_BDHWC.shape[1:4], stride))
+    taps = _taps(_padded(x_BDHWC, kernel), kernel, stride, out_DHW)
+    return functools.reduce(jnp.add, (values * kernel[(*tap, 0)] for tap, values in taps))
+
+
+def _shifted_forward(x_BDHWC: Array, kernel: Array, stride: Stride) -> tuple[Array, tuple[Array, Array]]:
+    return _shifted(x_BDHWC, kernel, stride), (x_BDHWC, kernel)
+
+
+def _shifted_backward(
+    stride: Stride, residuals: tuple[Array, Array], gradient_BDHWC: Array
+) -> tuple[Array, Array]:
+    x_BDHWC, kernel = residuals
+    return (
+        _input_gradient(gradient_BDHWC, kernel, stride, x_BDHWC.shape),
+        _filter_gradient(x_BDHWC, gradient_BDHWC, kernel, stride),
+    )
+
+
+def _input_gradient(gradient_BDHWC: Array, kernel: Array, stride: Stride, shape: tuple[int, ...]) -> Array:
+    """Convolution of the (dilated) gradient with the mirrored kernel."""
+    configs = [(0, 0, 0)]
+    for n, m, s, k in zip(shape[1:4], gradient_BDHWC.shape[1:4], stride, kernel.shape[:3]):
+        low = k - 1 - k // 2
+        configs.append((low, n + k - 1 - low - ((m - 1) * s + 1), s - 1))
+    dilated = lax.pad(gradient_BDHWC, jnp.zeros((), gradient_BDHWC.dtype), [*configs, (0, 0, 0)])
+    mirrored = kernel[::-1, ::-1, ::-1]
+    taps = _taps(dilated, mirrored, (1, 1, 1), shape[1:4])
+    return functools.reduce(jnp.add, (values * mirrored[(*tap, 0)] for tap, values in taps))
+
+
+def _filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    """For each tap the sum over all output voxels of input times gradient.
+
+    Accumulated row by row over whole (W, C) planes and reduced over W once at the end: column
+    reductions, one a tap, are what XLA's CPU backend does not vectorise.
+    """
+    batch, depth, height, width, channels = gradient_BDHWC.shape
+    padded = _padded(x_BDHWC, kernel)
+    kd, kh, kw = kernel.shape[:3]
+    sd, sh, sw = stride
+    rows = batch * depth * height
+    span = sw * (width - 1) + 1
+
+    def add_row(row: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        b, rest = row // (depth * height), row % (depth * height)
+        d, h = rest // height, rest % height
+        gradient_WC = lax.dynamic_slice(gradient_BDHWC, (b, d, h, 0, 0), (1, 1, 1, width, channels))[
+            0, 0, 0
+        ].astype(jnp.float32)
+        block = lax.dynamic_slice(padded, (b, d * sd, h * sh, 0, 0), (1, kd, kh, padded.shape[3], channels))[
+            0
+        ].astype(jnp.float32)
+        return tuple(
+            total + block[i, j, k : k + span : sw] * gradient_WC
+            for total, (i, j, k) in zip(sums, itertools.product(range(kd), range(kh), range(kw)))
+        )
+
+    zero = jnp.zeros((width, channels), jnp.float32)
+    sums = lax.fori_loop(0, rows, add_row, (zero,) * (kd * kh * kw))
+    stacked = jnp.stack([total.sum(0) for total in sums])
+    return stacked.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_shifted.defvjp(_shifted_forward, _shifted_backward)

@@ -1,0 +1,153 @@
+"""The paper's counts and shapes (Table 3), the variants, and what a patch may be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.ds_dense_unet_569 import get_config
+from dsdenseunet.errors import InputError
+from dsdenseunet.models.dense_unet import init_variables
+from dsdenseunet.models.registry import build, check_patch
+
+TINY = {
+    "block_layers": (1, 2, 1, 1),
+    "growth_rate": 4,
+    "bottleneck": 8,
+    "stem_channels": 6,
+    "decoder_channels": (9, 8, 7, 6, 5),
+}
+
+
+def tiny(**changes):
+    return build({**get_config("ds").model.to_dict(), **TINY, **changes})
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ("variant", "trainable", "non_trainable"),
+    [("ds", 36_270_883, 162_712), ("standard", 53_016_327, 143_256)],
+)
+def test_parameter_counts(variant, trainable, non_trainable):
+    model = build(get_config(variant).model)
+    image = jax.ShapeDtypeStruct((1, 4, 32, 32, 1), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    assert count(variables["params"]) == trainable
+    assert count(variables["batch_stats"]) == non_trainable
+
+
+def test_stage_shapes_of_the_paper():
+    model = build(get_config("ds").model)
+    image = jax.ShapeDtypeStruct((1, 12, 224, 224, 1), jnp.float32)
+    stages = [
+        ("stem", (6, 112, 112, 96)),
+        ("block1", (3, 56, 56, 224)),
+        ("transition1", (3, 28, 28, 112)),
+        ("block2", (3, 28, 28, 496)),
+        ("transition2", (3, 14, 14, 248)),
+        ("block3", (3, 14, 14, 1016)),
+        ("transition3", (3, 7, 7, 508)),
+        ("block4", (3, 7, 7, 1660)),
+        ("up1", (3, 14, 14, 504)),
+        ("up2", (3, 28, 28, 224)),
+        ("up3", (3, 56, 56, 192)),
+        ("up4", (6, 112, 112, 96)),
+        ("up5", (12, 224, 224, 64)),
+        ("head", (12, 224, 224, 3)),
+    ]
+
+    def run(x):
+        names = {name for name, _ in stages}
+        return model.init_with_output(
+            jax.random.key(0),
+            x,
+            train=False,
+            capture_intermediates=lambda module, method: module.name in names and len(module.path) == 1,
+        )
+
+    logits, variables = jax.eval_shape(run, image)
+    shapes = {name: tuple(variables["intermediates"][name]["__call__"][0].shape[1:]) for name, _ in stages}
+    assert shapes == dict(stages)
+    assert logits.shape == (1, 12, 224, 224, 3)
+
+
+@pytest.mark.parametrize("link", ["add", "none", "project", "concat"])
+@pytest.mark.parametrize("separable", [True, False])
+def test_variants_give_float32_logits_of_the_input_size(link, separable):
+    model = tiny(link=link, separable=separable)
+    variables = init_variables(model)
+    logits = jax.eval_shape(lambda v: model.apply(v, jnp.zeros((2, 4, 64, 32, 1)), train=False), variables)
+    assert logits.shape == (2, 4, 64, 32, 3)
+    assert logits.dtype == jnp.float32
+
+
+def test_links_change_parameters_as_they_say():
+    totals = {
+        link: count(init_variables(tiny(link=link))["params"])
+        for link in ("add", "none", "project", "concat")
+    }
+    assert totals["add"] == totals["none"]
+    # Encoder maps: stem 6, blocks 10, 5 + 8 = 13, 6 + 4 = 10; maps they meet: block 4's 9, then 9, 8, 7.
+    links = [(9, 10), (9, 13), (8, 10), (7, 6)]
+    outputs = TINY["decoder_channels"]
+    assert totals["project"] - totals["add"] == sum(up * skip + up for up, skip in links)
+    assert totals["concat"] - totals["add"] == sum(27 * skip * out for (_, skip), out in zip(links, outputs))
+
+
+@pytest.mark.parametrize("remat", ["layer", "block"])
+def test_remat_changes_no_value_and_no_gradient(remat):
+    image = jax.random.normal(jax.random.key(1), (2, 4, 32, 32, 1))
+    variables = init_variables(tiny())
+
+    def loss(model):
+        def run(params):
+            logits, _ = model.apply(
+                {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+            )
+            return jnp.sum(jnp.sin(logits))
+
+        return jax.jit(jax.value_and_grad(run))(variables["params"])
+
+    value, gradients = loss(tiny())
+    other_value, other_gradients = loss(tiny(remat=remat))
+    np.testing.assert_allclose(other_value, value, rtol=1e-5)
+    # Batch statistics over few voxels amplify rounding, so gradients are compared as whole vectors.
+    flat = jnp.concatenate([g.ravel() for g in jax.tree.leaves(gradients)])
+    other = jnp.concatenate([g.ravel() for g in jax.tree.leaves(other_gradients)])
+    assert jnp.linalg.norm(flat - other) <= 1e-3 * jnp.linalg.norm(flat)
+
+
+def test_bfloat16_keeps_parameters_and_logits_in_float32():
+    model = tiny(dtype="bfloat16")
+    variables = init_variables(model)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    image = jax.random.normal(jax.random.key(1), (1, 4, 32, 32, 1))
+    logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, image)
+    assert logits.dtype == jnp.float32
+    exact = jax.jit(lambda v, x: tiny().apply(v, x, train=False))(variables, image)
+    np.testing.assert_allclose(logits, exact, atol=0.1 * float(jnp.abs(exact).max()))
+
+
+def test_patch_that_does_not_fit_names_the_nearest_that_do():
+    with pytest.raises(InputError, match=r"\(8, 192, 224\) and \(12, 224, 224\)"):
+        check_patch((4, 32, 32), (10, 200, 224))
+    with pytest.raises(InputError, match="2 numbers"):
+        check_patch((4, 32, 32), (32, 32))
+    check_patch((4, 32, 32), (12, 224, 224))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": "vnet"}, "dense_unet"),
+        ({"link": "sum"}, "add, none, project, concat"),
+        ({"dtype": "float16"}, "float32, bfloat16"),
+        ({"decoder_channels": (4, 4)}, "5, one more than"),
+    ],
+)
+def test_unknown_values_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        tiny(**changes)

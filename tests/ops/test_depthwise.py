@@ -1,0 +1,58 @@
+"""The shifted form against XLA's grouped convolution, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsdenseunet.ops.depthwise import depthwise_conv
+
+
+def random_case(shape, kernel, seed, dtype=jnp.float32):
+    keys = jax.random.split(jax.random.key(seed), 2)
+    x = jax.random.normal(keys[0], shape, dtype)
+    return x, jax.random.normal(keys[1], (*kernel, 1, shape[-1]), dtype)
+
+
+def value_and_gradients(x, kernel, stride, implementation):
+    y = depthwise_conv(x, kernel, stride, implementation)
+    weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
+    gradients = jax.grad(
+        lambda x, k: jnp.sum((depthwise_conv(x, k, stride, implementation) * weights).astype(jnp.float32)),
+        argnums=(0, 1),
+    )(x, kernel)
+    return y, *gradients
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, n) for n in (2, 5, 7, 7, 3)]),
+    st.tuples(*[st.sampled_from([1, 3, 5])] * 3),
+    st.tuples(*[st.integers(1, 3)] * 3),
+    st.integers(0, 99),
+)
+def test_shifted_equals_grouped(shape, kernel, stride, seed):
+    x, kernel = random_case(shape, kernel, seed)
+    expected = value_and_gradients(x, kernel, stride, "grouped")
+    got = value_and_gradients(x, kernel, stride, "shifted")
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_keeps_its_type_and_agrees_to_its_precision():
+    x, kernel = random_case((1, 3, 6, 6, 4), (3, 3, 3), 0, jnp.bfloat16)
+    exact = value_and_gradients(x.astype(jnp.float32), kernel.astype(jnp.float32), (1, 2, 2), "grouped")
+    got = value_and_gradients(x, kernel, (1, 2, 2), "shifted")
+    for a, b in zip(got, exact, strict=True):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=0.05, atol=0.15)
+
+
+@pytest.mark.parametrize("implementation", ["grouped", "shifted", "auto"])
+def test_hand_computed_edge(implementation):
+    x = jnp.arange(1.0, 5.0).reshape(1, 1, 1, 4, 1)
+    kernel = jnp.array([1.0, 10.0, 100.0]).reshape(1, 1, 3, 1, 1)
+    y = depthwise_conv(x, kernel, implementation=implementation)
+    np.testing.assert_array_equal(y.ravel(), [210.0, 321.0, 432.0, 43.0])

@@ -1,0 +1,21 @@
+"""Linear upsampling against jax.image.resize and by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsdenseunet.ops.upsample import upsample_linear
+
+
+def test_hand_computed():
+    x = jnp.array([0.0, 4.0]).reshape(1, 1, 1, 2, 1)
+    np.testing.assert_array_equal(upsample_linear(x, (3,)).ravel(), [0.0, 1.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (1, 2, 3)])
+def test_equals_image_resize(axes):
+    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 6))
+    shape = tuple(n * 2 if axis in axes else n for axis, n in enumerate(x.shape))
+    expected = jax.image.resize(x, shape, "linear")
+    np.testing.assert_allclose(upsample_linear(x, axes), expected, rtol=1e-6, atol=1e-6)
