@@ -72,7 +72,7 @@ class Record:
         return {"image": self.shape, "labels": self.shape, "counts": counts}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class CachedCase:
     """A case's arrays, mapped from disk: nothing is read before it is looked at.
 

@@ -8,6 +8,7 @@ the only one that knows of affines, axis orders and flips.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import os
@@ -29,7 +30,7 @@ _SPACING_RANGE_MM = (1e-2, 1e2)
 _INT16 = np.iinfo(np.int16)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
     """Where a canonical (D, H, W) array lies in the file it was read from.
 
@@ -71,7 +72,7 @@ class Grid:
         return flipped.transpose(np.argsort(self.axis_order))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
     """A volume in canonical form.
 
@@ -110,7 +111,8 @@ def read_image(path: str | os.PathLike[str]) -> Volume:
             if nifti.dtype.itemsize == 1:
                 return stored
             return np.clip(stored, max(_INT16.min, np.iinfo(nifti.dtype).min), _INT16.max)
-        values = stored.astype(np.float64) * nifti.slope + nifti.inter
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = stored.astype(np.float64) * nifti.slope + nifti.inter
         if not np.isfinite(values).all():
             raise InputError(
                 nifti.path,
@@ -147,8 +149,8 @@ def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid |
 
     def to_label(stored: np.ndarray) -> np.ndarray:
         scaled = nifti.slope != 1 or nifti.inter != 0
-        values = stored.astype(np.float64) * nifti.slope + nifti.inter if scaled else stored
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = stored.astype(np.float64) * nifti.slope + nifti.inter if scaled else stored
             labels = values.astype(np.uint8)
         wrong = (labels != values) | (labels >= num_classes)
         if wrong.any():
@@ -247,13 +249,11 @@ def _write(path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray) 
     header["cal_max"], header["cal_min"] = 0, 0
     with files.atomic_path(path) as temporary, temporary.open("wb") as raw:
         # No file name and no time inside: equal labels give equal bytes.
-        packed = gzip.GzipFile("", "wb", 4, raw, mtime=0) if path.name.endswith(".gz") else None
-        stream = packed or raw
-        stream.write(header.binaryblock + bytes(4))
-        for slab in array_IJK.transpose(2, 1, 0):
-            stream.write(slab.astype(header.get_data_dtype(), copy=False).tobytes())
-        if packed:
-            packed.close()
+        packed = path.name.endswith(".gz")
+        with gzip.GzipFile("", "wb", 4, raw, mtime=0) if packed else contextlib.nullcontext(raw) as stream:
+            stream.write(header.binaryblock + bytes(4))
+            for slab_JI in array_IJK.transpose(2, 1, 0):
+                stream.write(slab_JI.astype(header.get_data_dtype(), copy=False).tobytes())
 
 
 def _grid(nifti: NiftiFile) -> Grid:
@@ -283,13 +283,11 @@ def _affine(header: Header) -> np.ndarray:
         return nib.affines.from_matvec(np.diag(sides * (-1, 1, 1)), sides * (1, -1, -1) * centre)
 
     for candidate in [*candidates, from_voxel_size]:
-        try:
-            with np.errstate(all="ignore"):
-                affine = np.asarray(candidate(), dtype=np.float64)
-        except (ValueError, nib.spatialimages.HeaderDataError, np.linalg.LinAlgError):
-            continue
-        if _plausible(affine):
-            return affine
+        broken = (ValueError, nib.spatialimages.HeaderDataError, np.linalg.LinAlgError)
+        with contextlib.suppress(*broken), np.errstate(all="ignore"):
+            affine = np.asarray(candidate(), dtype=np.float64)
+            if _plausible(affine):
+                return affine
     return np.diag((-1.0, 1.0, 1.0, 1.0))
 
 

@@ -36,7 +36,7 @@ ORIENTATIONS = tuple(
 _SLAB = 16
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Phantom:
     """A synthetic case.
 

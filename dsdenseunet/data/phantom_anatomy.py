@@ -15,7 +15,7 @@ TUMOUR_DIAMETER_MM = (3.0, 60.0)
 TUMOUR_CONTRAST_HU = (20.0, 70.0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Blob:
     """An ellipsoid with a wavy surface and one Hounsfield value.
 
@@ -68,7 +68,7 @@ class Blob:
         return (box[0], box[1], box[2]), np.clip(surface, 0, 1, out=surface)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Anatomy:
     """What is in a phantom, in the order in which it is painted.
 

@@ -1,0 +1,67 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsdenseunet.data.splits import stratified_folds
+from dsdenseunet.errors import InputError
+
+# LiTS: 131 cases, these without a tumour.
+TUMOUR_FREE = {32, 34, 38, 41, 47, 87, 89, 91, 105, 106, 114, 115, 119}
+LITS = {f"volume-{number}": number not in TUMOUR_FREE for number in range(131)}
+
+
+def test_folds_of_lits_are_even_in_size_and_in_tumour_free_cases():
+    folds = stratified_folds(LITS, folds=5, seed=0)
+    assert sorted(len(fold) for fold in folds) == [26, 26, 26, 26, 27]
+    assert sorted(sum(not LITS[name] for name in fold) for fold in folds) == [2, 2, 3, 3, 3]
+
+
+def test_folds_do_not_follow_file_order():
+    for fold in stratified_folds(LITS, folds=5, seed=0):
+        numbers = sorted(int(name.split("-")[1]) for name in fold)
+        # Every stretch of 44 files has cases of every fold, as far as chance goes; order would give none.
+        assert all(any(low <= number < low + 44 for number in numbers) for low in (0, 44, 88))
+        assert len({number % 5 for number in numbers}) == 5
+
+
+def test_a_seed_gives_the_same_folds_for_ever():
+    # Results name their fold: these values may change with no version of anything.
+    assert stratified_folds(dict.fromkeys("abcdef", True), 3, seed=0) == [
+        ("c", "f"),
+        ("b", "d"),
+        ("a", "e"),
+    ]
+
+
+@given(
+    tumour=st.dictionaries(st.text("abc123-", min_size=1), st.booleans(), min_size=2, max_size=40),
+    folds=st.integers(2, 8),
+    seed=st.integers(0, 2**32),
+    order=st.randoms(use_true_random=False),
+)
+def test_every_case_is_in_one_fold_whatever_the_order(tumour, folds, seed, order):
+    if folds > len(tumour):
+        with pytest.raises(InputError):
+            stratified_folds(tumour, folds, seed)
+        return
+    dealt = stratified_folds(tumour, folds, seed)
+    assert sorted(name for fold in dealt for name in fold) == sorted(tumour)
+    for count in (
+        [len(fold) for fold in dealt],
+        [sum(tumour[name] for name in fold) for fold in dealt],
+        [sum(not tumour[name] for name in fold) for fold in dealt],
+    ):
+        assert max(count) - min(count) <= 1
+    names = list(tumour)
+    order.shuffle(names)
+    assert stratified_folds({name: tumour[name] for name in names}, folds, seed) == dealt
+
+
+def test_another_seed_deals_anew():
+    assert stratified_folds(LITS, 5, seed=0) != stratified_folds(LITS, 5, seed=1)
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 132])
+def test_impossible_folds(folds):
+    with pytest.raises(InputError, match="folds for 131 cases"):
+        stratified_folds(LITS, folds, seed=0)
