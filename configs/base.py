@@ -86,6 +86,9 @@ def base_config() -> ConfigDict:
     config.training = ConfigDict()
     # all | phase1 | phase2
     config.training.phase = "all"
+    # Workdir of another run whose best weights start the first phase that is run here ("": none).
+    # Phase 2 prefers the best weights of this workdir's own phase 1.
+    config.training.init_from = ""
     config.training.steps_per_epoch = 10
     config.training.phase1_epochs = 100
     config.training.phase2_epochs = 1000

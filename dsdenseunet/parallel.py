@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dsdenseunet.errors import InputError
@@ -100,3 +101,20 @@ def describe_devices() -> dict[str, Any]:
         "devices": len(devices),
         "processes": jax.process_count(),
     }
+
+
+def local_copy(tree: Any) -> Any:
+    """Replicated arrays as ordinary arrays on this process's first device."""
+    return jax.tree.map(lambda array: array.addressable_data(0), tree)
+
+
+def sum_over_processes(values: np.ndarray) -> np.ndarray:
+    """Sum of every process's `values`; all processes must call it."""
+    if jax.process_count() == 1:
+        return values
+    return np.sum(multihost_utils.process_allgather(values), axis=0)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether any process says True; all processes must call it."""
+    return bool(sum_over_processes(np.asarray([flag], np.int32))[0])

@@ -17,6 +17,7 @@ class Recipe:
     """What a step needs and never changes; hashable, so that jit can hold it as a constant."""
 
     model: nn.Module
+    learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
     class_weights: tuple[float, ...]
     ignore_label: int

@@ -28,8 +28,8 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
 
     Returns:
       The next state, and float32 scalars: "loss", "dice" (C - 1,: hard Dice of labels >= c for
-      c = 1..C-1, which for LiTS is liver with its tumour, and tumour), "grad_norm"; "healthy" is the
-      state's flag.
+      c = 1..C-1, which for LiTS is liver with its tumour, and tumour), "grad_norm", "learning_rate";
+      "healthy" is the state's flag.
     """
     recipe = state.recipe
     key = jax.random.fold_in(state.key, state.step)
@@ -81,7 +81,13 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
         step=state.step + 1,
     )
     unchanged_if_unhealthy = jax.tree.map(lambda new, old: jnp.where(healthy, new, old), candidate, state)
-    metrics = {"loss": loss, "dice": dice(overlap), "grad_norm": grad_norm, "healthy": healthy}
+    metrics = {
+        "loss": loss,
+        "dice": dice(overlap),
+        "grad_norm": grad_norm,
+        "learning_rate": jnp.asarray(recipe.learning_rate(state.step), jnp.float32),
+        "healthy": healthy,
+    }
     return unchanged_if_unhealthy.replace(healthy=healthy), metrics
 
 

@@ -1,0 +1,18 @@
+"""Compiled programs are kept on disk, so that a second start does not compile again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def use_compilation_cache() -> None:
+    """Turns on XLA's persistent cache, in $JAX_COMPILATION_CACHE_DIR or ~/.cache/dsdenseunet/xla.
+
+    A folder that is configured already stays; `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache_home / "dsdenseunet" / "xla"))

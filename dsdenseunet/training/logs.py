@@ -1,0 +1,130 @@
+"""What a run writes about itself: the terminal, metrics.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from dsdenseunet import files
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class RunLog:
+    """Log of one phase. On processes other than the first it does nothing.
+
+    Opening it at a resume drops the lines that come after the checkpoint, so that no step is ever
+    there twice.
+    """
+
+    def __init__(
+        self, workdir: Path, phase: int, start_step: int, validated_step: int, total_steps: int, active: bool
+    ):
+        self._phase = phase
+        self._active = active
+        if not active:
+            return
+        path = workdir / METRICS_FILE
+        keep_lines_until(path, phase, start_step, validated_step)
+        self._lines = path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(
+            str(workdir / "tensorboard" / f"phase{phase}"), purge_step=start_step + 1, flush_secs=30
+        )
+        self._bar = tqdm(
+            total=total_steps, initial=start_step, desc=f"phase {phase}", unit="step", dynamic_ncols=True
+        )
+
+    def step(self, epoch: int, step: int, metrics: Mapping[str, float], steps_per_second: float) -> None:
+        """Records one training step; `metrics` are its scalars."""
+        if not self._active:
+            return
+        record = {"phase": self._phase, "epoch": epoch, "step": step, **metrics}
+        self._write({**record, "steps_per_second": round(steps_per_second, 3)})
+        for name, value in metrics.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+        self._bar.set_postfix_str(
+            f"loss {metrics['loss']:.4f}, "
+            + ", ".join(f"{name[:-5]} {value:.3f}" for name, value in metrics.items() if "_dice" in name),
+            refresh=False,
+        )
+        self._bar.update(step - self._bar.n)
+
+    def validation(self, epoch: int, step: int, scores: Mapping[str, float], best: bool) -> None:
+        """Records one validation."""
+        if not self._active:
+            return
+        self._write({"phase": self._phase, "epoch": epoch, "step": step, "validation": dict(scores)})
+        for name, value in scores.items():
+            self._board.add_scalar(f"validation/{name}", value, step)
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
+        self.say(f"phase {self._phase}, epoch {epoch}: validation {shown}{' (best so far)' if best else ''}")
+
+    def say(self, message: str) -> None:
+        """Prints a line above the progress bar."""
+        if self._active:
+            tqdm.write(message)
+
+    def flush(self) -> None:
+        """Hands everything to the operating system."""
+        if self._active:
+            self._lines.flush()
+            self._board.flush()
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        if self._active:
+            self._lines.close()
+            self._board.close()
+            self._bar.close()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        # A line is given to the system at once: a killed process loses none.
+        self._lines.write(json.dumps(record, allow_nan=False) + "\n")
+        self._lines.flush()
+
+
+def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> None:
+    """Rewrites metrics.jsonl without what comes after a checkpoint, or is cut off in mid-line.
+
+    Training lines of `phase` stay up to `step`, validation lines up to `validated_step`; all of
+    earlier phases stay, none of later ones.
+    """
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        limit = validated_step if "validation" in record else step
+        if record["phase"] < phase or (record["phase"] == phase and record["step"] <= limit):
+            kept.append(line)
+    files.write_text(path, "".join(line + "\n" for line in kept))
+
+
+def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """A step's metrics as Python floats, per-class Dice under its own names; waits for the device."""
+    both = [float(value) for value in metrics["dice"]]
+    names = (
+        ("liver_dice", "tumour_dice")
+        if len(both) == 2
+        else [f"class{c}_dice" for c in range(1, len(both) + 1)]
+    )
+    return {
+        "loss": float(metrics["loss"]),
+        **dict(zip(names, both)),
+        "grad_norm": float(metrics["grad_norm"]),
+        "learning_rate": float(metrics["learning_rate"]),
+    }
+
+
+def finite(values: Mapping[str, float]) -> bool:
+    """Whether no value is NaN or infinite."""
+    return all(math.isfinite(value) for value in values.values())

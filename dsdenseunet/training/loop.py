@@ -1,0 +1,211 @@
+"""One phase of training, from its first step or from its last checkpoint to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dsdenseunet import parallel
+from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.pipeline import BatchIterator, make_training_iterator
+from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
+from dsdenseunet.training.failure import stop_on_non_finite
+from dsdenseunet.training.interruption import StopRequest
+from dsdenseunet.training.logs import RunLog, scalars
+from dsdenseunet.training.recipe import build_recipe
+from dsdenseunet.training.state import TrainState, create_state, parameter_count
+from dsdenseunet.training.step import train_step
+from dsdenseunet.training.validation import validate
+from dsdenseunet.training.warm_start import warm_start
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What a phase works on; everything that changes is in its state and its checkpoints."""
+
+    number: int
+    epochs: int
+    config: ConfigDict
+    workdir: Path
+    cache: Cache
+    train_names: tuple[str, ...]
+    validation_names: tuple[str, ...]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps an epoch."""
+        return self.config.training.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole phase."""
+        return self.epochs * self.steps_per_epoch
+
+    def due(self, step: int, every_epochs: int) -> bool:
+        """Whether `step` ends an epoch that is a multiple of `every_epochs`, or the phase."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        return within == 0 and epoch > 0 and (epoch % every_epochs == 0 or step == self.total_steps)
+
+
+def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, Any]] | None = None) -> None:
+    """Trains until the phase's last step; goes on from the newest checkpoint where there is one.
+
+    Args:
+      phase: what to train on.
+      stop: set by a signal; the run then saves and leaves between two steps.
+      start: where the first weights come from, and the variables (None: a random initialisation).
+
+    Raises:
+        Interrupted: a signal asked to stop; the state is saved.
+        NonFiniteLossError: loss or gradient is NaN or infinite.
+        InputError: `start` does not fit the network.
+    """
+    config, mesh = phase.config, parallel.data_mesh()
+    recipe = build_recipe(config, phase.number)
+    iterator = _iterator(phase)
+    checkpoints = Checkpoints(phase.workdir, phase.number, config)
+    initial = functools.partial(
+        create_state, recipe, tuple(config.data.patch_size), config.model.in_channels, config.seed
+    )
+
+    # 1. Resume from the newest whole checkpoint; else start from `start`; else from random weights.
+    if checkpoints.latest_step is not None:
+        state, validated_step = checkpoints.restore(jax.eval_shape(initial), iterator, mesh)
+        origin = f"resumed at step {int(state.step)}"
+    else:
+        state, validated_step = jax.jit(initial)(), 0
+        origin = "starts from random weights"
+        if start is not None:
+            state = warm_start(state, start[1], source=start[0])
+            origin = f"starts from {start[0]}"
+        state = parallel.place_state(mesh, state)
+    step = int(state.step)
+    log = RunLog(
+        phase.workdir, phase.number, step, validated_step, phase.total_steps, parallel.process_index() == 0
+    )
+    log.say(
+        f"phase {phase.number}: {origin}; {phase.total_steps} steps, {len(phase.train_names)} training and "
+        f"{len(phase.validation_names)} validation cases, {parameter_count(state.params):,} parameters"
+    )
+    compiled_step = parallel.compile_step(train_step, mesh)
+    waiting = _Waiting(phase, log)
+    try:
+        while True:
+            # 2. At an epoch's end: validate when due; the weights that score best are kept.
+            if phase.due(step, config.training.validate_epochs) and validated_step < step:
+                waiting.read(state)
+                scores = validate(config, state, phase.cache, phase.validation_names, stop.agreed)
+                if scores is not None:
+                    _keep_if_best(checkpoints, log, state, phase, scores)
+                    validated_step = step
+                waiting.restart_clock()
+
+            # 3. Save when due or asked to stop, and only once the last step is known to be good.
+            stopping = stop.agreed_between_steps(ends_epoch=step % phase.steps_per_epoch == 0)
+            if phase.due(step, config.training.checkpoint_epochs) or stopping:
+                waiting.read(state)
+                if checkpoints.latest_step != step:
+                    checkpoints.save(state, iterator, validated_step)
+                waiting.restart_clock()
+
+            # 4. Leave: everything that was saved is on disk before the run says so.
+            if stopping:
+                checkpoints.wait()
+                raise stop.interrupted(f"phase {phase.number}, step {step}")
+            if step == phase.total_steps:
+                checkpoints.wait()
+                best = checkpoints.best_record()
+                assert best is not None
+                log.say(
+                    f"phase {phase.number}: done, {phase.epochs} epochs; best weights from epoch "
+                    f"{best.epoch}, liver Dice {best.liver_dice:.4f}, tumour Dice {best.tumour_dice:.4f}"
+                )
+                return
+
+            # 5. Next batch; dispatch its step; only then read the step before: the device never waits.
+            batch = next(iterator)
+            arrays = parallel.place_batch(mesh, {name: batch[name] for name in ("image", "labels")})
+            state, metrics = compiled_step(state, arrays)
+            waiting.read(state)
+            step += 1
+            waiting.put(step, batch, metrics)
+    finally:
+        log.close()
+        iterator.close()
+        checkpoints.close()
+
+
+class _Waiting:
+    """The one step that was dispatched and whose metrics have not been read."""
+
+    def __init__(self, phase: Phase, log: RunLog):
+        self._phase = phase
+        self._log = log
+        self._pending: tuple[int, Mapping[str, np.ndarray], Mapping[str, jax.Array]] | None = None
+        self._clock = time.monotonic()
+
+    def put(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, jax.Array]) -> None:
+        self._pending = (step, batch, metrics)
+
+    def restart_clock(self) -> None:
+        """Leaves what happened since the last step out of the steps per second."""
+        self._clock = time.monotonic()
+
+    def read(self, state: TrainState) -> None:
+        """Waits for the step, records it, and stops the run where it was not healthy."""
+        if self._pending is None:
+            return
+        (step, batch, metrics), self._pending = self._pending, None
+        values = scalars(metrics)
+        if not bool(metrics["healthy"]):
+            names = [self._phase.train_names[index] for index in batch["case"]]
+            raise stop_on_non_finite(
+                state, batch, names, values, self._phase.workdir, self._phase.number, step
+            )
+        now = time.monotonic()
+        epoch = (step - 1) // self._phase.steps_per_epoch + 1
+        self._log.step(epoch, step, values, steps_per_second=1 / max(now - self._clock, 1e-9))
+        self._clock = now
+
+
+def _keep_if_best(
+    checkpoints: Checkpoints, log: RunLog, state: TrainState, phase: Phase, scores: Mapping[str, float]
+) -> None:
+    step = int(state.step)
+    record = BestRecord(step=step, epoch=step // phase.steps_per_epoch, **scores)
+    best = checkpoints.best_record()
+    is_best = best is None or record.mean_dice > best.mean_dice or best.step == step
+    if is_best:
+        checkpoints.save_best(state, record)
+    log.validation(record.epoch, step, scores, is_best)
+
+
+def _iterator(phase: Phase) -> BatchIterator:
+    data = phase.config.data
+    # A stream of its own for each phase; SeedSequence keeps seeds that are neighbours apart.
+    seed = int(np.random.SeedSequence([phase.config.seed, phase.number]).generate_state(1)[0])
+    return make_training_iterator(
+        phase.cache,
+        phase.train_names,
+        patch_size=data.patch_size,
+        batch_size=data.batch_size,
+        hu_window=data.hu_window,
+        centre_share=data.centre_share,
+        scale_range=data.scale_range,
+        scale_axes=data.scale_axes,
+        mirror_probability=data.mirror_probability,
+        seed=seed,
+        threads=data.threads,
+        prefetch=data.prefetch,
+        workers=data.workers,
+        process_index=parallel.process_index(),
+        process_count=parallel.process_count(),
+    )

@@ -1,0 +1,42 @@
+"""Trains both phases of the cascade, or goes on where the same command was stopped.
+
+python -m experiments.train --config=configs/ds_dense_unet_569.py:ds --workdir=DIR [--config.field=value]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from dsdenseunet import cli
+from dsdenseunet.training import cascade
+from dsdenseunet.training.failure import NonFiniteLossError
+from dsdenseunet.training.interruption import Interrupted
+
+EXIT_NON_FINITE = 3
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, config.")
+_EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit status 0 done, 2 bad input, 3 loss not finite, 130 or 143 stopped by SIGINT or SIGTERM."""
+    del argv
+    try:
+        cascade.run(_CONFIG.value, _WORKDIR.value or "", extend_to=_EXTEND_TO.value)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_status
+    except NonFiniteLossError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_NON_FINITE
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
