@@ -20,7 +20,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
     def guarded(argv: Sequence[str]) -> int | None:
         # Libraries log every save and restore at INFO; --verbosity=0 shows them.
-        if flags.FLAGS["verbosity"].using_default_value:
+        if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.ERROR)
         try:
             return main(argv)
