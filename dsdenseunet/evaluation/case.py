@@ -29,6 +29,7 @@ class LesionRecord:
         group_iou: the overlap that this mode compares with the threshold; 0 without a match.
         dice: Dice with all lesions of the other side that it touches, together; 0 if there are none.
         touched: whether it shares a voxel with the other side.
+        hit_ml: volume of the largest lesion of the other side that it touches; 0 if there are none.
         detected: whether this mode takes its group as detected at IoU > 0.5.
         cause: why the modes count its group differently; empty where they don't.
     """
@@ -43,6 +44,7 @@ class LesionRecord:
     group_iou: float
     dice: float
     touched: bool
+    hit_ml: float
     detected: bool
     cause: str
 

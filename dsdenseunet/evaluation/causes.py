@@ -107,6 +107,7 @@ def _record(
         group_iou=verdict.iou if verdict else 0.0,
         dice=2 * sum(shared for _, shared in touched) / total if touched else 0.0,
         touched=bool(touched),
+        hit_ml=pair.millilitres(max((int(other.sizes[partner - 1]) for partner, _ in touched), default=0)),
         detected=bool(verdict and verdict.detected),
         cause=why.get((side, number), ""),
     )

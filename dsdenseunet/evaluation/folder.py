@@ -13,7 +13,7 @@ from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.environment import describe_environment
 from dsdenseunet.evaluation.pairing import find_pairs
 from dsdenseunet.evaluation.run import score_pairs
-from dsdenseunet.evaluation.summary import summarise
+from dsdenseunet.evaluation.summary import compare_methods, differences, summarise
 
 
 def evaluate(
@@ -23,23 +23,47 @@ def evaluate(
     *,
     modes: Sequence[str] = MODES,
     workers: int = 1,
+    compare: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Writes cases.csv, lesions.csv and scores.json to `out`; returns what scores.json holds.
+
+    Args:
+        predictions: folder of label volumes.
+        references: folder of label volumes.
+        out: folder to write to; scores of each case are kept there and reused.
+        modes: of "official" and "corrected".
+        workers: processes.
+        compare: folder with a second method's predictions of the same cases; its own results go to
+            `out`/compare, the comparison into scores.json.
 
     Raises:
         InputError: see `pairing.find_pairs` and `reading.score_files`.
     """
-    pairs = find_pairs(predictions, references)
-    out = Path(out)
-    scores = score_pairs(pairs, out, modes, workers)
-    result = {
-        "cases": len(pairs),
-        "modes": summarise(scores),
-        "predictions": os.fspath(predictions),
-        "references": os.fspath(references),
-        "environment": describe_environment(),
-    }
-    files.write_text(out / "cases.csv", tables.cases_csv(scores))
-    files.write_text(out / "lesions.csv", tables.lesions_csv(scores))
-    files.write_json(out / "scores.json", result)
-    return result
+    folders = [(predictions, Path(out))]
+    if compare is not None:
+        folders.append((compare, Path(out) / "compare"))
+    pairs = [find_pairs(folder, references) for folder, _ in folders]
+    scores, results = [], []
+    for (folder, target), members in zip(folders, pairs, strict=True):
+        scores.append(score_pairs(members, target, modes, workers))
+        results.append(
+            {
+                "cases": len(members),
+                "predictions": os.fspath(folder),
+                "references": os.fspath(references),
+                "modes": summarise(scores[-1]),
+                "differences": differences(scores[-1]),
+                "environment": describe_environment(),
+            }
+        )
+    if compare is not None:
+        results[0]["comparison"] = {
+            "first": os.fspath(predictions),
+            "second": os.fspath(compare),
+            "modes": compare_methods(scores[0], scores[1]),
+        }
+    for (_, target), members_scores, result in zip(folders, scores, results, strict=True):
+        files.write_text(target / "cases.csv", tables.cases_csv(members_scores))
+        files.write_text(target / "lesions.csv", tables.lesions_csv(members_scores))
+        files.write_json(target / "scores.json", result)
+    return results[0]

@@ -2,22 +2,89 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from dsdenseunet.evaluation import cohort
-from dsdenseunet.evaluation.case import CaseScore
+import numpy as np
+from numpy.typing import NDArray
+
+from dsdenseunet.evaluation import cohort, statistics
+from dsdenseunet.evaluation.case import CORRECTED, OFFICIAL, CaseScore
+from dsdenseunet.evaluation.free_response import free_response
+from dsdenseunet.evaluation.size_bins import score_by_size
 from dsdenseunet.evaluation.tables import Scores
 
 
-def summarise(scores: Scores) -> dict[str, Any]:
-    """All scores of a set by mode; `scores` has the challenge's names, None where one is not defined."""
-    modes = list(next(iter(scores.values())))
-    return {mode: _summarise_mode([case[mode] for case in scores.values()]) for mode in modes}
+def summarise(scores: Scores, seed: int = 0) -> dict[str, Any]:
+    """All scores of a set by mode.
 
-
-def _summarise_mode(cases: Sequence[CaseScore]) -> dict[str, Any]:
+    Returns:
+        for each mode: `scores` (the challenge's names), `extra`, `intervals` (95 %, bootstrap over cases,
+        of both), `by_size`, `free_response`, `marks` (case names by mark). None: not defined.
+    """
+    weights = statistics.case_weights(len(scores), seed)
+    modes = next(iter(scores.values())).keys()
     return {
-        "scores": cohort.score_set(cases),
-        "extra": {name: term.value() for name, term in cohort.extra_terms(cases).items()},
+        mode: _summarise_mode({name: case[mode] for name, case in scores.items()}, weights) for mode in modes
     }
+
+
+def compare_methods(first: Scores, second: Scores, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """Two methods over the same cases by mode; see `statistics.compare`."""
+    weights = statistics.case_weights(len(first), seed)
+    return {
+        mode: [
+            dataclasses.asdict(row)
+            for row in statistics.compare(
+                _terms([first[name][mode] for name in first]),
+                _terms([second[name][mode] for name in first]),
+                weights,
+                seed,
+            )
+        ]
+        for mode in next(iter(first.values()))
+    }
+
+
+def differences(scores: Scores) -> list[dict[str, Any]]:
+    """Groups of lesions that the two modes count differently, with the cause; empty for one mode."""
+    rows = []
+    for name, modes in scores.items():
+        if OFFICIAL not in modes or CORRECTED not in modes:
+            continue
+        groups: dict[tuple[int, str], dict[str, list[int]]] = defaultdict(
+            lambda: {"reference": [], "prediction": []}
+        )
+        for record in modes[OFFICIAL].lesion_records:
+            if record.cause:
+                groups[record.group, record.cause][record.side].append(record.lesion)
+        rows += [
+            {"case": name, "reference_lesions": sides["reference"], "predicted_lesions": sides["prediction"]}
+            | {"cause": cause}
+            for (_, cause), sides in groups.items()
+        ]
+    return rows
+
+
+def _summarise_mode(cases: dict[str, CaseScore], weights: NDArray[np.float64]) -> dict[str, Any]:
+    members = list(cases.values())
+    terms = _terms(members)
+    extra = cohort.extra_terms(members)
+    marks: dict[str, list[str]] = defaultdict(list)
+    for name, case in cases.items():
+        for mark in case.marks:
+            marks[mark].append(name)
+    return {
+        "scores": cohort.score_set(members),
+        "extra": {name: term.value() for name, term in extra.items()},
+        "intervals": {name: statistics.interval(term, weights) for name, term in terms.items()},
+        "by_size": score_by_size(members),
+        "free_response": free_response(members),
+        "marks": dict(marks),
+    }
+
+
+def _terms(cases: Sequence[CaseScore]) -> dict[str, cohort.Ratio]:
+    return cohort.official_terms(cases) | cohort.extra_terms(cases)
