@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import grain
 import numpy as np
@@ -24,10 +24,19 @@ class BatchIterator(grain.DatasetIterator):
     `grain.checkpoint.CheckpointSave` and `CheckpointRestore` take it. Close it when done.
     """
 
-    def __init__(self, batches: grain.MapDataset, threads: int, prefetch: int, workers: int):
+    def __init__(
+        self,
+        batches: grain.MapDataset,
+        case_names: Callable[[int], str],
+        threads: int,
+        prefetch: int,
+        workers: int,
+    ):
         super().__init__()
         self._batches = batches
-        self._read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+        self._case_names = case_names
+        # Threads beyond the buffer could only wait, and Grain warns of them.
+        self._read = grain.ReadOptions(num_threads=min(threads, prefetch), prefetch_buffer_size=prefetch)
         self._workers = workers
         self._next = 0
         self._running: grain.DatasetIterator | None = None
@@ -37,7 +46,12 @@ class BatchIterator(grain.DatasetIterator):
             raise ValueError("the iterator is closed")
         if self._running is None:
             self._running = self._start()
-        batch = next(self._running)
+        try:
+            batch = next(self._running)
+        except Exception as error:
+            # Of a worker that the system kills Grain knows only the exit code.
+            error.add_note(f"while reading batch {self._next}: {self._case_names(self._next)}")
+            raise
         self._next += 1
         return batch
 
@@ -128,46 +142,50 @@ def make_training_iterator(
     """
     for name in names:
         cache.record(name)
-    _check(names, batch_size, centre_share, scale_range, scale_axes, process_count, hu_window)
+    if not names:
+        _refuse("explicit", "no case to train on", "at least one")
+    if batch_size < 1 or batch_size % process_count:
+        _refuse("batch_size", batch_size, f"a multiple of the {process_count} processes")
+    augmentation = _augmentation(scale_range, scale_axes, mirror_probability)
+    if len(patch_size) != 3 or min(patch_size) < 1:
+        _refuse("patch_size", patch_size, "three sides (D, H, W) of at least 1")
+    if min(centre_share) < 0 or abs(sum(centre_share) - 1) > 1e-6:
+        _refuse("centre_share", centre_share, "shares of at least 0 that sum to 1")
+    if len(hu_window) != 2 or not hu_window[0] < hu_window[1]:
+        _refuse("hu_window", hu_window, "(lower, upper), lower < upper")
     d, h, w = patch_size
-    p_d, p_h, p_w = mirror_probability
     sampler = PatchSampler(
         cache,
         tuple(names),
         (d, h, w),
         (hu_window[0], hu_window[1]),
         tuple(centre_share),
-        Augmentation((scale_range[0], scale_range[1]), scale_axes == "all", (p_d, p_h, p_w)),
+        augmentation,
     )
-    patches = grain.MapDataset.range(len(names)).seed(seed).shuffle().repeat().random_map(sampler.sample)
+    order = grain.MapDataset.range(len(names)).seed(seed).shuffle().repeat()
+    own = slice(process_index, None, process_count)
+    size = batch_size // process_count
     # Sliced after the random map, so that a patch does not depend on the number of processes.
-    batches = patches[process_index::process_count].batch(batch_size // process_count, drop_remainder=True)
-    return BatchIterator(batches, threads, prefetch, workers)
+    batches = order.random_map(sampler.sample)[own].batch(size, drop_remainder=True)
+
+    def case_names(number: int) -> str:
+        return ", ".join(names[index] for index in order[own].batch(size)[number])
+
+    return BatchIterator(batches, case_names, threads, prefetch, workers)
 
 
-def _check(
-    names: Sequence[str],
-    batch_size: int,
-    centre_share: Sequence[float],
-    scale_range: Sequence[float],
-    scale_axes: str,
-    process_count: int,
-    hu_window: Sequence[float],
-) -> None:
-    def refuse(field: str, found: object, expected: str) -> None:
-        raise InputError(
-            f"config.data.{field}", found=f"{found}", expected=expected, fix="set the field anew"
-        )
-
-    if not names:
-        refuse("explicit", "no case to train on", "at least one")
-    if batch_size < 1 or batch_size % process_count:
-        refuse("batch_size", batch_size, f"a multiple of the {process_count} processes")
-    if min(centre_share) < 0 or abs(sum(centre_share) - 1) > 1e-6:
-        refuse("centre_share", tuple(centre_share), "shares of at least 0 that sum to 1")
-    if not 0 < scale_range[0] <= scale_range[1]:
-        refuse("scale_range", tuple(scale_range), "0 < lower <= upper")
+def _augmentation(
+    scale_range: Sequence[float], scale_axes: str, mirror_probability: Sequence[float]
+) -> Augmentation:
+    if len(scale_range) != 2 or not 0 < scale_range[0] <= scale_range[1]:
+        _refuse("scale_range", scale_range, "(lower, upper), 0 < lower <= upper")
     if scale_axes not in _SCALE_AXES:
-        refuse("scale_axes", repr(scale_axes), f"one of {_SCALE_AXES}")
-    if not hu_window[0] < hu_window[1]:
-        refuse("hu_window", tuple(hu_window), "lower < upper")
+        _refuse("scale_axes", repr(scale_axes), f"one of {_SCALE_AXES}")
+    if len(mirror_probability) != 3 or min(mirror_probability) < 0 or max(mirror_probability) > 1:
+        _refuse("mirror_probability", mirror_probability, "three numbers (D, H, W) from 0 to 1")
+    d, h, w = mirror_probability
+    return Augmentation((scale_range[0], scale_range[1]), scale_axes == "all", (d, h, w))
+
+
+def _refuse(field: str, found: object, expected: str) -> NoReturn:
+    raise InputError(f"config.data.{field}", found=f"{found}", expected=expected, fix="set the field anew")

@@ -21,6 +21,8 @@ from dsdenseunet.data.lits import Case
 from dsdenseunet.errors import InputError
 
 _LOCK = ".lock"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FAULTS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +147,12 @@ def _prepare_case(case: Case, root: Path, known: cache.Record | None, num_classe
         return Row(case.name, "new", _write_case(case, root, num_classes))
     except InputError as error:
         return Row(case.name, "failed", error=str(error))
+    except OSError as error:
+        if error.errno in _DISK_FAULTS:
+            raise
+        return Row(case.name, "failed", error=f"{type(error).__name__}: {error}")
+    except Exception as error:
+        raise RuntimeError(f"case {case.name}: {type(error).__name__}: {error}") from error
 
 
 def _still_current(case: Case, root: Path, known: cache.Record, num_classes: int) -> cache.Record | None:
@@ -219,9 +227,9 @@ def _writable(root: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _DISK_FULL:
             fix = "free some space (a LiTS case takes about 0.4 GB) and run again; what is done is kept"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+        elif error.errno in _DISK_FAULTS:
             fix = "choose a folder that you may write to"
         else:
             raise

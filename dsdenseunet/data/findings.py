@@ -1,0 +1,34 @@
+"""What the data doctor says about a file: a fault, how bad it is, and how it can be repaired."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+# Errors make a case useless or wrong for training; warnings may be meant.
+SEVERITIES = ("error", "warning")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One fault of one file.
+
+    Attributes:
+        severity: "error" or "warning".
+        check: short name of the check, e.g. "label-shifted".
+        path: the file.
+        found: what was found.
+        repair: what to do about it.
+        repairable: whether a repaired copy can be written without asking anyone.
+    """
+
+    severity: str
+    check: str
+    path: Path
+    found: str
+    repair: str
+    repairable: bool = False
+
+    def __str__(self) -> str:
+        mark = " [--repair does it]" if self.repairable else ""
+        return f"{self.severity:<8}{self.check:<20}{self.path}\n  found:  {self.found}\n  repair: {self.repair}{mark}"
