@@ -1,5 +1,7 @@
 """The shifted form against XLA's grouped convolution, values and gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ def random_case(shape, kernel, seed, dtype=jnp.float32):
     return x, jax.random.normal(keys[1], (*kernel, 1, shape[-1]), dtype)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def value_and_gradients(x, kernel, stride, implementation):
     y = depthwise_conv(x, kernel, stride, implementation)
     weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
@@ -26,10 +29,11 @@ def value_and_gradients(x, kernel, stride, implementation):
     return y, *gradients
 
 
-@settings(max_examples=25, deadline=None)
+# Each example is compiled anew, so few examples, small kernels.
+@settings(max_examples=12, deadline=None)
 @given(
     st.tuples(*[st.integers(1, n) for n in (2, 5, 7, 7, 3)]),
-    st.tuples(*[st.sampled_from([1, 3, 5])] * 3),
+    st.tuples(*[st.sampled_from([1, 3])] * 3),
     st.tuples(*[st.integers(1, 3)] * 3),
     st.integers(0, 99),
 )
