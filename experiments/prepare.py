@@ -1,6 +1,6 @@
 """Reads a data set once into a cache that training maps from disk; goes on where it was interrupted.
 
-python -m experiments.prepare --data=DIR --cache=DIR [--workers=N]
+python -m experiments.prepare --data=DIR --cache=DIR [--workers=N] [--verify]
 
 The table at its end says of each case: new or current, shape, spacing, millilitres of liver and tumour.
 """
@@ -23,6 +23,7 @@ CACHE = flags.DEFINE_string("cache", None, "Folder to write the cache to.", requ
 WORKERS = flags.DEFINE_integer(
     "workers", 2, "Scans read at once (about 1 GB each); 0: one, in this process.", 0
 )
+VERIFY = flags.DEFINE_bool("verify", False, "Compare what is there with its hashes; rewrite what differs.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
             progress.set_postfix_str(f"{row.name} {row.status}", refresh=False)
             progress.update()
 
-        rows = prepare(cases, CACHE.value, WORKERS.value, on_row=show)
+        rows = prepare(cases, CACHE.value, WORKERS.value, verify=VERIFY.value, on_row=show)
     print(table(rows))
     failed = [row for row in rows if row.error]
     for row in failed:

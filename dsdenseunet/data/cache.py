@@ -27,7 +27,7 @@ from dsdenseunet.errors import InputError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-_REPAIR = "run `python -m experiments.prepare` again: it rewrites what is damaged"
+_REPAIR = "run `python -m experiments.prepare` again, with --verify: it rewrites what is damaged"
 _DTYPES: dict[str, np.dtype[Any]] = {
     "image": np.dtype(np.int16),
     "labels": np.dtype(np.uint8),

@@ -47,6 +47,7 @@ def prepare(
     cache_dir: str | os.PathLike[str],
     workers: int = 0,
     num_classes: int = 3,
+    verify: bool = False,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Writes each case to the cache, unless what is there is current.
@@ -58,8 +59,9 @@ def prepare(
     Args:
         cases: scans to prepare.
         cache_dir: made where it does not exist.
-        workers: processes that read at once; 0 reads in this one. Each takes up to seven bytes a voxel.
+        workers: processes that read at once; 0 reads in this one. Each takes up to four bytes a voxel.
         num_classes: labels run from 0 to `num_classes` - 1.
+        verify: compares every byte of what is there with its hash; what differs is written anew.
         on_row: called with each row as it is ready.
 
     Returns:
@@ -84,7 +86,7 @@ def prepare(
         for case in cases:
             if case not in labelled:
                 add(Row(case.name, "unlabelled"))
-        for row in _rows(labelled, root, records, workers, num_classes):
+        for row in _rows(labelled, root, records, workers, (num_classes, verify)):
             add(row)
     return [rows[case.name] for case in cases]
 
@@ -114,9 +116,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _rows(
-    cases: Sequence[Case], root: Path, records: dict[str, cache.Record], workers: int, num_classes: int
+    cases: Sequence[Case],
+    root: Path,
+    records: dict[str, cache.Record],
+    workers: int,
+    options: tuple[int, bool],
 ) -> Iterator[Row]:
-    jobs = [(case, root, records.get(case.name), num_classes) for case in cases]
+    jobs = [(case, root, records.get(case.name), *options) for case in cases]
     if workers <= 0:
         yield from (_prepare_case(*job) for job in jobs)
         return
@@ -140,9 +146,9 @@ def _rows(
             pool.shutdown(cancel_futures=True)
 
 
-def _prepare_case(case: Case, root: Path, known: cache.Record | None, num_classes: int) -> Row:
+def _prepare_case(case: Case, root: Path, known: cache.Record | None, num_classes: int, verify: bool) -> Row:
     try:
-        if known and (current := _still_current(case, root, known, num_classes)):
+        if known and (current := _still_current(case, root, known, num_classes, verify)):
             return Row(case.name, "current", current)
         return Row(case.name, "new", _write_case(case, root, num_classes))
     except InputError as error:
@@ -155,12 +161,17 @@ def _prepare_case(case: Case, root: Path, known: cache.Record | None, num_classe
         raise RuntimeError(f"case {case.name}: {type(error).__name__}: {error}") from error
 
 
-def _still_current(case: Case, root: Path, known: cache.Record, num_classes: int) -> cache.Record | None:
+def _still_current(
+    case: Case, root: Path, known: cache.Record, num_classes: int, verify: bool
+) -> cache.Record | None:
     """The record, its sources' times renewed, if the arrays are there and come from these very sources."""
     if case.labels is None or len(known.label_counts) != num_classes:
         return None
     try:
-        cache.Cache(root, {case.name: known}).case(case.name)
+        here = cache.Cache(root, {case.name: known})
+        here.case(case.name)
+        if verify:
+            here.verify(case.name)
     except InputError:
         return None
     image, labels = _renewed(known.image, case.image), _renewed(known.labels, case.labels)

@@ -137,6 +137,19 @@ def test_workers_write_the_same_cache(tmp_path):
     assert alone == together
 
 
+def test_a_flipped_bit_is_rewritten_on_demand(tmp_path):
+    write_case(tmp_path / "data", 0)
+    cases = find_cases(tmp_path / "data")
+    prepare(cases, tmp_path / "cache")
+    path = tmp_path / "cache/volume-0/labels.npy"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert statuses(prepare(cases, tmp_path / "cache")) == ["current"]
+    assert statuses(prepare(cases, tmp_path / "cache", verify=True)) == ["new"]
+    assert path.read_bytes() == good
+    assert statuses(prepare(cases, tmp_path / "cache", verify=True)) == ["current"]
+
+
 def test_an_interrupted_run_goes_on(tmp_path):
     for number in range(3):
         write_case(tmp_path / "data", number)
