@@ -7,6 +7,7 @@ statistics global, so the code is the same for one device and for many.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Ar
     }
 
 
+@functools.cache
 def compile_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Callable[..., tuple[Any, Any]]:
     """Jits `step(state, batch) -> (state, metrics)` over the mesh; the state's memory is reused."""
     whole = replicated(mesh)

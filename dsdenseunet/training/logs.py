@@ -92,8 +92,8 @@ class RunLog:
 def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> None:
     """Rewrites metrics.jsonl without what comes after a checkpoint, or is cut off in mid-line.
 
-    Training lines of `phase` stay up to `step`, validation lines up to `validated_step`; all of
-    earlier phases stay, none of later ones.
+    Training lines of `phase` stay up to `step`, validation lines up to `validated_step`, and the
+    other phase's lines as they are.
     """
     if not path.exists():
         return
@@ -104,7 +104,7 @@ def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> 
         except json.JSONDecodeError:
             continue
         limit = validated_step if "validation" in record else step
-        if record["phase"] < phase or (record["phase"] == phase and record["step"] <= limit):
+        if record["phase"] != phase or record["step"] <= limit:
             kept.append(line)
     files.write_text(path, "".join(line + "\n" for line in kept))
 

@@ -79,7 +79,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
     # 1. Resume from the newest whole checkpoint; else start from `start`; else from random weights.
     if checkpoints.latest_step is not None:
         state, validated_step = checkpoints.restore(jax.eval_shape(initial), iterator, mesh)
-        origin = f"resumed at step {int(state.step)}"
+        done = int(state.step) == phase.total_steps
+        origin = "complete already" if done else f"resumed at step {int(state.step)}"
     else:
         state, validated_step = jax.jit(initial)(), 0
         origin = "starts from random weights"

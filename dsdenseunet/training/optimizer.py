@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import functools
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
 
-def learning_rate_schedule(
-    optimizer_config: ConfigDict, steps_per_epoch: int, first_step: int = 0
-) -> optax.Schedule:
-    """Learning rate of a step: times `decay_factor` every `decay_epochs` epochs, at least `lr_floor`.
+@dataclasses.dataclass(frozen=True)
+class StepDecay:
+    """Learning rate of a step: times `factor` every `interval_steps`, never below `floor`.
 
-    Args:
-      optimizer_config: `config.optimizer`.
-      steps_per_epoch: optimiser steps an epoch.
-      first_step: how many steps the schedule has behind it at step 0; phase 2 without a restart
-        goes on from phase 1's last step.
+    Equal schedules are equal objects, so that phases with the same one share their compiled step.
     """
-    decay = optax.exponential_decay(
-        init_value=optimizer_config.learning_rate,
-        transition_steps=optimizer_config.decay_epochs * steps_per_epoch,
-        decay_rate=optimizer_config.decay_factor,
-        staircase=True,
-        end_value=optimizer_config.lr_floor,
-    )
-    return lambda step: decay(step + first_step)
+
+    initial: float
+    factor: float
+    interval_steps: int
+    floor: float
+    # Steps that the schedule has behind it at step 0.
+    first_step: int = 0
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        """The rate, a float32 scalar."""
+        decay = optax.exponential_decay(
+            self.initial, self.interval_steps, self.factor, staircase=True, end_value=self.floor
+        )
+        return jax.numpy.asarray(decay(step + self.first_step), jax.numpy.float32)
 
 
-def phase_schedule(config: Any, phase: int) -> optax.Schedule:
-    """The schedule of phase 1 or 2 of the cascade."""
+def phase_schedule(config: ConfigDict, phase: int) -> StepDecay:
+    """The schedule of phase 1 or 2; without a restart phase 2 goes on from phase 1's last step."""
+    steps_per_epoch = config.training.steps_per_epoch
     continues = phase == 2 and not config.optimizer.restart_in_phase2
-    first_step = config.training.phase1_epochs * config.training.steps_per_epoch if continues else 0
-    return learning_rate_schedule(config.optimizer, config.training.steps_per_epoch, first_step)
+    return StepDecay(
+        initial=config.optimizer.learning_rate,
+        factor=config.optimizer.decay_factor,
+        interval_steps=config.optimizer.decay_epochs * steps_per_epoch,
+        floor=config.optimizer.lr_floor,
+        first_step=config.training.phase1_epochs * steps_per_epoch if continues else 0,
+    )
 
 
-def sgd(schedule: optax.Schedule, momentum: float) -> optax.GradientTransformation:
+@functools.cache
+def sgd(schedule: StepDecay, momentum: float) -> optax.GradientTransformation:
     """Plain momentum: trace = gradient + momentum * trace; parameters -= rate(step) * trace."""
     return optax.sgd(schedule, momentum=momentum)

@@ -1,22 +1,52 @@
-"""The smallest config, cache and run that go through every line of training."""
+"""The smallest config, network, cache and run that go through every line of training.
+
+As a script it is `experiments.train` with `TinyNet` in the place of the configured network, which
+compiles in a second: `python tests/training/tiny.py --config=tests/training/tiny.py --workdir=DIR ...`.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
+import flax.linen as nn
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from configs.base import base_config
-from dsdenseunet.data import lits, phantom, preparation
-
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from configs.base import base_config  # noqa: E402
+from dsdenseunet.models import registry  # noqa: E402
+
+
+class TinyNet(nn.Module):
+    """Batch statistics and dropout, so that a resume that loses either or the key shows."""
+
+    stride: ClassVar[tuple[int, int, int]] = (1, 1, 1)
+
+    @nn.compact
+    def __call__(self, image_BDHWC: jax.Array, train: bool) -> jax.Array:
+        x = nn.Conv(4, (1, 3, 3))(image_BDHWC)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+        x = nn.Dropout(0.1, deterministic=not train)(x)
+        return nn.Conv(3, (1, 1, 1))(x)
+
+
+def build_tiny(model_config: Mapping[str, Any]) -> nn.Module:
+    """In the place of `registry.build`."""
+    del model_config
+    return TinyNet()
 
 
 def get_config() -> ConfigDict:
-    """Seconds a run on one core; also loaded by `--config=tests/training/tiny.py`."""
+    """Two phases of two epochs of two steps."""
     config = base_config()
     config.name = "tiny"
     config.model.block_layers = (1, 1, 1, 1)
@@ -24,6 +54,7 @@ def get_config() -> ConfigDict:
     config.model.bottleneck = 4
     config.model.stem_channels = 4
     config.model.decoder_channels = (4, 4, 4, 4, 4)
+    config.optimizer.learning_rate = 0.1
     config.data.patch_size = (4, 32, 32)
     config.data.batch_size = 2
     config.data.explicit.train = ("volume-0", "volume-1")
@@ -39,25 +70,102 @@ def get_config() -> ConfigDict:
 
 def make_cache(folder: Path) -> Path:
     """Three phantoms of 32^3 voxels, prepared."""
+    from dsdenseunet.data import lits, phantom, preparation
+
     phantom.write_phantoms(folder / "data", cases=3, seed=0, size=(32, 32, 32))
     preparation.prepare(lits.find_cases(folder / "data"), folder / "cache")
     return folder / "cache"
 
 
-def train(cache: Path, workdir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Starts `python -m experiments.train` with this config, output captured together."""
-    command = [
-        *(sys.executable, "-m", "experiments.train"),
-        f"--config={Path(__file__)}",
+def command(cache: Path, workdir: Path, *arguments: str) -> list[str]:
+    """Command line of one start with `TinyNet`."""
+    return [
+        sys.executable,
+        __file__,
+        f"--config={__file__}",
         f"--workdir={workdir}",
         f"--config.data.cache={cache}",
         *arguments,
     ]
+
+
+def start(line: list[str], **environment: str) -> subprocess.Popen[str]:
+    """Starts it, stdout and stderr in one pipe."""
     return subprocess.Popen(
-        command,
+        line,
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def run(line: list[str], expect: int = 0, **environment: str) -> str:
+    """Runs it to its end; returns what it printed."""
+    process = start(line, **environment)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == expect, output
+    return output
+
+
+def final_arrays(workdir: Path, phase: int = 2) -> dict[str, np.ndarray]:
+    """Every array of a phase's newest whole state, by path."""
+    import orbax.checkpoint as ocp
+
+    folder = workdir / f"phase{phase}" / "latest"
+    step = max(ocp.utils.checkpoint_steps(folder))
+    with ocp.StandardCheckpointer() as checkpointer:
+        state = checkpointer.restore(folder / str(step) / "state")
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def kill_at(point: str) -> None:
+    """Arranges for this process to be killed at the n-th time of an event: "batch:3", "save:1", ...
+
+    batch: a batch has been read, its step not dispatched. save, best: a whole checkpoint, or the best
+    weights, are being written. rename: one of their folders is about to get its final name.
+    phase: a phase has ended.
+    """
+    from dsdenseunet import parallel
+    from dsdenseunet.training import cascade
+    from dsdenseunet.training.checkpoint import Checkpoints
+
+    event, _, number = point.partition(":")
+    owner, name, before = {
+        "batch": (parallel, "place_batch", True),
+        "save": (Checkpoints, "save", False),
+        "best": (Checkpoints, "save_best", False),
+        "rename": (os, "rename", True),
+        "phase": (cascade, "run_phase", False),
+    }[event]
+    original: Any = getattr(owner, name)
+    seen = 0
+
+    def count(counts: bool) -> None:
+        nonlocal seen
+        seen += counts
+        if seen == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        counts = event != "rename" or "orbax" in str(arguments[0])
+        if before:
+            count(counts)
+        result = original(*arguments, **named)
+        if not before:
+            count(counts)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+if __name__ == "__main__":
+    from dsdenseunet import cli
+    from experiments import train
+
+    registry.build = build_tiny
+    if "TINY_KILL_AT" in os.environ:
+        kill_at(os.environ["TINY_KILL_AT"])
+    cli.run(train.main)
