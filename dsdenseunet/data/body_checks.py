@@ -6,6 +6,8 @@ contradicts that is a header that is wrong.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +59,9 @@ def label_shift(image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer]) -
     Moved labels are better if what they gain looks more like liver than what they lose.
     """
     liver = labels_DHW > 0
-    slices = np.flatnonzero(liver.any(axis=(1, 2)))
-    if slices.size < 3:
+    if np.count_nonzero(liver.any(axis=(1, 2))) < 3:
         return 0
-    values = image_DHW[liver].astype(np.float32)
-    middle = float(np.median(values))
-    width = float(np.clip(2 * 1.4826 * np.median(np.abs(values - middle)), 20, 60))
-    alike = np.abs(image_DHW.astype(np.int32) - middle) <= width
+    alike = _like_liver(image_DHW, liver)
     best, best_gain = 0, 0.0
     for shift in [*range(-_MOST_SHIFT, 0), *range(1, _MOST_SHIFT + 1)]:
         moved = moved_slices(liver, shift)
@@ -78,7 +76,20 @@ def label_shift(image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer]) -
     return best
 
 
-def moved_slices(array_DHW: NDArray[np.generic], shift: int) -> NDArray[np.generic]:
+def fits_better(
+    image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer], others_DHW: NDArray[np.integer]
+) -> bool:
+    """Whether the first of two label volumes fits the image clearly better: its liver is more of one kind."""
+    spreads = []
+    for labels in (labels_DHW, others_DHW):
+        values = image_DHW[labels > 0].astype(np.float32)
+        if not values.size:
+            return False
+        spreads.append(float(np.mean(np.minimum(np.abs(values - np.median(values)), 200))))
+    return spreads[0] < 0.8 * spreads[1]
+
+
+def moved_slices(array_DHW: NDArray[Any], shift: int) -> NDArray[Any]:
     """The array moved by whole slices along D; what comes in is 0."""
     moved = np.zeros_like(array_DHW)
     if shift > 0:
@@ -97,6 +108,14 @@ def tumour_outside_liver(labels_DHW: NDArray[np.integer]) -> NDArray[np.bool_]:
     with_liver[np.unique(pieces[labels_DHW == 1])] = True
     with_liver[0] = True
     return ~with_liver[pieces]
+
+
+def _like_liver(image: NDArray[np.int16], liver: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels whose value is common in the liver."""
+    values = image[liver].astype(np.float32)
+    middle = float(np.median(values))
+    width = float(np.clip(2 * 1.4826 * np.median(np.abs(values - middle)), 20, 60))
+    return np.abs(image.astype(np.float32) - middle) <= width
 
 
 def _lungs_below(image: NDArray[np.int16], body: NDArray[np.bool_]) -> bool:

@@ -31,4 +31,5 @@ class Finding:
 
     def __str__(self) -> str:
         mark = " [--repair does it]" if self.repairable else ""
-        return f"{self.severity:<8}{self.check:<20}{self.path}\n  found:  {self.found}\n  repair: {self.repair}{mark}"
+        head = f"{self.severity:<8}{self.check:<20}{self.path}"
+        return f"{head}\n  found:  {self.found}\n  repair: {self.repair}{mark}"

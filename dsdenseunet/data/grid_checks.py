@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 from nibabel.orientations import aff2axcodes
@@ -22,7 +23,15 @@ def axis_codes(grid: Grid) -> str:
     return "".join(aff2axcodes(grid.affine))
 
 
-def corners_mm(grid: Grid) -> NDArray[np.float64]:
+def distance_voxels(first: Grid, second: Grid) -> float:
+    """Most that corners of two canonical grids lie apart, in voxels of the first; inf for other shapes."""
+    if first.shape_DHW != second.shape_DHW:
+        return math.inf
+    apart_mm = np.linalg.norm(_corners_mm(first) - _corners_mm(second), axis=1).max()
+    return float(apart_mm / min(first.spacing_mm))
+
+
+def _corners_mm(grid: Grid) -> NDArray[np.float64]:
     """(8, 3) positions in mm of the canonical array's corner voxels."""
     corners = np.zeros((8, 4))
     corners[:, 3] = 1
@@ -30,14 +39,6 @@ def corners_mm(grid: Grid) -> NDArray[np.float64]:
         for end, axis, flip in zip(ends, grid.axis_order, grid.flips, strict=True):
             corners[row, axis] = (grid.shape_IJK[axis] - 1) * (end != flip)
     return (corners @ grid.affine.T)[:, :3]
-
-
-def distance_voxels(first: Grid, second: Grid) -> float:
-    """Farthest that a canonical corner of two grids lies apart, in voxels of the first; inf for other shapes."""
-    if first.shape_DHW != second.shape_DHW:
-        return float("inf")
-    apart_mm = np.linalg.norm(corners_mm(first) - corners_mm(second), axis=1).max()
-    return float(apart_mm / min(first.spacing_mm))
 
 
 def is_identity(header: Header) -> bool:
@@ -83,3 +84,12 @@ def _faults(affine: NDArray[np.float64], header: Header, name: str) -> list[str]
             f"the voxel size {' x '.join(f'{side:g}' for side in stated)} mm"
         ]
     return []
+
+
+def turned_affine(grid: Grid, canonical_axes: tuple[int, ...]) -> NDArray[np.float64]:
+    """The affine under which the same stored voxels lie mirrored along some canonical axes."""
+    mirror = np.eye(4)
+    for canonical in canonical_axes:
+        axis = grid.axis_order[canonical]
+        mirror[axis, axis], mirror[axis, 3] = -1, grid.shape_IJK[axis] - 1
+    return grid.affine @ mirror

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +146,7 @@ def check_labels(nifti: NiftiFile, voxels: Voxels, num_classes: int = 3) -> list
         wrong = [str(value) for value in seen if not 0 <= value < num_classes]
         found = f"labels {', '.join(wrong[:5])}"
         add("error", "label-values", found, "map the labels to 0 background, 1 liver, 2 tumour")
-    elif nifti.dtype.kind == "f":
+    elif nifti.dtype.kind == "f" and not findings:
         add("warning", "label-float", f"labels stored as {nifti.dtype.name}", "store them as uint8", True)
     return findings
 

@@ -1,0 +1,50 @@
+"""Examines every file of a data set, tells faults and repairs, and can write repaired copies elsewhere.
+
+python -m experiments.doctor --data=DIR [--manifest=FILE] [--repair=DIR] [--workers=N]
+
+Exit status 1 if there are errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from absl import flags
+from tqdm import tqdm
+
+from dsdenseunet import cli, files
+from dsdenseunet.data.case_checks import Examined
+from dsdenseunet.data.doctor import examine
+
+DATA = flags.DEFINE_string("data", None, "Folder of a data set, LiTS or Decathlon layout.", required=True)
+MANIFEST = flags.DEFINE_string("manifest", "doctor.json", "JSON file to write with all files and findings.")
+REPAIR = flags.DEFINE_string("repair", None, "Folder for repaired copies, outside the data set.")
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases at once (up to 2 GB each).", 1)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints findings by severity, then one line that sums up."""
+    del argv
+    with tqdm(unit="case", disable=None) as progress:
+
+        def show(examined: Examined) -> None:
+            progress.set_postfix_str(examined.case.name, refresh=False)
+            progress.update()
+
+        findings, manifest = examine(DATA.value, repair_to=REPAIR.value, workers=WORKERS.value, on_case=show)
+    for finding in findings:
+        print(finding)
+    files.write_json(MANIFEST.value, manifest)
+    counts = Counter(finding.severity for finding in findings)
+    orientations = Counter(file["orientation"] for file in manifest["files"])
+    print("orientations: " + ", ".join(f"{codes} {count}" for codes, count in sorted(orientations.items())))
+    print(f"{len(manifest['files'])} files: {counts['error']} errors, {counts['warning']} warnings")
+    if REPAIR.value:
+        print(f"{len(manifest['copies'])} cases copied to {REPAIR.value}")
+    return 1 if counts["error"] else 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,42 @@
+"""Writes the zip that the LiTS challenge takes, checked against the test volumes.
+
+python -m experiments.submit --predictions=DIR --volumes=DIR --out=FILE.zip [--partial]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+from tqdm import tqdm
+
+from dsdenseunet import cli
+from dsdenseunet.evaluation.submission import Entry, write_submission
+
+PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predictions.", required=True)
+VOLUMES = flags.DEFINE_string("volumes", None, "Folder of test-volume-N.nii.", required=True)
+OUT = flags.DEFINE_string("out", None, "The .zip file to write.", required=True)
+PARTIAL = flags.DEFINE_bool("partial", False, "Take the cases that are there instead of all of 0 to 69.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the zip and says what is in it."""
+    del argv
+    with tqdm(unit="case", disable=None) as progress:
+
+        def show(entry: Entry) -> None:
+            progress.set_postfix_str(entry.name, refresh=False)
+            progress.update()
+
+        entries = write_submission(
+            PREDICTIONS.value, VOLUMES.value, OUT.value, partial=PARTIAL.value, on_entry=show
+        )
+    for entry in entries:
+        if not entry.liver_voxels:
+            print(f"warning: {entry.name} has no liver: every score of its liver is the worst")
+    tumours = sum(entry.tumour_voxels > 0 for entry in entries)
+    print(f"{OUT.value}: {len(entries)} cases, {tumours} with tumour")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,324 @@
+"""Each known fault is put into one of several phantoms; the doctor must name it and no other file."""
+
+import gzip
+import hashlib
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from dsdenseunet.data import doctor, nifti, phantom
+from dsdenseunet.errors import InputError
+
+SIZE = (48, 64, 64)
+CASES = 3
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms")
+    phantom.write_phantoms(folder, CASES, seed=4, size=SIZE)
+    return folder
+
+
+@pytest.fixture
+def data(phantoms, tmp_path):
+    return shutil.copytree(phantoms, tmp_path / "data")
+
+
+def rewrite(path, change=None, affine=None, dtype=None):
+    """Stores a file again with other voxels, affine or type."""
+    image = nib.load(path)
+    array = np.asanyarray(image.dataobj)
+    if change is not None:
+        array = change(array.copy())
+    header = image.header.copy()
+    header.set_data_dtype(dtype or array.dtype)
+    changed = nib.Nifti1Image(array, image.affine if affine is None else affine, header)
+    if affine is not None:
+        changed.set_sform(affine, 1)
+        changed.set_qform(affine, 1)
+    path.unlink()
+    nib.save(changed, path)
+
+
+def canonical(path, change):
+    """Changes a file's canonical (D, H, W) array."""
+    grid = nifti.read_grid(path)
+    rewrite(path, lambda array: grid.from_canonical(change(grid.to_canonical(array).copy())))
+
+
+def mirror(folder, axis):
+    """The headers of image and labels place the body mirrored along one canonical axis."""
+    for kind in ("volume", "segmentation"):
+        canonical(folder / f"{kind}-1.nii", lambda array: np.flip(array, axis))
+
+
+def set_first_voxel(value):
+    def change(array):
+        array[0, 0, 0] = value
+        return array
+
+    return change
+
+
+def blob_outside(labels_DHW):
+    """A tumour in the corner, where no liver is."""
+    labels_DHW[:3, :3, :3] = 2
+    return labels_DHW
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def truncate_gzip(path):
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    path.with_name(path.name + ".gz").write_bytes(packed[:-1000])
+
+
+def shifted_affine(path):
+    affine = nib.load(path).affine.copy()
+    affine[:3, 3] += 20
+    return affine
+
+
+def turned_affine(path):
+    """The same voxels said to run the other way along the file's first axis."""
+    image = nib.load(path)
+    turn = np.diag([-1.0, 1, 1, 1])
+    turn[0, 3] = image.shape[0] - 1
+    return image.affine @ turn
+
+
+def nonsense_affine(path):
+    """As LiTS' segmentation-53 has one: two axes point the same way."""
+    affine = nib.load(path).affine.copy()
+    affine[:3, 1] = affine[:3, 0]
+    return affine
+
+
+def turn_voxels(path):
+    """Voxels and header both turned to another orientation: a sound file that pairs with no image voxel."""
+    image = nib.load(path)
+    turned = image.as_reoriented([[0, -1], [2, 1], [1, 1]])
+    array = np.asanyarray(turned.dataobj).copy()
+    path.unlink()
+    nib.save(nib.Nifti1Image(array, turned.affine, turned.header), path)
+
+
+def lose_geometry(path):
+    """As 3D-IRCADb's cases in LiTS: 1 mm and an identity affine, which happens to point the right way."""
+    array = np.asanyarray(nib.as_closest_canonical(nib.load(path)).dataobj).copy()
+    path.unlink()
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+
+
+def set_sform(path, affine):
+    """Only the sform, as a qform can't hold nonsense."""
+    image = nib.load(path)
+    array = np.asanyarray(image.dataobj).copy()
+    path.unlink()
+    changed = nib.Nifti1Image(array, None, image.header)
+    changed.header["sform_code"], changed.header["qform_code"] = 1, 0
+    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
+        changed.header[name] = affine[row]
+    with path.open("wb") as stream:
+        header = changed.header
+        header["vox_offset"] = 352
+        header["magic"] = b"n+1"
+        stream.write(header.binaryblock + bytes(4) + array.tobytes(order="F"))
+
+
+def scale_to_bytes(array):
+    return np.clip((array + 200) * (255 / 450), 0, 255).astype(np.uint8)
+
+
+VOLUME, LABELS = "volume-1.nii", "segmentation-1.nii"
+FAULTS = {
+    "flipped head-feet": (lambda d: mirror(d, 0), "orientation-flipped", VOLUME),
+    "flipped front-back": (lambda d: mirror(d, 1), "orientation-flipped", VOLUME),
+    "flipped right-left": (lambda d: mirror(d, 2), "orientation-flipped", VOLUME),
+    "label axes mixed": (
+        lambda d: rewrite(d / LABELS, affine=turned_affine(d / LABELS)),
+        "grid-place",
+        LABELS,
+    ),
+    "label voxels turned": (
+        lambda d: turn_voxels(d / LABELS),
+        "label-axes",
+        LABELS,
+    ),
+    "identity affine": (
+        lambda d: [lose_geometry(d / name) for name in (VOLUME, LABELS)],
+        "spacing-unknown",
+        VOLUME,
+    ),
+    "nonsense affine of image": (
+        lambda d: set_sform(d / VOLUME, nonsense_affine(d / VOLUME)),
+        "affine",
+        VOLUME,
+    ),
+    "nonsense affine of labels": (
+        lambda d: set_sform(d / LABELS, nonsense_affine(d / LABELS)),
+        "affine",
+        LABELS,
+    ),
+    "NaN in the affine": (lambda d: set_sform(d / LABELS, np.full((3, 4), np.nan)), "affine", LABELS),
+    "label grid elsewhere": (
+        lambda d: rewrite(d / LABELS, affine=shifted_affine(d / LABELS)),
+        "grid-place",
+        LABELS,
+    ),
+    "label of another shape": (
+        lambda d: rewrite(d / LABELS, lambda array: array[:-1]),
+        "grid-shape",
+        LABELS,
+    ),
+    "label two slices up": (
+        lambda d: canonical(d / LABELS, lambda array: np.roll(array, 2, 0)),
+        "label-shifted",
+        LABELS,
+    ),
+    "label three slices down": (
+        lambda d: canonical(d / LABELS, lambda array: np.roll(array, -3, 0)),
+        "label-shifted",
+        LABELS,
+    ),
+    "label 3": (lambda d: rewrite(d / LABELS, set_first_voxel(3)), "label-values", LABELS),
+    "half a label": (
+        lambda d: rewrite(d / LABELS, lambda array: array.astype(np.float32) * 0.5),
+        "label-values",
+        LABELS,
+    ),
+    "float labels": (
+        lambda d: rewrite(d / LABELS, lambda array: array.astype(np.float32)),
+        "label-float",
+        LABELS,
+    ),
+    "NaN label": (
+        lambda d: rewrite(d / LABELS, lambda array: set_first_voxel(np.nan)(array.astype(np.float32))),
+        "nan",
+        LABELS,
+    ),
+    "HU out of range": (lambda d: rewrite(d / VOLUME, set_first_voxel(-3024)), "hu-range", VOLUME),
+    "windowed": (
+        lambda d: rewrite(d / VOLUME, lambda array: np.clip(array, -200, 250)),
+        "hu-windowed",
+        VOLUME,
+    ),
+    "windowed above only": (
+        lambda d: rewrite(d / VOLUME, lambda array: np.minimum(array, 150)),
+        "hu-windowed",
+        VOLUME,
+    ),
+    "scaled to bytes": (lambda d: rewrite(d / VOLUME, scale_to_bytes), "hu-scale", VOLUME),
+    "intercept lost": (lambda d: rewrite(d / VOLUME, lambda array: array + 1024), "hu-scale", VOLUME),
+    "one value": (lambda d: rewrite(d / VOLUME, np.zeros_like), "hu-constant", VOLUME),
+    "NaN": (
+        lambda d: rewrite(d / VOLUME, lambda array: set_first_voxel(np.nan)(array.astype(np.float32))),
+        "nan",
+        VOLUME,
+    ),
+    "truncated": (lambda d: truncate(d / VOLUME), "unreadable", VOLUME),
+    "truncated labels": (lambda d: truncate(d / LABELS), "unreadable", LABELS),
+    "truncated gzip": (lambda d: truncate_gzip(d / VOLUME), "unreadable", VOLUME + ".gz"),
+    "duplicate": (
+        lambda d: [
+            shutil.copy(d / f"{kind}-1.nii", d / f"{kind}-9.nii") for kind in ("volume", "segmentation")
+        ],
+        "duplicate",
+        "volume-9.nii",
+    ),
+    "duplicate turned and packed": (
+        lambda d: [
+            nib.save(
+                nib.as_closest_canonical(nib.load(d / f"{kind}-1.nii")).slicer[:, :, :],
+                d / f"{kind}-9.nii.gz",
+            )
+            for kind in ("volume", "segmentation")
+        ],
+        "duplicate",
+        "volume-9.nii.gz",
+    ),
+    "empty liver": (lambda d: rewrite(d / LABELS, np.zeros_like), "liver-empty", LABELS),
+    "tumour outside liver": (lambda d: canonical(d / LABELS, blob_outside), "tumour-outside", LABELS),
+    "no labels": (lambda d: (d / LABELS).unlink(), "label-missing", VOLUME),
+}
+
+
+def test_clean_phantoms_have_no_finding(phantoms):
+    findings, manifest = doctor.examine(phantoms)
+    assert findings == []
+    assert len(manifest["files"]) == 2 * CASES
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_found_and_nothing_else(fault, data):
+    inject, check, name = FAULTS[fault]
+    inject(data)
+    findings, manifest = doctor.examine(data)
+    assert [(finding.check, finding.path.name) for finding in findings] == [(check, name)]
+    assert manifest["findings"][0]["check"] == check
+    assert name in str(findings[0])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "flipped head-feet",
+        "flipped front-back",
+        "flipped right-left",
+        "label axes mixed",
+        "label voxels turned",
+        "nonsense affine of labels",
+        "label grid elsewhere",
+        "label two slices up",
+        "float labels",
+        "HU out of range",
+        "NaN",
+        "tumour outside liver",
+    ],
+)
+def test_repaired_copies_are_clean_and_originals_untouched(fault, data, tmp_path):
+    inject, _, _ = FAULTS[fault]
+    inject(data)
+    before = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()}
+    _, manifest = doctor.examine(data, repair_to=tmp_path / "repaired")
+    assert len(manifest["copies"]) == CASES
+    assert doctor.examine(tmp_path / "repaired")[0] == []
+    assert before == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()}
+
+
+def test_a_clean_copy_keeps_voxels_and_place(data, tmp_path):
+    doctor.examine(data, repair_to=tmp_path / "repaired")
+    for path in data.iterdir():
+        original, copy = nib.load(path), nib.load(tmp_path / "repaired" / path.name)
+        assert np.array_equal(np.asanyarray(original.dataobj), np.asanyarray(copy.dataobj))
+        assert np.allclose(original.affine, copy.affine, atol=1e-4)
+
+
+def test_a_turned_affine_places_each_voxel_at_its_mirror(data, tmp_path):
+    clean = nifti.read_image(data / VOLUME).array_DHW
+    mirror(data, 2)
+    doctor.examine(data, repair_to=tmp_path / "repaired")
+    assert np.array_equal(nifti.read_image(tmp_path / "repaired" / VOLUME).array_DHW, clean)
+
+
+def test_a_case_that_cannot_be_repaired_is_left_out(data, tmp_path):
+    truncate(data / VOLUME)
+    _, manifest = doctor.examine(data, repair_to=tmp_path / "repaired")
+    assert [copy["name"] for copy in manifest["copies"]] == ["volume-0", "volume-2"]
+
+
+def test_copies_never_go_into_the_data_set(data):
+    with pytest.raises(InputError, match="another place"):
+        doctor.examine(data, repair_to=data / "repaired")
+
+
+def test_worker_processes_find_the_same(data):
+    FAULTS["label 3"][0](data)
+    one, two = doctor.examine(data), doctor.examine(data, workers=2)
+    assert one == two
