@@ -57,8 +57,10 @@ def gather_labels(labels_DHW: np.ndarray, positions: tuple[np.ndarray, np.ndarra
         int32, a side for each of the positions' lengths.
     """
     indices, outside = zip(*(_nearest(p, side) for p, side in zip(positions, labels_DHW.shape)))
-    crop_DHW, starts = _crop(labels_DHW, indices)
-    out_DHW = crop_DHW[np.ix_(*(i - start for i, start in zip(indices, starts)))].astype(np.int32)
+    out_DHW, starts = _crop(labels_DHW, indices)
+    for axis in range(3):
+        out_DHW = _take(out_DHW, indices[axis] - starts[axis], axis)
+    out_DHW = out_DHW.astype(np.int32)
     _fill(out_DHW, outside, 0)
     return out_DHW
 
@@ -83,8 +85,7 @@ def gather_image(
     for axis in range(3):
         low = below[axis] - starts[axis]
         if not weights[axis].any():
-            if len(low) != out.shape[axis] or (low != np.arange(len(low))).any():
-                out = out.take(low, axis)
+            out = _take(out, low, axis)
             continue
         weight = weights[axis].reshape([-1 if a == axis else 1 for a in range(3)])
         lower = out.take(low, axis)
@@ -95,6 +96,13 @@ def gather_image(
         out = lower
     _fill(out, outside, -1)
     return np.ascontiguousarray(out)
+
+
+def _take(array: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
+    """`array.take`, without a copy where that changes nothing."""
+    if np.array_equal(indices, np.arange(array.shape[axis])):
+        return array
+    return array.take(indices, axis)
 
 
 def _nearest(positions: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

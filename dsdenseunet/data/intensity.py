@@ -8,7 +8,7 @@ from dsdenseunet.errors import InputError
 
 
 def normalise(volume: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:
-    """Clips to the window and maps it linearly to [-1, 1].
+    """Maps the window linearly to [-1, 1] and clips what is outside it.
 
     Args:
         volume: Hounsfield units, any shape and type.
@@ -25,7 +25,7 @@ def normalise(volume: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:
         raise InputError(
             "config.data.hu_window", found=f"{hu_window}", expected="lower < upper", fix="e.g. (-200, 250)"
         )
-    out = np.clip(volume, lower, upper, dtype=np.float32, casting="unsafe")
+    out = volume.astype(np.float32)
     out -= np.float32((upper + lower) / 2)
     out *= np.float32(2 / (upper - lower))
     return np.clip(out, -1, 1, out=out)

@@ -72,6 +72,8 @@ def prepare(
     """
     root = Path(cache_dir)
     with _writable(root), _locked(root):
+        for stale in root.glob("**/.partial-*"):  # Of a run that was killed while it wrote.
+            stale.unlink()
         records = cache.read_manifest(root)
         rows: dict[str, Row] = {}
 

@@ -1,10 +1,12 @@
 import multiprocessing
+import time
 
 import grain
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from dsdenseunet.data.patches import PatchSampler
 from dsdenseunet.data.pipeline import make_training_iterator
 from dsdenseunet.errors import InputError
 from tests.data.cached import make_cache
@@ -113,6 +115,16 @@ def test_processes_share_the_global_batch(stream, count):
             part = parts[index][number]
             for key in batch:
                 np.testing.assert_array_equal(part[key], batch[key][index::count])
+
+
+def test_no_more_is_read_ahead_than_asked_for(stream, monkeypatch):
+    drawn = []
+    sample = PatchSampler.sample
+    monkeypatch.setattr(PatchSampler, "sample", lambda *args: drawn.append(1) or sample(*args))
+    take(stream(threads=2, prefetch=3), 2)
+    time.sleep(1)
+    # Two taken, three in the buffer, and those that the threads hold while it is full.
+    assert 2 * 4 <= len(drawn) <= (2 + 3 + 2) * 4
 
 
 def test_small_volumes_and_zoom_in_3d(stream):

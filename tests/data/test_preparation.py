@@ -165,6 +165,15 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert statuses(prepare(cases, tmp_path / "cache")) == ["current", "current", "new"]
 
 
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    write_case(tmp_path / "data", 0)
+    (tmp_path / "cache" / "volume-0").mkdir(parents=True)
+    for place in ("volume-0/.partial-abc-image.npy", ".partial-abc-manifest.json"):
+        (tmp_path / "cache" / place).write_bytes(b"half")
+    prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+    assert not leftovers(tmp_path)
+
+
 @pytest.mark.parametrize("fail_at", range(8))
 def test_a_full_disk_at_any_write_loses_nothing(tmp_path, monkeypatch, fail_at):
     for number in range(2):

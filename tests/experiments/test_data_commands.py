@@ -1,7 +1,11 @@
 """The commands that make and prepare data, as a user runs them."""
 
+import random
 import subprocess
 import sys
+import time
+
+import pytest
 
 
 def run(module, *arguments):
@@ -40,3 +44,34 @@ def test_bad_arguments_give_one_message(tmp_path):
         assert result.stderr.startswith("error: ")
         assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_prepare_killed_at_any_moment_ends_with_the_same_cache(tmp_path):
+    data, whole, killed = (tmp_path / name for name in ("data", "whole", "killed"))
+    assert run("make_phantoms", f"--out={data}", "--cases=8", "--size=96,96,96").returncode == 0
+    started = time.monotonic()
+    assert run("prepare", f"--data={data}", f"--cache={whole}").returncode == 0
+    seconds = time.monotonic() - started
+    moments = random.Random(0)
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.prepare",
+        f"--data={data}",
+        f"--cache={killed}",
+        "--workers=0",
+    ]
+    for _ in range(20):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0, seconds))
+        process.kill()
+        process.wait()
+    last = run("prepare", f"--data={data}", f"--cache={killed}", "--verify")
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert (killed / "manifest.json").read_text() == (whole / "manifest.json").read_text()
+    names = {path.relative_to(whole) for path in whole.rglob("*")}
+    assert {path.relative_to(killed) for path in killed.rglob("*")} == names
+    for name in names:
+        if name.suffix == ".npy":
+            assert (killed / name).read_bytes() == (whole / name).read_bytes()
