@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -92,6 +93,25 @@ class BatchIterator(grain.DatasetIterator):
             self._running = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _OwnRows:
+    """Batches of an endless stream of patches, of which only some rows are read.
+
+    A patch is the same whatever the number of processes, as its place in the stream is.
+    """
+
+    patches: grain.MapDataset
+    batch_size: int
+    rows: range
+
+    def __len__(self) -> int:
+        return len(self.patches) // self.batch_size
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        parts = [self.patches[number * self.batch_size + row] for row in self.rows]
+        return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+
+
 def make_training_iterator(
     cache: Cache,
     names: Sequence[str],
@@ -113,7 +133,7 @@ def make_training_iterator(
     """Streams random patches; the other arguments are the fields of `config.data`.
 
     Every case comes up once before any comes up again, in an order drawn anew each time. The global
-    batch is the same for any number of processes: each reads its `1 / process_count` of it.
+    batch is the same for any number of processes: each reads its rows of it, process 0 the first ones.
 
     Args:
         cache: prepared cases.
@@ -163,13 +183,13 @@ def make_training_iterator(
         augmentation,
     )
     order = grain.MapDataset.range(len(names)).seed(seed).shuffle().repeat()
-    own = slice(process_index, None, process_count)
+    patches = order.random_map(sampler.sample)
     size = batch_size // process_count
-    # Sliced after the random map, so that a patch does not depend on the number of processes.
-    batches = order.random_map(sampler.sample)[own].batch(size, drop_remainder=True)
+    own_rows = range(process_index * size, (process_index + 1) * size)
+    batches = grain.MapDataset.source(_OwnRows(patches, batch_size, own_rows))
 
     def case_names(number: int) -> str:
-        return ", ".join(names[index] for index in order[own].batch(size)[number])
+        return ", ".join(names[order[number * batch_size + row]] for row in own_rows)
 
     return BatchIterator(batches, case_names, threads, prefetch, workers)
 
