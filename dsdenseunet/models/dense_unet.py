@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
@@ -188,9 +187,3 @@ class DenseUNet3D(nn.Module):
             up = up_block(channels, skip_channels, features, axes, self.link, norm, name=f"up{number}")
             x, channels = up(x, skip, train), features
         return Head(channels, self.num_classes, norm, name="head")(x, train)
-
-
-def init_variables(model: nn.Module, seed: int = 0) -> dict:
-    """Initial parameters and batch statistics, from the smallest patch the network takes."""
-    image = jnp.zeros((1, *model.stride, model.in_channels))
-    return jax.jit(lambda key: model.init(key, image, train=False))(jax.random.key(seed))

@@ -13,7 +13,7 @@ from dsdenseunet.ops.conv import conv3d, pointwise_conv
 from dsdenseunet.ops.depthwise import depthwise_conv
 
 # Variance 2 / fan_in keeps the scale of activations through ReLUs; the paper names no initialiser.
-KERNEL_INIT = nn.initializers.he_normal()
+KERNEL_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 class NormSettings(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.errors import InputError
-from dsdenseunet.models.dense_unet import init_variables
+from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.models.registry import build, check_patch
 
 TINY = {

@@ -1,0 +1,35 @@
+"""The host's draw has the tree, types and distribution of Linen's own initialisers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsdenseunet.models.dense_unet import DenseUNet3D
+from dsdenseunet.models.initialise import init_variables
+
+MODEL = DenseUNet3D(
+    block_layers=(1, 1), growth_rate=8, bottleneck=16, stem_channels=8, decoder_channels=(8, 8, 8)
+)
+
+
+def test_tree_and_constant_values_are_those_of_linen():
+    image = jnp.zeros((1, *MODEL.stride, 1))
+    expected = jax.eval_shape(lambda x: MODEL.init(jax.random.key(0), x, train=False), image)
+    got = init_variables(MODEL)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), got) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), expected
+    )
+    stem = got["params"]["stem"]
+    assert set(stem["norm"]["scale"]) == {1.0}
+    assert set(stem["norm"]["bias"]) == {0.0}
+    assert set(got["batch_stats"]["stem"]["norm"]["var"]) == {1.0}
+    # 7^3 kernel on one channel: standard deviation sqrt(2 / 343), from 2,744 draws.
+    np.testing.assert_allclose(stem["conv"]["kernel"].std(), np.sqrt(2 / 343), rtol=0.05)
+
+
+def test_seed_decides():
+    first, again, other = (
+        init_variables(MODEL, seed)["params"]["head"]["conv"]["kernel"] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
