@@ -15,6 +15,7 @@ import jax
 from absl import flags
 
 from dsdenseunet import cli
+from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
@@ -56,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
     }
     config.inference.update({name: value for name, value in options.items() if value is not None})
     check_config(config)
+    use_compilation_cache()
     model = registry.build(config.model)
     predictor = Predictor(
         model, variables, tuple(config.data.patch_size), tuple(config.data.hu_window), **config.inference

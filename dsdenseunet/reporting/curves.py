@@ -1,0 +1,125 @@
+"""How a run went: training loss of both phases, as in the paper's figure 2, and validation Dice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dsdenseunet.errors import InputError
+from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, LIVER, PHASE_COLOURS, TUMOUR
+
+Metrics = Sequence[Mapping[str, Any]]
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl.
+
+    Raises:
+        InputError: no such file, or a line that is not JSON.
+    """
+    try:
+        return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            path, found=str(error), expected="a run's metrics.jsonl", fix="name the run's workdir"
+        ) from error
+
+
+def loss_figure(metrics: Metrics) -> Figure:
+    """Training loss of both phases over the steps of the whole cascade: each step, and the running median."""
+    figure, axis = _curve("optimiser step", "weighted cross-entropy (log scale)")
+    offsets = _phase_offsets(metrics)
+    for phase, offset in offsets.items():
+        lines = [line for line in metrics if line["phase"] == phase and "loss" in line]
+        steps = np.array([offset + line["step"] for line in lines])
+        loss = np.array([line["loss"] for line in lines])
+        colour = PHASE_COLOURS[phase]
+        axis.plot(steps, loss, color=colour, alpha=0.3, linewidth=0.8)
+        axis.plot(steps, _running_median(loss), color=colour, linewidth=2, label=f"phase {phase}")
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:.2g}" if f"{value:.0e}"[0] in "25" else "")
+    axis.tick_params(axis="y", which="minor", labelsize=8, colors=GREY, length=0)
+    _finish(axis, offsets)
+    return figure
+
+
+def dice_figure(metrics: Metrics) -> Figure:
+    """Validation Dice of liver and tumour over the steps; a ring marks the weights that each phase kept."""
+    figure, axis = _curve("optimiser step", "validation Dice")
+    offsets = _phase_offsets(metrics)
+    for name, label in (("liver", LIVER), ("tumour", TUMOUR)):
+        for phase, offset in offsets.items():
+            lines = [line for line in metrics if line["phase"] == phase and "validation" in line]
+            steps = [offset + line["step"] for line in lines]
+            values = [line["validation"][f"{name}_dice"] for line in lines]
+            shown = name if phase == min(offsets) else None
+            axis.plot(
+                steps, values, color=COLOURS[label], marker="o", markersize=3.5, linewidth=1.6, label=shown
+            )
+            if lines:
+                best = int(np.argmax([line["validation"]["mean_dice"] for line in lines]))
+                ring: dict[str, Any] = {
+                    "marker": "o",
+                    "markersize": 10,
+                    "markerfacecolor": "none",
+                    "linestyle": "none",
+                }
+                text = "best of the phase" if name == "tumour" and phase == max(offsets) else None
+                axis.plot(steps[best], values[best], color=INK, label=text, **ring)
+    axis.set_ylim(0, 1.02)
+    _finish(axis, offsets)
+    return figure
+
+
+def _curve(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    axis = figure.subplots()
+    axis.set_xlabel(x_label, color=GREY)
+    axis.set_ylabel(y_label, color=GREY)
+    axis.grid(color=FAINT, linewidth=0.6)
+    axis.tick_params(colors=GREY, length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    return figure, axis
+
+
+def _phase_offsets(metrics: Metrics) -> dict[int, int]:
+    """For each phase that is there the steps of those before it."""
+    offsets, total = {}, 0
+    for phase in sorted({line["phase"] for line in metrics}):
+        offsets[phase] = total
+        total += max(line["step"] for line in metrics if line["phase"] == phase)
+    return offsets
+
+
+def _running_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median over a window of about a tenth of the phase: a few hard batches do not bend it."""
+    half = max(len(values) // 20, 2)
+    return np.array([np.median(values[max(i - half, 0) : i + half + 1]) for i in range(len(values))])
+
+
+def _finish(axis: Axes, offsets: Mapping[int, int]) -> None:
+    """Separates the phases by a line and names them; adds the legend."""
+    for phase, offset in offsets.items():
+        if offset:
+            axis.axvline(offset, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        axis.annotate(
+            f"phase {phase}",
+            (offset, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 3),
+            textcoords="offset points",
+            color=GREY,
+            fontsize=9,
+        )
+    axis.set_xlim(left=0)
+    axis.legend(frameon=False, labelcolor=INK, fontsize=9)

@@ -1,0 +1,33 @@
+"""Self-contained HTML pages: pictures and styles are inside, nothing is loaded from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dsdenseunet import files
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("dsdenseunet.reporting"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def inline_png(path: str | os.PathLike[str]) -> str:
+    """A PNG file as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> None:
+    """Fills a template of `reporting/templates` and writes it, whole or not at all.
+
+    All values are escaped; a name that the template uses and `values` lacks is an error.
+    """
+    files.write_text(path, _ENVIRONMENT.get_template(template).render(**values))

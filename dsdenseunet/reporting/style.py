@@ -1,0 +1,21 @@
+"""Colours of all pictures, and how a picture is saved."""
+
+from __future__ import annotations
+
+import os
+
+from matplotlib.figure import Figure
+
+from dsdenseunet import files
+
+LIVER, TUMOUR = 1, 2
+COLOURS = {LIVER: "#2fb344", TUMOUR: "#e03131"}
+PHASE_COLOURS = {1: "#1c7ed6", 2: "#7048e8"}
+INK, GREY, FAINT = "#212529", "#868e96", "#dee2e6"
+DOTS_PER_INCH = 150
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    with files.atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format="png")
