@@ -45,7 +45,8 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         given = [argument for argument in argv[1:] if name.strip("'") in argument.split("=")[0]]
         _refuse(f"{' '.join(given)}: the config has no field {name}" if given else name)
     if "config" in flags.FLAGS and flags.FLAGS["config"].present:
-        path = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+        # FILE or FILE:ARGUMENT.
+        path = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
         if not path.is_file():
             _refuse(f"--config={path}: no such file")
     return rest
