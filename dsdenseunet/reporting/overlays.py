@@ -16,6 +16,9 @@ from dsdenseunet.reporting.style import COLOURS, GREY, INK, LIVER, TUMOUR
 
 # Hounsfield units shown without windowing: from air to dense bone.
 FULL_RANGE = (-1000.0, 1000.0)
+# Inches.
+_COLUMN = 2.6
+_MARGIN = {"left": 0.3, "top": 0.66, "bottom": 0.35}
 
 
 def choose_slices(truth_DHW: NDArray[np.uint8], count: int) -> list[int]:
@@ -59,61 +62,66 @@ def overlay_figure(
         "expert",
         "network",
     )
-    height, width = image_DHW.shape[1] * spacing_mm[1], image_DHW.shape[2] * spacing_mm[2]
-    side = 2.6
-    row = side * height / width
-    top = 0.75
-    figure = Figure(figsize=(4 * side + 0.5, len(slices) * row + top + 0.35))
-    total = figure.get_figheight()
+    shape_mm = [sides * spacing for sides, spacing in zip(image_DHW.shape, spacing_mm)]
+    figure, axes = _grid(len(slices), len(headings), row_over_column=shape_mm[1] / shape_mm[2])
+    for row, index in zip(axes, slices):
+        image_HW = image_DHW[index].astype(np.float32)
+        windowed = _grey(image_HW, hu_window)
+        pictures = [_grey(image_HW, FULL_RANGE), windowed]
+        pictures += [_overlay(windowed, labels[index]) for labels in (truth_DHW, prediction_DHW)]
+        for axis, picture in zip(row, pictures):
+            axis.imshow(for_display(picture), aspect=spacing_mm[1] / spacing_mm[2], interpolation="bilinear")
+        for axis, labels in zip(row[2:], (truth_DHW, prediction_DHW)):
+            _contours(axis, labels[index])
+        _write(row[0], 0.02, 0.5, "R")
+        _write(row[0], 0.98, 0.5, "L")
+        row[0].set_ylabel(f"slice {index + 1}", fontsize=9, color=GREY)
+        dice = [
+            f"{name} {_dice(truth_DHW[index] >= value, prediction_DHW[index] >= value):.2f}"
+            for name, value in (("liver", LIVER), ("tumour", TUMOUR))
+        ]
+        _write(row[-1], 0.97, 0.04, "Dice  " + "  ".join(dice))
+    for axis, heading in zip(axes[0], headings):
+        axis.set_title(heading, fontsize=10, color=INK, pad=5)
+    _frame(figure, title)
+    return figure
+
+
+def _grid(rows: int, columns: int, row_over_column: float) -> tuple[Figure, NDArray[Any]]:
+    """Tight axes without ticks; _MARGIN inches stay free around them."""
+    width = columns * _COLUMN + _MARGIN["left"]
+    height = rows * _COLUMN * row_over_column + _MARGIN["top"] + _MARGIN["bottom"]
+    figure = Figure(figsize=(width, height))
     axes = figure.subplots(
-        len(slices),
-        4,
+        rows,
+        columns,
         squeeze=False,
         gridspec_kw={
             "wspace": 0.03,
             "hspace": 0.03,
-            "left": 0.5 / figure.get_figwidth(),
+            "left": _MARGIN["left"] / width,
             "right": 0.995,
-            "top": 1 - top / total,
-            "bottom": 0.35 / total,
+            "top": 1 - _MARGIN["top"] / height,
+            "bottom": _MARGIN["bottom"] / height,
         },
     )
-    for row_axes, index in zip(axes, slices):
-        image_HW = image_DHW[index].astype(np.float32)
-        shown = [_grey(image_HW, FULL_RANGE), _grey(image_HW, hu_window)]
-        shown += [_overlay(shown[1], labels[index]) for labels in (truth_DHW, prediction_DHW)]
-        for axis, picture in zip(row_axes, shown):
-            axis.imshow(for_display(picture), aspect=spacing_mm[1] / spacing_mm[2], interpolation="bilinear")
-            axis.set_axis_off()
-        for axis, labels in zip(row_axes[2:], (truth_DHW, prediction_DHW)):
-            _contours(axis, labels[index])
-        _mark_sides(row_axes[0])
-        first = row_axes[0]
-        label = f"slice {index + 1}"
-        first.text(
-            -0.04, 0.5, label, transform=first.transAxes, rotation=90, ha="right", va="center", color=GREY
-        )
-        dice = "  ".join(
-            f"{name} {_dice(truth_DHW[index] >= value, prediction_DHW[index] >= value):.2f}"
-            for name, value in (("liver", LIVER), ("tumour", TUMOUR))
-        )
-        last = row_axes[3]
-        last.text(
-            0.97,
-            0.03,
-            f"Dice  {dice}",
-            transform=last.transAxes,
-            ha="right",
-            va="bottom",
-            color="white",
-            fontsize=8,
-        )
-    for axis, heading in zip(axes[0], headings):
-        axis.set_title(heading, fontsize=10, color=INK, pad=5)
-    if title:
-        figure.text(0.5 / figure.get_figwidth(), 1 - 0.2 / total, title, fontsize=12, color=INK, va="center")
-    _legend(figure, total)
-    return figure
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        for side in axis.spines.values():
+            side.set_visible(False)
+    return figure, axes
+
+
+def _frame(figure: Figure, title: str) -> None:
+    """Title above and the labels' colours below."""
+    width, height = figure.get_size_inches()
+    left = _MARGIN["left"] / width
+    figure.text(left, 1 - 0.2 / height, title, fontsize=12, color=INK, va="center")
+    for position, (name, label) in enumerate((("liver", LIVER), ("tumour", TUMOUR))):
+        x, y = left + 0.9 * position / width, 0.17 / height
+        figure.text(x, y, "\N{BLACK SQUARE}", color=COLOURS[label], fontsize=11, va="center")
+        figure.text(x + 0.18 / width, y, name, color=INK, fontsize=9, va="center")
 
 
 def _grey(image_HW: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.float32]:
@@ -138,20 +146,19 @@ def _contours(axis: Axes, labels_HW: NDArray[np.uint8]) -> None:
             axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.0)
 
 
-def _mark_sides(axis: Axes) -> None:
-    """R and L of the patient, as on a film."""
-    style: dict[str, Any] = {"color": "white", "fontsize": 8, "va": "center", "transform": axis.transAxes}
-    axis.text(0.02, 0.5, "R", ha="left", **style)
-    axis.text(0.98, 0.5, "L", ha="right", **style)
-
-
-def _legend(figure: Figure, height: float) -> None:
-    width = figure.get_figwidth()
-    for position, (name, label) in enumerate((("liver", LIVER), ("tumour", TUMOUR))):
-        x = (0.5 + 0.9 * position) / width
-        y = 0.17 / height
-        figure.text(x, y, "■", color=COLOURS[label], fontsize=11, va="center")
-        figure.text(x + 0.18 / width, y, name, color=INK, fontsize=9, va="center")
+def _write(axis: Axes, x: float, y: float, text: str) -> None:
+    """White on a dark patch, legible on bone too; x and y are shares of the axes."""
+    axis.text(
+        x,
+        y,
+        text,
+        transform=axis.transAxes,
+        ha="left" if x < 0.5 else "right",
+        va="center" if y == 0.5 else "bottom",
+        color="white",
+        fontsize=8,
+        bbox={"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1.8},
+    )
 
 
 def _dice(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> float:

@@ -121,7 +121,7 @@ def _page_values(
     steps = " + ".join(map(str, result["steps"].values()))
     devices = f"{hardware['devices']} x {hardware['device_kind']}"
     return {
-        "title": "Liver and tumour segmentation of a CT: the demo's report",
+        "title": "Liver and tumours in a CT: the demo's report",
         "lead": (
             "A small 3D-DenseUNet was trained in the paper's two phases on one part of a CT, its weights "
             "were chosen on a second part, and it was scored on a third part that it has never seen."
@@ -146,7 +146,7 @@ def _page_values(
             "beside published scores."
         ),
         "loss": html.inline_png(out / "loss.png"),
-        "loss_note": "Weighted cross-entropy of each step's patches (thin) and its running median (thick).",
+        "loss_note": "Weighted cross-entropy of each step's patches (thin) and its running mean (thick).",
         "dice": html.inline_png(out / "validation.png"),
         "dice_note": (
             f"On the validation volume. Rings: the weights that each phase kept; the last ones (phase "
