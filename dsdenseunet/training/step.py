@@ -72,7 +72,7 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
         batch_stats, (gradient, loss, overlap) = carry
 
     updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
-    grad_norm = optax.global_norm(gradient)
+    grad_norm = jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in jax.tree.leaves(gradient)))
     healthy = state.healthy & jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     candidate = state.replace(
         params=optax.apply_updates(state.params, updates),

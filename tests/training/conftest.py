@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny  # noqa: E402
+from tests.training import tiny
 
 
 @pytest.fixture(scope="session", autouse=True)

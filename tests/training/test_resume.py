@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
+
 from dsdenseunet.training.checkpoint import load_best
+from tests.training import tiny
 
 
 def assert_same_run(workdir: Path, reference: Path) -> None:

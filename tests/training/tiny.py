@@ -30,12 +30,15 @@ class TinyNet(nn.Module):
     """Batch statistics and dropout, so that a resume that loses either or the key shows."""
 
     stride: ClassVar[tuple[int, int, int]] = (1, 1, 1)
+    dropout_rate: float = 0.1
+    frozen_statistics: bool = False
 
     @nn.compact
     def __call__(self, image_BDHWC: jax.Array, train: bool) -> jax.Array:
         x = nn.Conv(4, (1, 3, 3))(image_BDHWC)
-        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
-        x = nn.Dropout(0.1, deterministic=not train)(x)
+        running = self.frozen_statistics or not train
+        x = nn.relu(nn.BatchNorm(use_running_average=running, momentum=0.9)(x))
+        x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
         return nn.Conv(3, (1, 1, 1))(x)
 
 
@@ -115,8 +118,10 @@ def final_arrays(workdir: Path, phase: int = 2) -> dict[str, np.ndarray]:
 
     folder = workdir / f"phase{phase}" / "latest"
     step = max(ocp.utils.checkpoint_steps(folder))
-    with ocp.StandardCheckpointer() as checkpointer:
-        state = checkpointer.restore(folder / str(step) / "state")
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        structure = checkpointer.metadata(folder / str(step) / "state").item_metadata
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure.tree)
+        state = checkpointer.restore(folder / str(step) / "state", restore_args=as_numpy)
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 

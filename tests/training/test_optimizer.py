@@ -1,0 +1,67 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dsdenseunet.training.optimizer import StepDecay, phase_schedule, sgd
+from tests.training import tiny
+
+
+def paper_config(**fields: object):
+    config = tiny.get_config()
+    config.training.steps_per_epoch = 10
+    config.training.phase1_epochs = 100
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.lr_floor = 0.0
+    for name, value in fields.items():
+        config.optimizer[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 0.01), (99, 0.01), (100, 0.005), (199, 0.005), (200, 0.0025), (999, 0.01 / 2**9)],
+)
+def test_halved_every_ten_epochs_of_ten_steps(step: int, rate: float):
+    assert float(phase_schedule(paper_config(), 1)(step)) == pytest.approx(rate, rel=1e-6)
+
+
+def test_equals_optax_piecewise_constant_over_both_phases():
+    schedule = phase_schedule(paper_config(), 1)
+    piecewise = optax.piecewise_constant_schedule(0.01, {100 * k: 0.5 for k in range(1, 110)})
+    # Optax changes the rate after the boundary's step, here with it.
+    for step in (0, 50, 99, 100, 101, 555, 1000, 2999):
+        np.testing.assert_allclose(schedule(step), piecewise(step), rtol=1e-5)
+
+
+def test_floor():
+    schedule = phase_schedule(paper_config(lr_floor=1e-3), 1)
+    assert float(schedule(300)) == pytest.approx(0.00125)
+    assert float(schedule(400)) == pytest.approx(1e-3)
+    assert float(schedule(10_999)) == pytest.approx(1e-3)
+
+
+def test_phase_two_restarts_or_goes_on():
+    restarting = phase_schedule(paper_config(restart_in_phase2=True), 2)
+    continuing = phase_schedule(paper_config(restart_in_phase2=False), 2)
+    assert float(restarting(0)) == pytest.approx(0.01)
+    assert float(continuing(0)) == pytest.approx(0.01 / 2**10)
+    assert float(continuing(100)) == pytest.approx(0.01 / 2**11)
+
+
+def test_momentum_by_hand():
+    optimizer = sgd(StepDecay(0.1, 0.5, 1, 0.0), momentum=0.5)
+    parameters = {"w": jnp.asarray(1.0)}
+    state = optimizer.init(parameters)
+    # Traces 2, 2 + 0.5 x 2 = 3, 2 + 0.5 x 3 = 3.5; rates 0.1, 0.05, 0.025.
+    for expected in (1 - 0.2, 1 - 0.2 - 0.15, 1 - 0.2 - 0.15 - 0.0875):
+        updates, state = optimizer.update({"w": jnp.asarray(2.0)}, state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        assert float(parameters["w"]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_schedules_share_one_optimizer():
+    config = paper_config()
+    one, two = (phase_schedule(config, phase) for phase in (1, 2))
+    assert one == two
+    assert sgd(one, 0.5) is sgd(two, 0.5)
