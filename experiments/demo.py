@@ -66,8 +66,8 @@ def train_and_score(chain: Chain, work: Path, data: Sample) -> Inputs:
     command = ["prepare", f"--data={data.development}", f"--cache={cache}"]
     chain.run("prepare", command, [data.development], [cache])
     command = ["train", f"--config={CONFIGS[0]}", f"--workdir={run}", f"--config.data.cache={cache}"]
-    command += [f"--config.data.explicit.train={(data.training,)}"]
-    command += [f"--config.data.explicit.validation={(data.validation,)}"]
+    command += [f'--config.data.explicit.train=("{data.training}",)']
+    command += [f'--config.data.explicit.validation=("{data.validation}",)']
     chain.run("train", command, [cache, *CONFIGS], best)
     command = ["predict", f"--workdir={run}", f"--input={image}", f"--output={predictions}"]
     chain.run("predict", command, [best[1], image], [prediction])

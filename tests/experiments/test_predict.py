@@ -1,0 +1,93 @@
+"""The prediction command, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import nibabel
+import numpy as np
+import pytest
+
+from dsdenseunet.data import nifti
+from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
+from dsdenseunet.training.recipe import build_recipe
+from dsdenseunet.training.state import create_state
+from tests.training.tiny import get_config
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run with random best weights of phase 1."""
+    folder = tmp_path_factory.mktemp("run")
+    config = get_config()
+    state = jax.jit(lambda: create_state(build_recipe(config), (4, 32, 32), 1, 0))()
+    checkpoints = Checkpoints(folder, 1, config)
+    checkpoints.save_best(state, BestRecord(1, 1, 0.5, 0.5, 0.5))
+    checkpoints.close()
+    return folder
+
+
+def run(workdir, source, output, *arguments):
+    command = [sys.executable, "-m", "experiments.predict", f"--workdir={workdir}", f"--input={source}"]
+    return subprocess.run(
+        [*command, f"--output={output}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(workdir / "xla")},
+    )
+
+
+def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, tmp_path):
+    scans, output = tmp_path / "scans", tmp_path / "out"
+    rng = np.random.default_rng(0)
+    # One larger than a patch, one smaller, one that is cut off.
+    for number, shape in enumerate(((7, 40, 36), (3, 20, 32), (8, 32, 32))):
+        hu = rng.integers(-300, 300, shape).astype(np.int16)
+        nifti.write_new(scans / f"volume-{number}.nii", hu, (2.0, 0.7, 0.8), "LPS")
+    bad = scans / "volume-2.nii"
+    bad.write_bytes(bad.read_bytes()[:1000])
+
+    first = run(workdir, scans, output, "--mirror=W", "--largest_component", "--tumour_within_liver_mm=5")
+    assert first.returncode == 1, first.stderr
+    assert "2 segmented, 0 already done, 1 failed" in first.stdout
+    for stage in ("read", "network", "clean-up", "write"):
+        assert f"{stage} " in first.stdout
+    (failure,) = json.loads((output / "failures.json").read_text())
+    assert failure["scan"] == str(bad)
+    for number in (0, 1):
+        scan = nibabel.load(scans / f"volume-{number}.nii")
+        prediction = nibabel.load(output / f"segmentation-{number}.nii.gz")
+        assert prediction.get_data_dtype() == np.uint8
+        assert prediction.shape == scan.shape
+        np.testing.assert_array_equal(prediction.affine, scan.affine)
+
+    bad.unlink()
+    again = run(workdir, scans, output, "--mirror=W", "--largest_component", "--tumour_within_liver_mm=5")
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 already done with these weights and options: skipped" in again.stdout
+    assert not (output / "failures.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workdir=nowhere",), "no best weights of any phase"),
+        (("--phase=2",), "no best weights of phase 2"),
+        (("--input=nowhere",), "no such file or folder"),
+        (("--overlap=1.5",), "config.inference.overlap"),
+        (("--mirror=X",), "config.inference.mirror_axes"),
+        (("--shard=2/2",), "0 <= I < N"),
+    ],
+)
+def test_bad_arguments_give_one_message_and_write_nothing(workdir, tmp_path, arguments, message):
+    nifti.write_new(tmp_path / "scan.nii", np.zeros((4, 32, 32), np.int16), (1.0, 1.0, 1.0))
+    result = run(workdir, tmp_path / "scan.nii", tmp_path / "out", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,51 @@
+import pytest
+
+from dsdenseunet.errors import InputError
+from dsdenseunet.reporting.curves import dice_figure, loss_figure, read_metrics
+from dsdenseunet.reporting.style import COLOURS, LIVER, PHASE_COLOURS, TUMOUR
+
+
+def metrics(phases=(1, 2), steps=20):
+    lines = []
+    for phase in phases:
+        lines += [{"phase": phase, "step": step, "loss": 1 / step} for step in range(1, steps + 1)]
+        for step, tumour in ((10, 0.7), (20, 0.4)):
+            scores = {"liver_dice": 0.9, "tumour_dice": tumour, "mean_dice": (0.9 + tumour) / 2}
+            lines.append({"phase": phase, "step": step, "validation": scores})
+    return lines
+
+
+def test_phases_follow_each_other_in_colours_of_their_own():
+    (axis,) = loss_figure(metrics()).axes
+    for phase, first in ((1, 1), (2, 21)):
+        raw, smooth = (line for line in axis.lines if line.get_color() == PHASE_COLOURS[phase])
+        assert list(raw.get_xdata()) == list(range(first, first + 20))
+        assert list(raw.get_ydata()) == [1 / step for step in range(1, 21)]
+        assert max(smooth.get_ydata()) < 1
+    assert axis.get_yscale() == "log"
+    assert [text.get_text() for text in axis.texts] == ["phase 1", "phase 2"]
+
+
+def test_rings_mark_the_best_of_each_phase():
+    (axis,) = dice_figure(metrics()).axes
+    rings = [line for line in axis.lines if line.get_markersize() == 10]
+    assert sorted(line.get_xdata()[0] for line in rings) == [10, 10, 30, 30]
+    assert {line.get_color() for line in axis.lines} >= {COLOURS[LIVER], COLOURS[TUMOUR]}
+    assert axis.get_ylim()[0] == 0
+
+
+@pytest.mark.parametrize("figure", [loss_figure, dice_figure])
+def test_one_phase_alone(figure):
+    (axis,) = figure(metrics(phases=(1,))).axes
+    assert [text.get_text() for text in axis.texts] == ["phase 1"]
+
+
+def test_metrics_are_read_line_by_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"phase": 1}\n{"phase": 2}\n')
+    assert [line["phase"] for line in read_metrics(path)] == [1, 2]
+    path.write_text('{"phase": 1}\n{"ph')
+    with pytest.raises(InputError, match=r"metrics\.jsonl"):
+        read_metrics(path)
+    with pytest.raises(InputError, match="absent"):
+        read_metrics(tmp_path / "absent")
