@@ -19,6 +19,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dsdenseunet.errors import InputError
 
 _BATCH_AXIS = "batch"
+# After this long without a sign of life a process counts as dead, and the others end.
+_HEARTBEAT_TIMEOUT_S = 30
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -39,8 +41,11 @@ def split_by_batch(mesh: Mesh) -> NamedSharding:
 
 
 def place_state(mesh: Mesh, state: Any) -> Any:
-    """Copies every array of `state` to every device of the mesh."""
-    return jax.device_put(state, replicated(mesh))
+    """Copies every array of `state`, the same on all processes, to every device of the mesh."""
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), state
+    )
 
 
 def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -82,6 +87,27 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
         expected=f"a multiple of {unit}",
         fix=f"--config.data.batch_size={fitting}, or fewer devices or config.training.accumulate",
     )
+
+
+def join_processes(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Starts JAX's distributed runtime; must come before anything else of JAX.
+
+    Args:
+      coordinator: HOST:PORT of process 0, or "auto" where Slurm, MPI or the cloud's scheduler says who
+        is who; None for a single process.
+      processes: how many there are (not for "auto").
+      process: which one this is (not for "auto").
+    """
+    if coordinator is None:
+        return
+    address = None if coordinator == "auto" else coordinator
+    jax.distributed.initialize(address, processes, process, heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S)
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come here; a single process goes on at once."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def process_index() -> int:

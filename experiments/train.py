@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli
+from dsdenseunet import cli, parallel
 from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
@@ -21,12 +21,16 @@ EXIT_NON_FINITE = 3
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, config.")
 _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Many hosts: how many processes.")
+_PROCESS = flags.DEFINE_integer("process", None, "Many hosts: the number of this one, from 0.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv: Sequence[str]) -> int:
     """Exit status 0 done, 2 bad input, 3 loss not finite, 130 or 143 stopped by SIGINT or SIGTERM."""
     del argv
+    parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         cascade.run(_CONFIG.value, _WORKDIR.value or "", extend_to=_EXTEND_TO.value)
     except Interrupted as interrupted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,14 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
 
     # 2. One process at a time; what changed since the last start is named, or refused.
     use_compilation_cache()
-    with locked(workdir), StopRequest() as stop:
+    first = parallel.process_index() == 0
+    with locked(workdir) if first else contextlib.nullcontext(), StopRequest() as stop:
         start = provenance.gather(config_to_json(config), cache.fingerprint)
-        resume.check(workdir, start)
-        provenance.add_start(workdir, start)
-        files.write_json(workdir / CONFIG_FILE, config_to_json(config))
+        resume.check(workdir, start, say=print if first else _silent)
+        parallel.wait_for_all("every process has checked the workdir")
+        if first:
+            provenance.add_start(workdir, start)
+            files.write_json(workdir / CONFIG_FILE, config_to_json(config))
 
         # 3. The phases, each from its newest checkpoint or from the best weights before it.
         for number in _PHASES_OF[config.training.phase]:
@@ -81,6 +85,10 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
     # The same ones every time, and not by file order: the folds' own order is seeded already.
     limit = config.training.validate_cases or len(validation)
     return train, validation[:limit]
+
+
+def _silent(message: str) -> None:
+    """The other processes leave talking to the first."""
 
 
 def _first_weights(config: ConfigDict, workdir: Path, phase: int) -> tuple[str, Mapping[str, Any]] | None:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from dsdenseunet import parallel
+from dsdenseunet.data.pipeline import BatchIterator
 from dsdenseunet.errors import InputError
 from dsdenseunet.training.settings import config_from_json, config_to_json
 from dsdenseunet.training.state import TrainState, state_arrays, variables_of
@@ -27,7 +27,7 @@ PHASES = (1, 2)
 
 _LATEST_ITEMS: Mapping[str, type] = {
     "state": ocp.StandardCheckpointHandler,
-    "data": grain.checkpoint.CheckpointHandler,
+    "data": ocp.JsonCheckpointHandler,
     "progress": ocp.JsonCheckpointHandler,
     "config": ocp.JsonCheckpointHandler,
 }
@@ -64,7 +64,7 @@ class Checkpoints:
         step = self._latest.latest_step()
         return None if step is None else int(step)
 
-    def save(self, state: TrainState, iterator: grain.DatasetIterator, validated_step: int) -> None:
+    def save(self, state: TrainState, iterator: BatchIterator, validated_step: int) -> None:
         """Starts writing the whole state; the arrays are copied before it returns.
 
         Args:
@@ -78,14 +78,16 @@ class Checkpoints:
             int(state.step),
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state_arrays(state)),
-                data=grain.checkpoint.CheckpointSave(iterator),
+                # The number of the next global batch: the same on every process, so that another number
+                # of processes can go on from it.
+                data=ocp.args.JsonSave(iterator.get_state()),
                 progress=ocp.args.JsonSave({"validated_step": validated_step}),
                 config=ocp.args.JsonSave(self._config),
             ),
         )
 
     def restore(
-        self, abstract: TrainState, iterator: grain.DatasetIterator, mesh: jax.sharding.Mesh
+        self, abstract: TrainState, iterator: BatchIterator, mesh: jax.sharding.Mesh
     ) -> tuple[TrainState, int]:
         """The newest state, laid out on `mesh`, and its `validated_step`; sets the iterator."""
         sharding = parallel.replicated(mesh)
@@ -97,10 +99,11 @@ class Checkpoints:
             self.latest_step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(target),
-                data=grain.checkpoint.CheckpointRestore(iterator),
+                data=ocp.args.JsonRestore(),
                 progress=ocp.args.JsonRestore(),
             ),
         )
+        iterator.set_state(restored.data)
         return abstract.replace(**restored.state), int(restored.progress["validated_step"])
 
     def save_best(self, state: TrainState, record: BestRecord) -> None:

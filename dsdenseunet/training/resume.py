@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ _NOTED = {
 _EPOCHS = {"training.phase1_epochs": 1, "training.phase2_epochs": 2}
 
 
-def check(workdir: Path, start: dict[str, Any]) -> None:
-    """Compares this start with the last one in `workdir`; prints what changed and is harmless.
+def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Compares this start with the last one in `workdir`; says what changed and is harmless.
 
     A workdir without any checkpoint has nothing to lose: everything may change.
 
@@ -41,6 +42,10 @@ def check(workdir: Path, start: dict[str, Any]) -> None:
     steps = {phase: latest_step(workdir, phase) for phase in (1, 2)}
     if not starts or not any(step is not None for step in steps.values()):
         return
+
+    def note(change: str) -> None:
+        say(f"resume: changed since the last start: {change}")
+
     last = starts[-1]
     refused = []
     old, new = flatten(last["config"]), flatten(start["config"])
@@ -56,7 +61,7 @@ def check(workdir: Path, start: dict[str, Any]) -> None:
         elif name not in _HARMLESS and name not in _NOTED:
             refused.append(change)
             continue
-        _note(change + (f": {_NOTED[name]}" if name in _NOTED else ""))
+        note(change + (f": {_NOTED[name]}" if name in _NOTED else ""))
     if last["data_sha256"] != start["data_sha256"]:
         refused.append(f"the cache's content: {last['data_sha256'][:12]} -> {start['data_sha256'][:12]}")
     for library in sorted(last["versions"].keys() | start["versions"].keys()):
@@ -67,10 +72,10 @@ def check(workdir: Path, start: dict[str, Any]) -> None:
             # Order and augmentation follow from grain's random numbers.
             refused.append(f"{library} {before} -> {now} (the data stream may differ)")
         else:
-            _note(f"{library} {before} -> {now}: results may differ in the last bits from here on")
+            note(f"{library} {before} -> {now}: results may differ in the last bits from here on")
     for field in ("device_kind", "devices", "processes"):
         if last["hardware"][field] != start["hardware"][field]:
-            _note(
+            note(
                 f"{field} {last['hardware'][field]} -> {start['hardware'][field]}: "
                 "results may differ in the last bits from here on"
             )
@@ -93,7 +98,3 @@ def _epochs_refusal(phase: int, new: dict[str, Any], steps: dict[int, int | None
     if phase == 1 and steps[2] is not None:
         return "phase 2 has begun"
     return None
-
-
-def _note(change: str) -> None:
-    print(f"resume: changed since the last start: {change}", flush=True)

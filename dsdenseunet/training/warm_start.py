@@ -8,6 +8,7 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
+from dsdenseunet import parallel
 from dsdenseunet.errors import InputError
 from dsdenseunet.training.state import TrainState, variables_of
 
@@ -38,11 +39,12 @@ def warm_start(state: TrainState, variables: Mapping[str, Any], source: str) -> 
         if _form(offered[name]) != _form(wanted[name])
     ]
     loaded = len(wanted) - len(missing) - len(mismatched)
-    print(
-        f"warm start from {source}: {loaded} of {len(wanted)} arrays loaded, {len(missing)} missing, "
-        f"{len(mismatched)} mismatched, {len(unexpected)} unexpected",
-        flush=True,
-    )
+    if parallel.process_index() == 0:
+        print(
+            f"warm start from {source}: {loaded} of {len(wanted)} arrays loaded, {len(missing)} missing, "
+            f"{len(mismatched)} mismatched, {len(unexpected)} unexpected",
+            flush=True,
+        )
     problems = {"missing": missing, "mismatched": mismatched, "unexpected": unexpected}
     found = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
     if found:
