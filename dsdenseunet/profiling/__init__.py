@@ -1,1 +1,1 @@
-"""Memory and operation counts of compiled programs."""
+"""What networks and programs cost: parameters, operations, memory."""

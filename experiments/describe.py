@@ -1,0 +1,35 @@
+"""Prints a network's stages, their shapes, parameters, multiply-adds and activations; takes seconds.
+
+python -m experiments.describe --config=configs/ds_dense_unet_569.py:ds [--json=FILE] [--config.field=value]
+
+For one patch of `config.data.patch_size`, in `config.model.dtype`. Nothing is compiled or allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from dsdenseunet import cli, files
+from dsdenseunet.profiling.description import describe
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
+_JSON = flags.DEFINE_string("json", None, "File to write the same to, as JSON.")
+flags.mark_flags_as_required(["config"])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the table."""
+    del argv
+    config = _CONFIG.value
+    description = describe(config.model, config.data.patch_size)
+    print(f"{config.name}, input {' x '.join(map(str, description.input_shape))}, {description.dtype}\n")
+    print(description.table())
+    if _JSON.value:
+        files.write_json(_JSON.value, {"config": config.name, **description.as_json()})
+
+
+if __name__ == "__main__":
+    cli.run(main)
