@@ -22,12 +22,12 @@ from dsdenseunet.reporting.sources import PHANTOM, SAMPLE, DataSource
 from dsdenseunet.stages import Chain, StageFailedError
 
 CONFIGS = [Path(__file__).resolve().parents[1] / "configs" / name for name in ("demo.py", "base.py")]
+PHANTOM_SIZE = "48,128,128"
 OUT = flags.DEFINE_string("out", "demo", "Folder for everything that the demo writes.")
 
 
-def main(argv: Sequence[str]) -> int:
+def main(_: Sequence[str]) -> int:
     """Runs the chain; exit status of the stage that failed, if one did."""
-    del argv
     start, out = time.perf_counter(), Path(OUT.value)
     chain = Chain(out)
     try:
@@ -51,8 +51,8 @@ def get_data(chain: Chain, out: Path) -> tuple[Sample, DataSource]:
         print(f"\n{'!' * 80}\nNO REAL CT: going on with synthetic phantoms; the report says so\n{'!' * 80}")
     development, held_out = out / "phantom" / "development", out / "phantom" / "held_out"
     for seed, (folder, cases) in enumerate(((development, 2), (held_out, 1))):
-        command = ["make_phantoms", f"--out={folder}", f"--cases={cases}", f"--seed={seed}"]
-        chain.run(f"phantom/{folder.name}", [*command, "--size=48,128,128"], [], [folder])
+        options = [f"--out={folder}", f"--cases={cases}", f"--seed={seed}", f"--size={PHANTOM_SIZE}"]
+        chain.run(f"phantom/{folder.name}", ["make_phantoms", *options], [], [folder])
     return Sample(development, held_out, "volume-0", "volume-1", "volume-0"), PHANTOM
 
 

@@ -57,6 +57,11 @@ class Outcome:
     seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     wall_seconds: float = 0.0
 
+    @property
+    def finished(self) -> int:
+        """Scans of which nothing is left to do."""
+        return len(self.done) + len(self.skipped) + len(self.failures)
+
     def summary(self) -> str:
         """One line for the terminal."""
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
@@ -77,7 +82,7 @@ def fingerprint(predictor: Predictor) -> str:
     digest.update(json.dumps(options, sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(predictor.variables):
         digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(leaf).data)
+        digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()
 
 
@@ -112,7 +117,7 @@ def predict_folder(
     start = time.perf_counter()
     output = Path(output)
     (output / RECORDS).mkdir(parents=True, exist_ok=True)
-    job = _Job(output, suffix, fingerprint(predictors[0]), report)
+    job = _Job(output, suffix, fingerprint(predictors[0]), len(scans), report)
     outcome = job.outcome
     todo = [scan for scan in scans if not job.is_done(scan)]
     if outcome.skipped:
@@ -170,8 +175,9 @@ class _Work:
 class _Job:
     """The stages of a scan. None of them raises: a failure is recorded and ends that scan."""
 
-    def __init__(self, output: Path, suffix: str, weights: str, report: Callable[[str], object]):
-        self.output, self.suffix, self.weights, self.report = output, suffix, weights, report
+    def __init__(self, output: Path, suffix: str, weights: str, total: int, report: Callable[[str], object]):
+        self.output, self.suffix, self.weights = output, suffix, weights
+        self.total, self.report = total, report
         self.outcome = Outcome()
         self._lock = threading.Lock()
 
@@ -251,7 +257,8 @@ class _Job:
             shape = " x ".join(map(str, work.labels_DHW.shape))
             with self._lock:
                 self.outcome.done.append(work.scan.name)
-            self.report(f"{work.scan.image.name} ({shape}) -> {target.name}  seconds: {seconds}")
+            scan = f"{work.scan.image.name} ({shape}) -> {target.name}"
+            self.report(f"[{self.outcome.finished}/{self.total}] {scan}  seconds: {seconds}")
 
     @contextlib.contextmanager
     def _stage(self, work: _Work, stage: str) -> Iterator[None]:
@@ -266,7 +273,7 @@ class _Job:
             # What an earlier run with other weights or options said must not pass for this run's answer.
             if self._record(work.scan).exists():
                 self._target(work.scan).unlink(missing_ok=True)
-            self.report(f"FAILED at {stage}: {error}")
+            self.report(f"[{self.outcome.finished}/{self.total}] FAILED at {stage}: {error}")
         work.seconds[stage] = time.perf_counter() - start
         with self._lock:
             self.outcome.seconds[stage] += work.seconds[stage]

@@ -62,11 +62,13 @@ class Predictor:
         )
         hu_window = jnp.asarray(self.hu_window, jnp.float32)
         flips = _flips(self.mirror_axes)
+        # Once a volume, not once a patch; nothing moves where the weights are on the device already.
+        variables = jax.device_put(self.variables, self.device)
 
         def network(patches_BDHW: jax.Array) -> jax.Array:
-            total = class_probabilities(self.model, self.variables, patches_BDHW, hu_window, flips[0])
+            total = class_probabilities(self.model, variables, patches_BDHW, hu_window, flips[0])
             for flip in flips[1:]:
-                total += class_probabilities(self.model, self.variables, patches_BDHW, hu_window, flip)
+                total += class_probabilities(self.model, variables, patches_BDHW, hu_window, flip)
             return total / len(flips) if len(flips) > 1 else total
 
         yield from blend(
