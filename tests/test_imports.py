@@ -1,0 +1,142 @@
+"""Imports go one way: configs and experiments on top, errors and files at the bottom; no arrow runs back."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What each part of dsdenseunet/ may import from the other parts. The order is that of the layers,
+# bottom first: a part may name only parts above its own line.
+ALLOWED = {
+    "errors": set(),
+    "files": {"errors"},
+    "cli": {"errors"},
+    "stages": {"files"},
+    "compilation": set(),
+    "parallel": {"errors"},
+    "ops": {"errors"},
+    "models": {"ops", "errors"},
+    "data": {"files", "errors"},
+    "evaluation": {"data", "files", "errors"},
+    # From result files and NIfTI only: it never runs a model and never scores.
+    "reporting": {"data", "stages", "files", "errors"},
+    "inference": {"models", "ops", "data", "compilation", "parallel", "files", "errors"},
+    "training": {
+        *("inference", "evaluation", "models", "ops", "data"),
+        *("compilation", "parallel", "files", "errors"),
+    },
+    "profiling": {
+        *("training", "inference", "models", "ops", "data"),
+        *("compilation", "parallel", "files", "errors"),
+    },
+}
+# These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
+HOST_ONLY = ("errors", "files", "cli", "stages", "data", "evaluation", "reporting")
+ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
+OWN = {"dsdenseunet", "experiments", "configs", "tests"}
+
+
+def imported(source, module):
+    """Dotted names that a module's source imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*module.split(".")[: -node.level], *([base] if base else [])])
+            # `from dsdenseunet import files` imports a module, `from x.y import f` may.
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+def part(name):
+    """The part of dsdenseunet/ that a dotted name belongs to; "" for the package itself."""
+    pieces = name.split(".")
+    return pieces[1] if len(pieces) > 1 and not pieces[1].startswith("_") else ""
+
+
+def backward_arrows(module, source):
+    """What is wrong with a module's imports, a sentence each."""
+    top = module.split(".")[0]
+    wrong = []
+    for name in sorted(imported(source, module)):
+        target = name.split(".")[0]
+        arrow = f"{module} imports {name}"
+        if top == "configs" and target in OWN - {"configs"}:
+            wrong.append(f"{arrow}: a config is plain values, it imports configs only")
+        elif top == "experiments" and target in {"experiments", "tests"}:
+            wrong.append(f"{arrow}: entry points stand side by side, shared code belongs into dsdenseunet/")
+        elif top == "dsdenseunet":
+            if target in OWN - {"dsdenseunet"}:
+                wrong.append(f"{arrow}: nothing in dsdenseunet/ knows of {target}/")
+            wrong += arrows_within(module, name, arrow)
+    return wrong
+
+
+def arrows_within(module, name, arrow):
+    own, target = part(module), part(name)
+    if own and own not in ALLOWED:
+        return [f"{module}: a new part of dsdenseunet/; say in ALLOWED what {own} may import"]
+    if own in HOST_ONLY and name.split(".")[0] in ACCELERATOR:
+        return [f"{arrow}: {own} runs without an accelerator library"]
+    if name.startswith("dsdenseunet.") and target and target != own:
+        if not own:
+            return [f"{arrow}: the package's __init__ imports nothing"]
+        if target not in ALLOWED[own]:
+            allowed = ", ".join(sorted(ALLOWED[own])) or "nothing"
+            return [f"{arrow}: the arrow {own} -> {target} runs back; {own} may import {allowed}"]
+    return []
+
+
+def modules():
+    for folder in ("dsdenseunet", "experiments", "configs"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def test_no_arrow_runs_back():
+    wrong = [line for module, path in modules() for line in backward_arrows(module, path.read_text())]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_layers_are_in_order():
+    below = set()
+    for name, allowed in ALLOWED.items():
+        assert allowed <= below, f"{name} may import {allowed - below}, which comes after it"
+        below.add(name)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "message"),
+    [
+        ("dsdenseunet.data.cache", "import jax.numpy as jnp", "data runs without an accelerator library"),
+        ("dsdenseunet.inference.predict", "from dsdenseunet.training import loop", "inference -> training"),
+        ("dsdenseunet.reporting.html", "from dsdenseunet.models import registry", "reporting -> models"),
+        ("dsdenseunet.evaluation.run", "def f():\n    import flax", "evaluation runs without"),
+        ("dsdenseunet.ops.conv", "from ..models import layers", "ops -> models"),
+        (
+            "dsdenseunet.training.loop",
+            "from configs.base import base_config",
+            "nothing in dsdenseunet/ knows",
+        ),
+        ("dsdenseunet.files", "from dsdenseunet import cli", "files -> cli"),
+        ("dsdenseunet.extra.new", "import math", "say in ALLOWED"),
+        ("experiments.train", "from experiments import predict", "side by side"),
+        ("configs.demo", "from dsdenseunet.models import registry", "plain values"),
+    ],
+)
+def test_an_arrow_that_runs_back_is_named(module, source, message):
+    (line,) = backward_arrows(module, source)
+    assert line.startswith(module)
+    assert message in line
+
+
+def test_arrows_that_run_forward_pass():
+    source = (
+        "import jax\nfrom dsdenseunet import files, parallel\nfrom dsdenseunet.models.registry import build"
+    )
+    assert backward_arrows("dsdenseunet.training.loop", source) == []
