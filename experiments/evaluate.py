@@ -1,9 +1,11 @@
 """Scores predictions against references with the LiTS challenge's metrics.
 
-python -m experiments.evaluate --predictions=DIR --references=DIR --out=DIR [--mode=official|corrected|both]
+python -m experiments.evaluate --predictions=DIR --references=DIR --out=DIR
+    [--mode=official|corrected|both] [--compare=DIR2] [--images=DIR] [--workers=N]
 
-Writes cases.csv, lesions.csv and scores.json. `official` gives what the challenge's scorer
-gives, faults included; `corrected` repairs them (docs/reference/metrics.md).
+Writes cases.csv, lesions.csv, scores.json and report.html. `official` gives what the challenge's scorer
+gives, faults included; `corrected` repairs them (docs/reference/metrics.md). Called again, it goes on where
+it was interrupted and scores only what has changed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from absl import flags
 from dsdenseunet import cli
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.folder import evaluate
+from dsdenseunet.reporting.score_page import write_score_page
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predicted label volumes.", required=True)
 REFERENCES = flags.DEFINE_string("references", None, "Folder of reference label volumes.", required=True)
@@ -23,22 +26,31 @@ OUT = flags.DEFINE_string("out", None, "Folder to write the results to.", requir
 MODE = flags.DEFINE_enum(
     "mode", "both", [*MODES, "both"], "How faults of the challenge's scorer are treated."
 )
-WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases scored at once (up to 4 GB each).", 1)
+COMPARE = flags.DEFINE_string("compare", None, "Folder of a second method's predictions, to compare with.")
+IMAGES = flags.DEFINE_string("images", None, "Folder of the CTs, for pictures; default: the references'.")
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases scored at once (up to 2 GB each).", 1)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Scores and prints the table."""
+    """Scores, prints the table and the page's path."""
     del argv
     modes = MODES if MODE.value == "both" else (MODE.value,)
-    result = evaluate(PREDICTIONS.value, REFERENCES.value, OUT.value, modes=modes, workers=WORKERS.value)
-    print("".join(f"{text:>14}" for text in ("", *modes)))
+    result = evaluate(
+        PREDICTIONS.value,
+        REFERENCES.value,
+        OUT.value,
+        modes=modes,
+        workers=WORKERS.value,
+        compare=COMPARE.value,
+        images=IMAGES.value,
+    )
+    print(f"{'':<32}" + "".join(f"{mode:>12}" for mode in modes))
     for name in result["modes"][modes[0]]["scores"]:
         values = [result["modes"][mode]["scores"][name] for mode in modes]
-        print(
-            f"{name:<32}"
-            + "".join(f"{'-' if value is None else format(value, '.3f'):>14}" for value in values)
-        )
-    print(f"{result['cases']} cases; results in {OUT.value}")
+        print(f"{name:<32}" + "".join(f"{'-' if v is None else format(v, '.3f'):>12}" for v in values))
+    for row in result.get("comparison", {"modes": {modes[-1]: []}})["modes"][modes[-1]]:
+        print(f"{row['name']}: {row['better']}{': ' if row['reason'] else ''}{row['reason']}")
+    print(f"{result['cases']} cases; {write_score_page(OUT.value)}")
 
 
 if __name__ == "__main__":

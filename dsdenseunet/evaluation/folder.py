@@ -11,7 +11,7 @@ from dsdenseunet import files
 from dsdenseunet.evaluation import tables
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.environment import describe_environment
-from dsdenseunet.evaluation.pairing import find_pairs
+from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
 from dsdenseunet.evaluation.run import score_pairs
 from dsdenseunet.evaluation.summary import compare_methods, differences, summarise
 
@@ -24,6 +24,7 @@ def evaluate(
     modes: Sequence[str] = MODES,
     workers: int = 1,
     compare: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Writes cases.csv, lesions.csv and scores.json to `out`; returns what scores.json holds.
 
@@ -35,6 +36,8 @@ def evaluate(
         workers: processes.
         compare: folder with a second method's predictions of the same cases; its own results go to
             `out`/compare, the comparison into scores.json.
+        images: folder with the cases' CTs, whose paths go into scores.json for pictures; by default CTs are
+            looked for among the references.
 
     Raises:
         InputError: see `pairing.find_pairs` and `reading.score_files`.
@@ -53,6 +56,7 @@ def evaluate(
                 "references": os.fspath(references),
                 "modes": summarise(scores[-1]),
                 "differences": differences(scores[-1]),
+                "files": _file_table(members, find_images(members, images or references)),
                 "environment": describe_environment(),
             }
         )
@@ -67,3 +71,14 @@ def evaluate(
         files.write_text(target / "lesions.csv", tables.lesions_csv(members_scores))
         files.write_json(target / "scores.json", result)
     return results[0]
+
+
+def _file_table(pairs: Sequence[FilePair], images: dict[str, Path]) -> dict[str, dict[str, str | None]]:
+    return {
+        pair.name: {
+            "prediction": str(pair.prediction),
+            "reference": str(pair.reference),
+            "image": str(images[pair.name]) if pair.name in images else None,
+        }
+        for pair in pairs
+    }

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from dsdenseunet.data.lits import natural_key
@@ -70,24 +71,53 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
     return pairs
 
 
+def find_images(pairs: list[FilePair], root: str | os.PathLike[str]) -> dict[str, Path]:
+    """The CT of each case that has one below a folder, by case name.
+
+    A CT is `volume-N` or `test-volume-N`, or of the reference's name in a folder `imagesTr` or `imagesTs`.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not Path(root).is_dir():
+        raise InputError(root, found="no such folder", expected="a folder with CTs", fix="check the path")
+    by_number: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
+    for stem, path in _volumes(root):
+        if _CT.fullmatch(stem) and (match := _NUMBERED.fullmatch(stem)):
+            by_number.setdefault(match[1], path)
+        elif path.parent.name in _CT_FOLDERS:
+            by_name[stem] = path
+    images = {}
+    for pair in pairs:
+        match = _NUMBERED.fullmatch(pair.name)
+        image = by_name.get(pair.name) or (by_number.get(match[1]) if match else None)
+        if image:
+            images[pair.name] = image
+    return images
+
+
 def _label_files(root: str | os.PathLike[str], *, skip_ct: bool) -> dict[str, list[Path]]:
-    """Files below a folder by their name without ending; hidden ones are passed over."""
+    """Files below a folder by their name without ending."""
     root = Path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "no such folder"
         raise InputError(root, found=found, expected="a folder with label volumes", fix="check the path")
     files: dict[str, list[Path]] = defaultdict(list)
+    for stem, path in _volumes(root):
+        if not (skip_ct and (_CT.fullmatch(stem) or path.parent.name in _CT_FOLDERS)):
+            files[stem].append(path)
+    return files
+
+
+def _volumes(root: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:
+    """Name without ending and path of each .nii or .nii.gz below a folder; hidden ones are passed over."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
-            if ending is None or name.startswith("."):
-                continue
-            stem = name.removesuffix(ending)
-            if skip_ct and (_CT.fullmatch(stem) or Path(folder).name in _CT_FOLDERS):
-                continue
-            files[stem].append(Path(folder) / name)
-    return files
+            if ending is not None and not name.startswith("."):
+                yield name.removesuffix(ending), Path(folder) / name
 
 
 def _only(paths: list[Path], stem: str) -> Path:

@@ -1,0 +1,90 @@
+"""Pictures of an evaluation: every case's Dice, and lesions found over false positives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, LIVER, TUMOUR
+
+# Beyond this, names below the axis can't be read.
+_MOST_NAMES = 40
+
+
+def case_figure(rows: Sequence[Mapping[str, str]], mode: str) -> Figure:
+    """Dice of liver and tumour of each case, worst tumour first, one dot each.
+
+    Args:
+        rows: of cases.csv, all of one mode.
+        mode: that mode.
+    """
+    ranked = sorted(rows, key=lambda row: (float(row["lesion_dice_per_case"]), row["case"]))
+    figure, axis = _axis(f"cases, by tumour Dice ({mode})", "Dice")
+    positions = range(len(ranked))
+    for column, label, name in (
+        ("liver_dice_per_case", LIVER, "liver"),
+        ("lesion_dice_per_case", TUMOUR, "tumour"),
+    ):
+        values = [float(row[column]) for row in ranked]
+        axis.plot(positions, values, "o", color=COLOURS[label], markersize=5, alpha=0.85, label=name)
+        mean = sum(values) / len(values)
+        axis.axhline(mean, color=COLOURS[label], linewidth=1, linestyle=":")
+        axis.annotate(
+            f"mean {mean:.3f}",
+            (1.005, mean),
+            xycoords=("axes fraction", "data"),
+            color=COLOURS[label],
+            fontsize=8,
+        )
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_xlim(-0.7, len(ranked) - 0.3)
+    if len(ranked) <= _MOST_NAMES:
+        names = [row["case"].removeprefix("test-").removeprefix("segmentation-") for row in ranked]
+        axis.set_xticks(list(positions), names, rotation=90 if len(ranked) > 12 else 0, fontsize=8)
+    else:
+        axis.set_xticks([])
+    axis.legend(loc="lower right", frameon=False, fontsize=9)
+    return figure
+
+
+def free_response_figure(response: Mapping[str, Any]) -> Figure:
+    """Share of the reference's lesions that are touched over false positives a case."""
+    figure, axis = _axis("false positives a case (smallest predictions dropped first)", "lesions touched")
+    curve = response["curve"]
+    axis.plot(
+        [point["false_positives"] for point in curve],
+        [point["sensitivity"] for point in curve],
+        drawstyle="steps-post",
+        color=COLOURS[TUMOUR],
+        linewidth=1.8,
+    )
+    last = curve[-1]
+    axis.plot(last["false_positives"], last["sensitivity"], "o", color=INK, markersize=5)
+    axis.annotate(
+        "nothing dropped",
+        (last["false_positives"], last["sensitivity"]),
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=GREY,
+    )
+    axis.set_ylim(-0.03, 1.12)
+    return figure
+
+
+def _axis(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axis = figure.subplots()
+    axis.set_xlabel(x_label, fontsize=9, color=GREY)
+    axis.set_ylabel(y_label, fontsize=9, color=GREY)
+    axis.grid(axis="y", color=FAINT, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(colors=GREY, labelsize=8, length=0)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color(FAINT)
+    return figure, axis
