@@ -54,6 +54,6 @@ def test_all_devices_of_a_machine_work_on_a_folder(tmp_path):
     assert programs > 1
     for number, scan in enumerate(scans):
         value = (np.clip(scan, -200, 250) - 25) / 225
-        expected = np.where(value < 0, 0, np.where(value < 0.5, 1, 2))
+        expected = np.where(value <= 0, 0, np.where(value < 0.5, 1, 2))
         found = nifti.read_labels(tmp_path / "out" / f"segmentation-{number}.nii.gz").array_DHW
         np.testing.assert_array_equal(found, expected)
