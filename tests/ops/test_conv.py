@@ -1,0 +1,64 @@
+"""The fast convolution against XLA's direct one, values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsdenseunet.ops import conv
+from dsdenseunet.ops.winograd import winograd_conv
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def value_and_gradients(function, x, kernel, weights):
+    y, pull_back = jax.vjp(function, x, kernel)
+    return y, *pull_back(weights)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 3, 56, 56, 5),  # one band
+        (2, 4, 64, 60, 3),  # several bands, two volumes
+        (1, 6, 62, 57, 2),  # sides that no tile divides
+        (1, 2, 30, 63, 4),  # only the filter gradient is worth it
+        (1, 3, 8, 8, 4),  # too small for any of it
+    ],
+)
+def test_equals_direct_convolution(shape):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], shape)
+    kernel = jax.random.normal(keys[1], (3, 3, 3, shape[-1], 6))
+    weights = jax.random.normal(keys[2], (*shape[:4], 6))
+    got = value_and_gradients(conv.conv3d, x, kernel, weights)
+    expected = value_and_gradients(conv.direct_conv, x, kernel, weights)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=3e-5 * float(jnp.abs(b).max()))
+
+
+def test_hand_computed_impulse():
+    x = jnp.zeros((1, 3, 5, 5, 1)).at[0, 1, 2, 2, 0].set(1.0)
+    kernel = jnp.arange(27.0).reshape(3, 3, 3, 1, 1)
+    y = winograd_conv(x, kernel)
+    # Cross-correlation lays the mirrored kernel around the impulse.
+    np.testing.assert_allclose(y[0, :, 1:4, 1:4, 0], kernel[::-1, ::-1, ::-1, 0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [(1, 2, 2), (2, 2, 2)])
+def test_stride_pads_both_sides(stride):
+    x = jnp.ones((1, 4, 6, 6, 1))
+    y = conv.conv3d(x, jnp.ones((3, 3, 3, 1, 1)), stride)
+    # The first window of each axis misses one voxel on its low side, where k // 2 = 1 pads.
+    assert y.shape[1:4] == tuple(-(-n // s) for n, s in zip((4, 6, 6), stride))
+    assert y[0, 0, 0, 0, 0] == 8.0
+    assert y[0, 0, 1, 1, 0] == 18.0
+
+
+def test_pointwise_is_a_matrix_product():
+    x = jax.random.normal(jax.random.key(0), (2, 2, 3, 3, 4))
+    kernel = jax.random.normal(jax.random.key(1), (1, 1, 1, 4, 5))
+    np.testing.assert_allclose(
+        conv.pointwise_conv(x, kernel), conv.direct_conv(x, kernel), rtol=1e-5, atol=1e-5
+    )
