@@ -1,0 +1,203 @@
+"""Every command that a document shows: it parses, what it names exists, and the quick ones really run.
+
+What takes long is run for real elsewhere: `experiments.demo`, which chains fetch_sample, prepare, train,
+predict and evaluate, by tests/experiments/test_demo.py; `experiments.train` by test_train.py beside it;
+`make demo` and `make test` by whoever releases (`make test` runs this).
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from configs.base import base_config
+from dsdenseunet.training.settings import flatten
+from tests import documents
+
+ROOT = documents.ROOT
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem != "__init__")
+MODULES = {"pip", "venv", "json.tool", "http.server"}
+PROGRAMS = {
+    "git",
+    "cd",
+    "ls",
+    "cat",
+    "mkdir",
+    "cp",
+    "rm",
+    "unzip",
+    "source",
+    "kill",
+    "for",
+    "done",
+    "fi",
+    "wait",
+}
+COMMANDS = [
+    (where, words) for path in documents.documents() for where, words in documents.shell_commands(path)
+]
+
+
+def experiment_of(words):
+    """(module, arguments) of `python -m experiments.module arguments`, else None."""
+    if len(words) > 2 and words[1] == "-m" and words[2].startswith("experiments."):
+        return [words[2].removeprefix("experiments."), *words[3:]]
+    return None
+
+
+def extras():
+    text = (ROOT / "setup.py").read_text()
+    return set(re.findall(r'"(\w+)": \[', text))
+
+
+def wrong_with(words):
+    """What is wrong with a command that is no entry point of experiments/; None for nothing."""
+    program = words[0].removeprefix(".venv/bin/")
+    if program == "make":
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        unknown = [word for word in words[1:] if "=" not in word and word not in targets]
+        return f"the Makefile has no target {', '.join(unknown)}" if unknown else None
+    if program in ("python", "python3", "pip"):
+        module = "pip" if program == "pip" else words[2] if words[1:2] == ["-m"] else ""
+        if module == "pip":
+            asked = {e for word in words for e in ",".join(re.findall(r"\[(.*?)\]", word)).split(",") if e}
+            return f"setup.py has no extra {asked - extras()}" if asked - extras() else None
+        script = next((word for word in words[1:] if word.endswith(".py")), "")
+        known = module in MODULES or module == "pytest" or (script and (ROOT / script).is_file())
+        return None if known else f"unknown: {shlex.join(words)}"
+    if program in ("ruff", "mypy", "pytest"):
+        paths = [word.partition("::")[0] for word in words[1:] if word.startswith(("tests/", "dsdenseunet/"))]
+        missing = [path for path in paths if not (ROOT / path).exists()]
+        return f"no such file: {missing}" if missing else None
+    return None if program in PROGRAMS else f"{program}: not known here; say in this test how it is checked"
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 20
+    assert any(where.startswith("README.md") and words == ["make", "demo"] for where, words in COMMANDS)
+    seen = {experiment[0] for _, words in COMMANDS if (experiment := experiment_of(words))}
+    assert seen == set(EXPERIMENTS), "every entry point is documented, and what is documented exists"
+
+
+def test_every_command_parses():
+    experiments = [(where, experiment) for where, words in COMMANDS if (experiment := experiment_of(words))]
+    for name in EXPERIMENTS:
+        docstring = (ROOT / f"experiments/{name}.py").read_text().split('"""')[1]
+        usages = re.findall(rf"python -m experiments\.{name}\b.*", docstring)
+        experiments += [
+            (f"experiments/{name}.py", experiment_of(documents.usage_words(usage))) for usage in usages
+        ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/parse_commands.py"],
+        input=json.dumps([experiment for _, experiment in experiments]),
+        **{"cwd": ROOT, "text": True, "capture_output": True, "check": False, "timeout": 300},
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    wrong = [
+        f"{where}: python -m experiments.{shlex.join(experiment)}\n{message}"
+        for (where, experiment), message in zip(experiments, json.loads(done.stdout), strict=True)
+        if message
+    ]
+    wrong += [
+        f"{where}: {message}"
+        for where, words in COMMANDS
+        if not experiment_of(words) and (message := wrong_with(words))
+    ]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["make", "absent"], "no target absent"),
+        (["pip", "install", ".[cuda11]"], "no extra"),
+        (["python", "absent.py"], "unknown"),
+        (["pytest", "tests/absent.py"], "no such file"),
+        (["curl", "x"], "not known here"),
+    ],
+)
+def test_wrong_commands_are_told(words, message):
+    assert message in wrong_with(words)
+
+
+def test_python_snippets_compile_and_import_what_exists():
+    for path in documents.documents():
+        for block in documents.blocks(path):
+            if block.language in ("python", "py"):
+                compile(block.text, block.where, "exec")
+                for module, names in re.findall(
+                    r"^from (dsdenseunet[\w.]*|configs[\w.]*) import ([\w, ]+)", block.text, re.MULTILINE
+                ):
+                    check_names(block.where, module, names.split(", "))
+
+
+def check_names(where, module, names):
+    """By their files and definitions: nothing is imported."""
+    base = ROOT / module.replace(".", "/")
+    for name in names:
+        if (base / f"{name}.py").is_file() or (base / name).is_dir():
+            continue
+        source = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+        assert source.is_file(), f"{where}: no module {module}"
+        defined = re.search(rf"^(def|class) {name}\b|^{name}\b.*=", source.read_text(), re.MULTILINE)
+        assert defined, f"{where}: {module} has no {name}"
+
+
+def test_links_lead_somewhere():
+    for path in documents.documents():
+        if path.suffix == ".md":
+            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+                assert (path.parent / link).exists(), f"{path.relative_to(ROOT)}: {link} does not exist"
+
+
+def test_quick_commands_run(tmp_path):
+    """Phantoms made, examined, prepared, scored against themselves, packed: as the how-tos chain them."""
+    (tmp_path / "predictions").mkdir()
+    chain = [
+        "make_phantoms --out=phantoms --cases=2 --seed=1 --size=40,48,48",
+        "doctor --data=phantoms --manifest=doctor.json --workers=1",
+        "prepare --data=phantoms --cache=cache --workers=0",
+        "describe --config=configs/demo.py --json=description.json",
+        "evaluate --predictions=phantoms --references=phantoms --out=scores --workers=1",
+    ]
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for command in chain:
+        done = subprocess.run(
+            [sys.executable, "-m", *f"experiments.{command}".split()],
+            **{"cwd": tmp_path, "text": True, "capture_output": True, "check": False, "timeout": 300},
+            env=environment(),
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert json.loads((tmp_path / "description.json").read_text())["trainable"] > 0
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert scores["modes"]["corrected"]["scores"]["liver_dice_per_case"] == 1
+
+
+def test_every_flag_is_in_the_reference():
+    text = (ROOT / "docs/reference/commands.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert set(sections) == set(EXPERIMENTS), "docs/reference/commands.md: a section for each entry point"
+    for name, section in sections.items():
+        source = (ROOT / f"experiments/{name}.py").read_text()
+        flags = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source))
+        documented = set(re.findall(r"^\| `--(\w+)` \|", section, re.MULTILINE))
+        assert documented == flags, f"docs/reference/commands.md, {name}"
+
+
+def test_every_field_is_in_the_reference():
+    text = (ROOT / "docs/reference/configuration.md").read_text()
+    documented = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", text, re.MULTILINE))
+    fields = flatten(base_config().to_dict())
+    assert set(documented) == set(fields)
+    for name, value in fields.items():
+        shown = documented[name].strip("`")
+        assert shown == (str(value) if value != "" else "empty"), f"docs/reference/configuration.md, {name}"
