@@ -19,3 +19,14 @@ def test_equals_image_resize(axes):
     shape = tuple(n * 2 if axis in axes else n for axis, n in enumerate(x.shape))
     expected = jax.image.resize(x, shape, "linear")
     np.testing.assert_allclose(upsample_linear(x, axes), expected, rtol=1e-6, atol=1e-6)
+    gradient = jax.random.normal(jax.random.key(1), shape)
+    (got,) = jax.vjp(lambda x: upsample_linear(x, axes), x)[1](gradient)
+    (wanted,) = jax.vjp(lambda x: jax.image.resize(x, shape, "linear"), x)[1](gradient)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_one_voxel_is_repeated():
+    x = jnp.full((1, 1, 1, 1, 1), 3.0)
+    np.testing.assert_array_equal(upsample_linear(x, (1, 2, 3)).ravel(), np.full(8, 3.0))
+    (gradient,) = jax.vjp(lambda x: upsample_linear(x, (3,)), x)[1](jnp.ones((1, 1, 1, 2, 1)))
+    assert gradient.item() == 2.0
