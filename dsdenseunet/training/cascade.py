@@ -16,6 +16,7 @@ from dsdenseunet.data.splits import stratified_folds
 from dsdenseunet.errors import InputError
 from dsdenseunet.training import provenance, resume
 from dsdenseunet.training.checkpoint import has_best, load_best
+from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
 from dsdenseunet.training.lock import locked
 from dsdenseunet.training.loop import Phase, run_phase
@@ -64,7 +65,8 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
         for number in _PHASES_OF[config.training.phase]:
             epochs = config.training[f"phase{number}_epochs"]
             phase = Phase(number, epochs, config, workdir, cache, train_names, validation_names)
-            run_phase(phase, stop, _first_weights(config, workdir, number))
+            with explained(workdir, config):
+                run_phase(phase, stop, _first_weights(config, workdir, number))
 
 
 def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str, ...]]:

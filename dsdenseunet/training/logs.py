@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,18 +70,14 @@ class RunLog:
         if self._active:
             tqdm.write(message)
 
-    def flush(self) -> None:
-        """Hands everything to the operating system."""
-        if self._active:
-            self._lines.flush()
-            self._board.flush()
-
     def close(self) -> None:
         """Flushes and closes."""
         if self._active:
-            self._lines.close()
-            self._board.close()
             self._bar.close()
+            # TensorBoard only repeats metrics.jsonl: what it could not write is no reason to fail here.
+            with contextlib.suppress(OSError):
+                self._board.close()
+            self._lines.close()
 
     def _write(self, record: Mapping[str, Any]) -> None:
         # A line is given to the system at once: a killed process loses none.
@@ -123,8 +119,3 @@ def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
         "grad_norm": float(metrics["grad_norm"]),
         "learning_rate": float(metrics["learning_rate"]),
     }
-
-
-def finite(values: Mapping[str, float]) -> bool:
-    """Whether no value is NaN or infinite."""
-    return all(math.isfinite(value) for value in values.values())
