@@ -153,10 +153,14 @@ def check_names(where, module, names):
 
 
 def test_links_lead_somewhere():
-    for path in documents.documents():
-        if path.suffix == ".md":
-            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-                assert (path.parent / link).exists(), f"{path.relative_to(ROOT)}: {link} does not exist"
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in documents.documents()
+        if path.suffix == ".md"
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
+        if not (path.parent / link).exists()
+    ]
+    assert not broken, "\n" + "\n".join(broken)
 
 
 def test_quick_commands_run(tmp_path):
