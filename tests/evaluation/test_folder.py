@@ -153,6 +153,13 @@ def test_an_interrupted_run_goes_on(folders):
     assert evaluate(folders)["cases"] == 3
 
 
+def test_a_bad_file_stops_worker_processes_with_its_message(folders):
+    bad = folders / "predictions" / "test-segmentation-0.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:-20])
+    with pytest.raises(InputError, match=bad.name):
+        evaluate(folders, workers=2)
+
+
 def test_a_second_method_is_compared(folders):
     for path in (folders / "predictions").iterdir():
         labels = nifti.read_labels(path)
