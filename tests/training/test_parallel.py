@@ -1,0 +1,114 @@
+"""Eight devices give one device's run; on a CPU they are forced by an XLA flag."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsdenseunet import parallel
+from dsdenseunet.errors import InputError
+from tests.training import tiny
+
+EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+
+
+class Mesh:
+    """As much of a mesh as the check looks at."""
+
+    def __init__(self, devices: int):
+        self.devices = np.empty(devices, object)
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "devices"), [(1, 1, 1), (8, 1, 8), (16, 2, 8), (6, 3, 2)])
+def test_batches_that_fit(batch: int, accumulate: int, devices: int):
+    parallel.check_batch_size(batch, accumulate, Mesh(devices))
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "devices", "fitting"),
+    [(1, 1, 8, "=8,"), (12, 1, 8, "=8 or 16,"), (20, 2, 8, "=16 or 32,")],
+)
+def test_batch_that_does_not_fit_names_those_that_do(batch: int, accumulate: int, devices: int, fitting: str):
+    with pytest.raises(InputError) as error:
+        parallel.check_batch_size(batch, accumulate, Mesh(devices))
+    assert f"--config.data.batch_size{fitting}" in error.value.fix
+
+
+def test_eight_devices_equal_one(cache: Path, tmp_path: Path):
+    # Keys, batches and BatchNorm statistics are those of the global batch.
+    arguments = ("--config.data.batch_size=16", "--config.training.accumulate=2")
+    one, eight, moved = (tmp_path / name for name in ("one", "eight", "moved"))
+    tiny.run(tiny.command(cache, one, *arguments))
+    output = tiny.run(tiny.command(cache, eight, *arguments), **EIGHT)
+    assert "phase 2: done" in output
+    assert_close(eight, one)
+
+    # A checkpoint of eight devices goes on on one.
+    first = tiny.command(cache, moved, *arguments, "--config.training.phase=phase1")
+    tiny.run(first, **EIGHT)
+    output = tiny.run([*first, "--extend_to=3"])
+    assert "devices 8 -> 1" in output
+    assert "resumed at step 4" in output
+
+
+def start_processes(line: list[str], count: int) -> list[subprocess.Popen[str]]:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    together = [f"--coordinator=localhost:{port}", f"--processes={count}"]
+    return [tiny.start([*line, *together, f"--process={index}"]) for index in range(count)]
+
+
+def test_two_processes_equal_one_and_one_goes_on_from_two(cache: Path, reference: Path, tmp_path: Path):
+    two = tmp_path / "two"
+    line = tiny.command(cache, two, "--config.training.phase=phase1")
+    processes = start_processes(line, 2)
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    # Only the first process talks and writes logs.
+    assert "phase 1: done" in outputs[0]
+    assert "phase 1" not in outputs[1]
+    assert len(list((two / "tensorboard" / "phase1").iterdir())) == 1
+
+    assert_close(two, reference, phase=1)
+    assert sum("loss" in line for line in (two / "metrics.jsonl").read_text().splitlines()) == 4
+    output = tiny.run([*line, "--extend_to=3"])
+    assert "processes 2 -> 1" in output
+    assert "resumed at step 4" in output
+
+
+@pytest.mark.long
+def test_process_that_dies_ends_the_run_within_a_minute_and_the_restart_resumes(cache: Path, tmp_path: Path):
+    workdir = tmp_path / "run"
+    line = tiny.command(
+        cache, workdir, "--config.training.phase=phase1", "--config.training.phase1_epochs=50"
+    )
+    first, second = start_processes(line, 2)
+    log = workdir / "metrics.jsonl"
+    while not log.exists() or len(log.read_text().splitlines()) < 10:
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.1)
+    second.kill()
+    killed = time.monotonic()
+    output, _ = first.communicate(timeout=300)
+    second.communicate()
+    assert first.returncode != 0
+    assert time.monotonic() - killed < 60
+    assert "Task 1 heartbeat timeout" in output or "Connection closed by peer" in output
+    processes = start_processes(line, 2)
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "resumed at step" in outputs[0]
+
+
+def assert_close(workdir: Path, reference: Path, phase: int = 2) -> None:
+    """Sums in another order differ in the last bits only."""
+    got, expected = tiny.final_arrays(workdir, phase), tiny.final_arrays(reference, phase)
+    assert got.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(got[name], expected[name], rtol=2e-4, atol=2e-6, err_msg=name)
