@@ -32,6 +32,12 @@ def build(model_config: Mapping[str, Any]) -> nn.Module:
             expected=f"one of {', '.join(FAMILIES)}",
             fix="name a known family, or add yours to dsdenseunet/models/registry.py",
         )
+    if family == "dense_unet":
+        _check_dense_unet(fields)
+    return FAMILIES[family](**fields)
+
+
+def _check_dense_unet(fields: Mapping[str, Any]) -> None:
     _check_choice("link", fields, LINKS)
     _check_choice("remat", fields, REMATS)
     _check_choice("dtype", fields, ("float32", "bfloat16"))
@@ -43,7 +49,6 @@ def build(model_config: Mapping[str, Any]) -> nn.Module:
             expected=f"{blocks + 1}, one more than the {blocks} dense blocks",
             fix="change decoder_channels or block_layers",
         )
-    return FAMILIES[family](**fields)
 
 
 def _check_choice(name: str, fields: Mapping[str, Any], choices: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from dsdenseunet.models import registry
 from dsdenseunet.models.dense_block import DenseBlock
-from dsdenseunet.models.dense_unet import UpBlock
+from dsdenseunet.models.dense_unet import Head, UpBlock
 from dsdenseunet.models.layers import BatchNormReLU, Conv
 
 ModulePath = tuple[str, ...]
@@ -119,9 +119,10 @@ def describe(model_config: Mapping[str, Any], patch_size: Sequence[int]) -> Desc
         InputError: a config that makes no network, or a patch that does not fit it.
     """
     # What the backward pass recomputes changes neither shapes nor counts.
-    model = registry.build({**model_config, "remat": "none"})
+    plain = {"remat": "none"} if "remat" in model_config else {}
+    model = registry.build({**model_config, **plain})
     registry.check_patch(model.stride, patch_size)
-    shape = (*patch_size, model_config["in_channels"])
+    shape = (*patch_size, model.in_channels)
     tracer = _Tracer()
 
     def run(image_BDHWC: jax.Array) -> Any:
@@ -129,103 +130,136 @@ def describe(model_config: Mapping[str, Any], patch_size: Sequence[int]) -> Desc
             return model.init(jax.random.key(0), image_BDHWC, train=False)
 
     variables = jax.eval_shape(run, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    return Description(shape, model_config["dtype"], tuple(tracer.stages(variables)))
+    return Description(shape, model_config.get("dtype", "float32"), tuple(tracer.stages(variables)))
 
 
 def _size(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-@dataclasses.dataclass
-class _Seen:
-    """A module that the trace met. `input` and `output` are None where only its weights were taken."""
+class _Layer(NamedTuple):
+    """A convolution, or a normalisation with its ReLU.
+
+    Attributes:
+        text: what it is.
+        channels: of its output.
+        macs: multiply-adds for one voxel of it.
+        counted: how many layers it is, by the rule of `Description`.
+    """
+
+    text: str
+    channels: int
+    macs: int
+    counted: int
+
+
+def _norm(channels: int, counted: int = 2) -> _Layer:
+    return _Layer("BN, ReLU", channels, 0, counted)
+
+
+def _conv(
+    in_channels: int,
+    channels: int,
+    size: Sequence[int],
+    stride: Sequence[int] = (1,),
+    depthwise: bool = False,
+) -> _Layer:
+    side = f"{size[0]}^3" if len(set(size)) == 1 else "x".join(map(str, size))
+    strided = f" by {' x '.join(map(str, stride))}" if set(stride) != {1} else ""
+    macs = math.prod(size) * (1 if depthwise else in_channels) * channels
+    return _Layer(f"{'depthwise' if depthwise else 'conv'} {side}{strided}", channels, macs, 1)
+
+
+def _dense_layers(block: DenseBlock) -> list[list[_Layer]]:
+    """From the block's own description, as its layers run as one: see `models.dense_block`."""
+    wide, growth = block.bottleneck, block.growth_rate
+    point, cube = (1, 1, 1), (3, 3, 3)
+    if block.separable:
+        last = [_conv(wide, wide, cube, depthwise=True), _norm(wide, counted=0), _conv(wide, growth, point)]
+    else:
+        last = [_conv(wide, growth, cube)]
+    sizes = [block.in_channels + growth * index for index in range(block.layers)]
+    return [[_norm(size), _conv(size, wide, point), _norm(wide), *last] for size in sizes]
+
+
+def _layers(module: nn.Module) -> list[_Layer]:
+    if isinstance(module, Conv):
+        return [_conv(module.in_channels, module.features, module.size, module.stride, module.depthwise)]
+    if isinstance(module, BatchNormReLU):
+        return [_norm(module.channels)]
+    return list(itertools.chain(*_dense_layers(module))) if isinstance(module, DenseBlock) else []
+
+
+class _Call(NamedTuple):
+    """A module that ran: what came in and what went out; whether a second map came in (a link)."""
 
     module: nn.Module
-    input: jax.Array | None = None
-    output: jax.Array | None = None
-    links: bool = False
+    input: jax.Array
+    output: jax.Array
+    linked: bool
 
 
 class _Tracer:
-    """Notes every module that runs, or gives its weights, while a network is traced."""
+    """Notes every module that runs while a network is traced."""
 
     def __init__(self) -> None:
-        self.seen: dict[ModulePath, _Seen] = {}
+        self._calls: dict[ModulePath, _Call] = {}
+        # In the order in which they start; a call is noted when it ends.
+        self._order: list[ModulePath] = []
 
     def intercept(self, run: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         """For `flax.linen.intercept_methods`."""
-        module = context.module
-        if context.method_name not in ("__call__", "weights"):
+        if context.method_name != "__call__":
             return run(*args, **kwargs)
-        seen = self.seen.setdefault(module.path, _Seen(module))
-        result = run(*args, **kwargs)
-        if context.method_name == "__call__":
-            seen.input, seen.output = args[0], result
-            seen.links = len(args) > 1 and isinstance(args[1], jax.Array)
-        return result
+        path = context.module.path
+        self._order.append(path)
+        output = run(*args, **kwargs)
+        linked = len(args) > 1 and isinstance(args[1], jax.Array)
+        self._calls[path] = _Call(context.module, args[0], output, linked)
+        return output
 
     def stages(self, variables: Mapping[str, Any]) -> list[Stage]:
         """One row a top-level module, and one where something without parameters lies between two."""
         rows: list[Stage] = []
         # By identity: a map that goes from one module to the next is one object.
         maps: dict[int, jax.Array] = {}
-        for path, seen in self.seen.items():
-            if len(path) != 1 or seen.input is None or seen.output is None:
-                continue
-            if rows and id(seen.input) not in maps:
-                maps[id(seen.input)] = seen.input
-                rows.append(_pool(rows[-1].shape, seen.input))
-            rows.append(self._stage(path[0], seen, variables, maps))
+        for path in (path for path in self._order if len(path) == 1):
+            entering = self._calls[path].input
+            if rows and id(entering) not in maps:
+                maps[id(entering)] = entering
+                rows.append(_pool(rows[-1].shape, entering))
+            rows.append(self._stage(path[0], variables, maps))
         return rows
 
-    def _stage(
-        self, name: str, stage: _Seen, variables: Mapping[str, Any], maps: dict[int, jax.Array]
-    ) -> Stage:
-        assert stage.output is not None
-        inside = {path: seen for path, seen in self.seen.items() if path[:1] == (name,)}
-        macs = unseen_bytes = layers = 0
-        new = {}
-        for path, seen in inside.items():
-            for array in (seen.input, seen.output):
-                if array is not None and id(array) not in maps:
-                    new[id(array)] = array
-            layers += _counted_layers(path, seen.module)
-            if not isinstance(seen.module, Conv | BatchNormReLU):
-                continue
-            voxels = self._output_voxels(path)
-            weights = _at(variables["params"], path)
-            if isinstance(seen.module, Conv):
-                macs += math.prod(weights["kernel"].shape) * voxels
-            if seen.output is None:
-                channels = weights["kernel" if "kernel" in weights else "scale"].shape[-1]
-                unseen_bytes += channels * voxels * stage.output.dtype.itemsize
+    def _stage(self, name: str, variables: Mapping[str, Any], maps: dict[int, jax.Array]) -> Stage:
+        inside = [self._calls[path] for path in self._order if path[:1] == (name,)]
+        stage = inside[0]
+        new: dict[int, jax.Array] = {}
+        macs = layers = hidden_bytes = 0
+        for call in inside:
+            new |= {id(array): array for array in (call.input, call.output) if id(array) not in maps}
+            voxels = math.prod(call.output.shape[1:4])
+            parts = _layers(call.module)
+            macs += voxels * sum(layer.macs for layer in parts)
+            layers += sum(layer.counted for layer in parts) + isinstance(call.module, UpBlock)
+            if isinstance(call.module, DenseBlock):
+                channels = sum(layer.channels for layer in parts)
+                hidden_bytes += voxels * channels * call.output.dtype.itemsize
         maps |= new
         return Stage(
             name=name,
             operation=_operation(stage, inside),
             shape=tuple(stage.output.shape[1:]),
             trainable=_size(variables["params"].get(name, {})),
-            non_trainable=_size(variables["batch_stats"].get(name, {})),
-            layers=layers,
+            non_trainable=_size(variables.get("batch_stats", {}).get(name, {})),
+            layers=0 if isinstance(stage.module, Head) else layers,
             macs=macs,
-            activation_bytes=unseen_bytes + sum(array.nbytes for array in new.values()),
+            activation_bytes=hidden_bytes + sum(array.nbytes for array in new.values()),
         )
-
-    def _output_voxels(self, path: ModulePath) -> int:
-        """Of the module, or where only its weights were taken of the one that it is part of."""
-        while (output := self.seen[path].output) is None:
-            path = path[:-1]
-        return math.prod(output.shape[1:4])
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return f"{row['trainable']:,}", f"{row['macs'] / 1e6:,.1f}", f"{row['activation_bytes'] / 2**20:,.1f}"
-
-
-def _at(tree: Any, path: ModulePath) -> Any:
-    for name in path:
-        tree = tree[name]
-    return tree
 
 
 def _pool(before: tuple[int, ...], pooled: jax.Array) -> Stage:
@@ -234,35 +268,15 @@ def _pool(before: tuple[int, ...], pooled: jax.Array) -> Stage:
     return Stage("pool", f"pool by {factors}", shape, activation_bytes=pooled.nbytes)
 
 
-def _counted_layers(path: ModulePath, module: nn.Module) -> int:
-    if path[0] == "head" or path[-1] == "norm3":
-        return 0
-    if isinstance(module, BatchNormReLU):
-        return 2
-    return 1 if isinstance(module, Conv | UpBlock) else 0
-
-
-def _operation(stage: _Seen, inside: Mapping[ModulePath, _Seen]) -> str:
+def _operation(stage: _Call, inside: Sequence[_Call]) -> str:
     """The stage's layers in words; a dense block's equal layers once, with their number."""
-    layers = [item for item in inside.items() if isinstance(item[1].module, Conv | BatchNormReLU)]
     if isinstance(stage.module, DenseBlock):
-        dense_layers = itertools.groupby(layers, key=lambda item: item[0][:2])
-        texts = [", ".join(_layer(seen.module) for _, seen in parts) for _, parts in dense_layers]
-        return f"{len(texts)} x ({texts[0]})"
-    words = [_layer(seen.module) for path, seen in layers if path[-1] != "project"]
+        (first, *_) = dense_layers = _dense_layers(stage.module)
+        return f"{len(dense_layers)} x ({', '.join(layer.text for layer in first)})"
+    words = [layer.text for call in inside if call.module.name != "project" for layer in _layers(call.module)]
     if isinstance(stage.module, UpBlock):
-        words.insert(0, _upsampling(stage.module, stage.links))
+        words.insert(0, _upsampling(stage.module, stage.linked))
     return ", ".join(words)
-
-
-def _layer(module: nn.Module) -> str:
-    if isinstance(module, BatchNormReLU):
-        return "BN, ReLU"
-    assert isinstance(module, Conv)
-    sides = set(module.size)
-    size = f"{module.size[0]}^3" if len(sides) == 1 else "x".join(map(str, module.size))
-    strided = f" by {' x '.join(map(str, module.stride))}" if set(module.stride) != {1} else ""
-    return f"{'depthwise' if module.depthwise else 'conv'} {size}{strided}"
 
 
 def _upsampling(block: UpBlock, linked: bool) -> str:

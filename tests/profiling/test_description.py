@@ -9,13 +9,17 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 from jax import lax
 
 from configs.base import base_config
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.errors import InputError
+from dsdenseunet.models import registry
 from dsdenseunet.models.initialise import init_variables
+from dsdenseunet.models.layers import Conv
 from dsdenseunet.models.registry import build
+from dsdenseunet.ops.pool import max_pool
 from dsdenseunet.profiling.description import describe
 
 TINY = {
@@ -184,6 +188,30 @@ def test_activations_halve_in_bfloat16_but_for_the_logits():
 
 def test_rematerialisation_changes_nothing():
     assert describe(tiny(remat="layer"), PATCH) == describe(tiny(), PATCH)
+
+
+class Toy(nn.Module):
+    """Another family: two convolutions and a pool between them."""
+
+    in_channels: int = 2
+    stride: tuple[int, int, int] = (2, 2, 2)
+
+    @nn.compact
+    def __call__(self, image_BDHWC, train):
+        x = Conv(2, 4, (1, 3, 3), use_bias=False, name="first")(image_BDHWC)
+        return Conv(4, 3, (1, 1, 1), name="second")(max_pool(x, size=3, stride=2))
+
+
+def test_another_family_needs_nothing_more(monkeypatch):
+    monkeypatch.setitem(registry.FAMILIES, "toy", Toy)
+    described = describe({"family": "toy"}, (2, 4, 4))
+    assert [(stage.name, stage.operation, stage.macs) for stage in described.stages] == [
+        ("first", "conv 1x3x3", 32 * 9 * 2 * 4),
+        ("pool", "pool by 2 x 2 x 2", 0),
+        ("second", "conv 1^3", 4 * 4 * 3),
+    ]
+    assert described.totals()["trainable"] == 72 + 15
+    assert described.totals()["non_trainable"] == 0
 
 
 def test_patch_that_does_not_fit_is_refused():
