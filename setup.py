@@ -13,28 +13,32 @@ setup(
     packages=find_packages(include=["dsdenseunet", "dsdenseunet.*"]),
     package_data={"dsdenseunet": ["py.typed", "**/*.html", "**/*.json", "**/*.textproto"]},
     install_requires=[
-        "absl-py>=2.1",
-        "connected-components-3d>=3.20",
-        "edt>=3.0",
-        "flax>=0.12",
-        "grain>=0.2.15",
+        "absl-py>=2.1",  # flags of the entry points
+        "connected-components-3d>=3.20",  # lesions, largest liver
+        "edt>=3.0",  # distances in mm
+        "flax>=0.12",  # networks
+        "grain>=0.2.15",  # stream of training patches
         "jax>=0.9",
-        "jinja2>=3.1",
-        "matplotlib>=3.9",
-        "ml_collections>=1.0",
-        "nibabel>=5.3",
+        "jinja2>=3.1",  # report pages
+        "matplotlib>=3.9",  # pictures
+        "ml_collections>=1.0",  # configs
+        "nibabel>=5.3",  # NIfTI headers and orientations
         "numpy>=2.0",
-        "optax>=0.2.5",
-        "orbax-checkpoint>=0.11.30",
-        "scipy>=1.14",
-        "tensorboardX>=2.6",
-        "tqdm>=4.66",
+        "optax>=0.2.5",  # optimiser
+        "orbax-checkpoint>=0.11.30",  # checkpoints
+        "scipy>=1.14",  # filters, nearest surfaces
+        "tensorboardX>=2.6",  # training curves, without TensorFlow
+        "tqdm>=4.66",  # progress bars
     ],
     extras_require={
+        # JAX's own extras bring the CUDA libraries; the driver must be new enough for them.
         "cuda12": ["jax[cuda12]>=0.9"],
         "cuda13": ["jax[cuda13]>=0.9"],
+        # What `make test` installs.
         "test": ["hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.11"],
+        # PyTorch, to compare speed with.
         "bench": ["torch>=2.6"],
+        # Running notebooks on this machine.
         "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"],
     },
 )

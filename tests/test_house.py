@@ -72,12 +72,11 @@ def test_versions_tested_satisfy_the_floors():
         assert pinned[name] in requirement.specifier, f"{where}: constraints.txt has {pinned[name]}"
 
 
-def test_every_import_is_declared():
+def imported_packages():
+    """Package by module of this project that imports it; other names than the package's are listed."""
     names = {"absl": "absl-py", "cc3d": "connected-components-3d", "orbax": "orbax-checkpoint"}
-    declared = {canonicalize_name(requirement.name) for _, requirement in requirements()}
-    own = set(FOLDERS)
     for path in SOURCES:
-        if path.parts[len(ROOT.parts)] == "tests":
+        if name_of(path).startswith("tests/"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             modules = []
@@ -85,12 +84,19 @@ def test_every_import_is_declared():
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules = [node.module]
-            for module in modules:
-                top = module.split(".")[0]
-                if top in own or top in sys.stdlib_module_names:
-                    continue
-                package = canonicalize_name(names.get(top, top))
-                assert package in declared, f"{name_of(path)} imports {top}; setup.py does not ask for it"
+            for top in {module.split(".")[0] for module in modules}:
+                if top not in FOLDERS and top not in sys.stdlib_module_names:
+                    yield name_of(path), canonicalize_name(names.get(top, top))
+
+
+def test_imports_and_requirements_are_the_same_packages():
+    declared = {canonicalize_name(requirement.name) for _, requirement in requirements()}
+    always = {canonicalize_name(requirement.name) for extra, requirement in requirements() if not extra}
+    imported = set(imported_packages())
+    undeclared = {(path, package) for path, package in imported if package not in declared}
+    assert not undeclared, f"setup.py does not ask for {undeclared}"
+    unused = always - {package for _, package in imported}
+    assert not unused, f"setup.py asks for {unused}, which nothing imports"
 
 
 @pytest.mark.parametrize("extra", sorted({extra for extra, _ in requirements() if extra}))
