@@ -126,7 +126,7 @@ class Pair:
 
 def _crop_box(prediction: NDArray[np.integer], reference: NDArray[np.integer]) -> Box:
     """The box of all labelled voxels, found slab by slab as they lie in memory; one voxel if none are."""
-    slowest = int(np.argmax(reference.strides))
+    slowest = int(np.argmax(np.abs(reference.strides)))
     slabs, boxes = np.moveaxis(prediction, slowest, 0), []
     others = np.moveaxis(reference, slowest, 0)
     for index in range(len(slabs)):

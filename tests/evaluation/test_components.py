@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -9,6 +9,7 @@ from dsdenseunet.evaluation import components
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=3, max_dims=3, max_side=8))
 
 
+@settings(deadline=None)
 @given(mask=MASKS, order=st.permutations(range(3)))
 def test_components_are_numbered_as_the_challenge_does(mask, order):
     mask = mask.transpose(order)
