@@ -89,20 +89,31 @@ class Checkpoints:
     def restore(
         self, abstract: TrainState, iterator: BatchIterator, mesh: jax.sharding.Mesh
     ) -> tuple[TrainState, int]:
-        """The newest state, laid out on `mesh`, and its `validated_step`; sets the iterator."""
+        """The newest state, laid out on `mesh`, and its `validated_step`; sets the iterator.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
         sharding = parallel.replicated(mesh)
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             state_arrays(abstract),
         )
-        restored = self._latest.restore(
-            self.latest_step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(target),
-                data=ocp.args.JsonRestore(),
-                progress=ocp.args.JsonRestore(),
-            ),
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(target),
+            data=ocp.args.JsonRestore(),
+            progress=ocp.args.JsonRestore(),
         )
+        try:
+            restored = self._latest.restore(self.latest_step, args=items)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                self.folder / "latest" / str(self.latest_step),
+                found=f"a checkpoint that cannot be read: {str(error).strip().splitlines()[0][:300]}",
+                expected="a checkpoint of this program and network, as it was written",
+                fix=f"restore the folder from a backup, or remove {self.folder / 'latest'} to start this "
+                "phase again",
+            ) from error
         iterator.set_state(restored.data)
         return abstract.replace(**restored.state), int(restored.progress["validated_step"])
 

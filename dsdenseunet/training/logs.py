@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from dsdenseunet import files
@@ -33,7 +33,7 @@ class RunLog:
         path = workdir / METRICS_FILE
         keep_lines_until(path, phase, start_step, validated_step)
         self._lines = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(
+        self._board = _summary_writer()(
             str(workdir / "tensorboard" / f"phase{phase}"), purge_step=start_step + 1, flush_secs=30
         )
         self._bar = tqdm(
@@ -83,6 +83,23 @@ class RunLog:
         # A line is given to the system at once: a killed process loses none.
         self._lines.write(json.dumps(record, allow_nan=False) + "\n")
         self._lines.flush()
+
+
+def _summary_writer() -> Any:
+    """TensorBoard's writer, without PyTorch.
+
+    tensorboardX imports PyTorch wherever it is installed, only to take its tensors: seconds of every
+    start and hundreds of megabytes.
+    """
+    absent = "torch" not in sys.modules
+    if absent:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if absent:
+            del sys.modules["torch"]
+    return SummaryWriter
 
 
 def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> None:

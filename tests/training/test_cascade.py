@@ -260,3 +260,10 @@ def test_signal_during_validation_saves_and_validates_after_the_restart(
         np.testing.assert_equal(tiny.final_arrays(tmp_path, phase), tiny.final_arrays(reference, phase))
         np.testing.assert_equal(load_best(tmp_path, phase)[1], load_best(reference, phase)[1])
     assert len(read_lines(tmp_path / "metrics.jsonl")) == 12
+
+
+def test_damaged_checkpoint_is_a_clear_error(config: ConfigDict, finished: Path):
+    shutil.rmtree(finished / "phase2" / "latest" / "4" / "state")
+    with pytest.raises(InputError, match="cannot be read") as error:
+        cascade.run(config, finished)
+    assert error.value.where.endswith("phase2/latest/4")
