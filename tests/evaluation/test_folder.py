@@ -130,7 +130,7 @@ def test_only_what_changed_is_scored_again(folders, monkeypatch):
 
     monkeypatch.setattr(run, "score_files", counted)
     first = evaluate(folders)
-    assert evaluate(folders) == first
+    assert evaluate(folders)["modes"] == first["modes"]
     assert len(scored) == 3
     prediction, _, spacing = make_pair(7)
     write(folders / "predictions" / "test-segmentation-1.nii.gz", np.zeros_like(prediction), spacing=spacing)
