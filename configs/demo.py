@@ -19,20 +19,20 @@ def get_config() -> ConfigDict:
     config.model.bottleneck = 48
     config.model.stem_channels = 24
     config.model.decoder_channels = (64, 48, 32, 24, 16)
-    # A short run: the running statistics must follow within tens of steps.
-    config.model.bn_momentum = 0.9
+    # A short run: the running statistics must follow within tens of steps, yet average over some patches.
+    config.model.bn_momentum = 0.95
 
     config.optimizer.learning_rate = 0.05
     config.optimizer.momentum = 0.9
-    # Each phase starts anew and falls to a quarter of the rate: 0.05, 0.025, 0.0125.
-    config.optimizer.decay_epochs = 2
+    # Each phase starts anew; phase 2 falls to a quarter: 0.05, 0.025, 0.0125.
+    config.optimizer.decay_epochs = 4
     config.optimizer.lr_floor = 0.0
 
     config.data.patch_size = (12, 96, 96)
     config.data.batch_size = 2
-    config.training.phase1_epochs = 6
-    config.training.phase2_epochs = 6
+    config.training.phase1_epochs = 8
+    config.training.phase2_epochs = 12
     config.training.validate_epochs = 2
-    config.training.checkpoint_epochs = 6
+    config.training.checkpoint_epochs = 4
     config.inference.largest_component = True
     return config
