@@ -84,24 +84,36 @@ def test_commands_are_found():
     assert seen == set(EXPERIMENTS), "every entry point is documented, and what is documented exists"
 
 
+# What the parsing must refuse, and a part of its message.
+REFUSED = [
+    (["prepare", "--data=scans"], "--cache must have a value"),
+    (["prepare", "--data=scans", "--cache=c", "--absent=1"], "absent"),
+    (["prepare", "--data=scans", "--cache=c", "word"], "word"),
+    (["describe", "--config=configs/absent.py"], "no such file"),
+    (["describe", "--config=configs/demo.py", "--config.model.absent=1"], "no field"),
+    (["evaluate", "--predictions=p", "--references=r", "--out=o", "--mode=other"], "other"),
+]
+
+
 def test_every_command_parses():
     experiments = [(where, experiment) for where, words in COMMANDS if (experiment := experiment_of(words))]
-    for name in EXPERIMENTS:
-        docstring = (ROOT / f"experiments/{name}.py").read_text().split('"""')[1]
-        usages = re.findall(rf"python -m experiments\.{name}\b.*", docstring)
-        experiments += [
-            (f"experiments/{name}.py", experiment_of(documents.usage_words(usage))) for usage in usages
-        ]
+    for path in (*(ROOT / "experiments").glob("*.py"), *(ROOT / "configs").glob("*.py")):
+        docstring = path.read_text().split('"""')[1]
+        usages = re.findall(r"python -m experiments\.\w+.*", docstring)
+        experiments += [(path.name, experiment_of(documents.usage_words(usage))) for usage in usages]
     done = subprocess.run(
         [sys.executable, ROOT / "tests/parse_commands.py"],
-        input=json.dumps([experiment for _, experiment in experiments]),
+        input=json.dumps([experiment for _, experiment in experiments] + [words for words, _ in REFUSED]),
         **{"cwd": ROOT, "text": True, "capture_output": True, "check": False, "timeout": 300},
         env=environment(),
     )
     assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout)
+    for (words, part), message in zip(REFUSED, messages[-len(REFUSED) :], strict=True):
+        assert message is not None and part in message, f"{words} gave {message}"
     wrong = [
         f"{where}: python -m experiments.{shlex.join(experiment)}\n{message}"
-        for (where, experiment), message in zip(experiments, json.loads(done.stdout), strict=True)
+        for (where, experiment), message in zip(experiments, messages)
         if message
     ]
     wrong += [
