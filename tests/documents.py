@@ -9,9 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SHELL = {"", "sh", "bash", "shell", "console"}
 # An indented block is a shell's if its first line starts so; others are file trees and the like.
-SHELL_START = re.compile(
-    r"(\$ |#|[A-Z_]+=\S+ )*(\.venv/bin/)?(python|make|pip|git|cd|for|ruff|mypy|pytest|nohup)\b"
-)
+TOOLS = "python|make|pip|git|cd|for|ruff|mypy|pytest|nohup|tensorboard|sbatch|srun"
+SHELL_START = re.compile(rf"(\$ |#|[A-Z_]+=\S+ )*(\.venv/bin/)?({TOOLS})\b")
 
 
 @dataclasses.dataclass(frozen=True)

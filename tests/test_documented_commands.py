@@ -37,6 +37,8 @@ PROGRAMS = {
     "done",
     "fi",
     "wait",
+    "tensorboard",
+    "sbatch",
 }
 COMMANDS = [
     (where, words) for path in documents.documents() for where, words in documents.shell_commands(path)
