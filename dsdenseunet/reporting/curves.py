@@ -45,6 +45,7 @@ def loss_figure(metrics: Metrics) -> Figure:
         axis.plot(steps, loss, color=colour, alpha=0.3, linewidth=0.8)
         axis.plot(steps, _smooth(loss), color=colour, linewidth=2)
     axis.set_yscale("log")
+    axis.grid(which="minor", axis="y", color=FAINT, linewidth=0.4)
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(lambda value, _: f"{value:.2g}" if f"{value:.0e}"[0] in "25" else "")
     axis.tick_params(axis="y", which="minor", labelsize=8, colors=GREY, length=0)

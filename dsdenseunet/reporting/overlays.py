@@ -51,7 +51,7 @@ def overlay_figure(
     hu_window: tuple[float, float] = (-200.0, 250.0),
     title: str = "",
 ) -> Figure:
-    """One row a slice: the CT, the CT in the network's window, the expert's labels, the prediction.
+    """One row a slice: the CT, the CT in the network's window, the truth, the prediction.
 
     Shown as a radiologist sees it: front up, the patient's right side on the left.
     """
@@ -59,8 +59,8 @@ def overlay_figure(
     headings = (
         f"CT, {FULL_RANGE[0]:g} to {FULL_RANGE[1]:g} HU",
         f"windowed, {lower:g} to {upper:g} HU",
-        "expert",
-        "network",
+        "truth",
+        "prediction",
     )
     shape_mm = [sides * spacing for sides, spacing in zip(image_DHW.shape, spacing_mm)]
     figure, axes = _grid(len(slices), len(headings), row_over_column=shape_mm[1] / shape_mm[2])

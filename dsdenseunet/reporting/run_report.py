@@ -135,8 +135,9 @@ def _page_values(
         ],
         "overlay": html.inline_png(out / "overlay.png"),
         "overlay_note": (
-            "Liver green, tumour red; slices with much tumour, apart from each other. Dice in a corner is "
-            "that slice's. The patient's right side is on the left."
+            "Liver green, tumour red; the truth are the labels that come with the data. Slices with much "
+            "tumour, apart from each other. Dice in a corner is that slice's. The patient's right side is on "
+            "the left."
         ),
         "headings": tables.SCORE_HEADINGS,
         "rows": rows,
