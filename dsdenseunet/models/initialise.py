@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from dsdenseunet.models.dense_block import layer_sizes, row_fan_in
+
 
 def init_variables(model: nn.Module, seed: int = 0) -> dict[str, Any]:
     """Draws what `model.init` would draw, without compiling anything.
@@ -32,8 +34,22 @@ def init_variables(model: nn.Module, seed: int = 0) -> dict[str, Any]:
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         name = path[-1].key
         if name == "kernel":
-            deviation = math.sqrt(2 / math.prod(leaf.shape[:-1]))
-            return generator.standard_normal(leaf.shape, np.float32) * np.float32(deviation)
+            fan_in = _fan_in(shapes["params"], path, leaf.shape, model)
+            deviation = np.sqrt(2 / fan_in).astype(np.float32)
+            return generator.standard_normal(leaf.shape, np.float32) * deviation
         return np.full(leaf.shape, 1.0 if name in ("scale", "var") else 0.0, np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def _fan_in(params: Any, path: tuple[Any, ...], shape: tuple[int, ...], model: nn.Module) -> np.ndarray:
+    """Inputs of one output value, broadcastable to the kernel."""
+    if len(shape) == 2:
+        # FirstConvs: layer i of the block brings in_channels + i * growth_rate rows.
+        for key in path[1:-1]:
+            params = params[key.key]
+        layers = params["bias"].shape[0]
+        in_channels = (shape[0] - sum(layer_sizes(0, layers, model.growth_rate))) // layers
+        return row_fan_in(layer_sizes(in_channels, layers, model.growth_rate))[:, None]
+    # The last five axes are a kernel's own; a sixth in front counts the layers of a stack.
+    return np.array(math.prod(shape[-5:-1]))

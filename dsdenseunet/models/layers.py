@@ -12,8 +12,10 @@ from dsdenseunet.ops.batch_norm import moments, normalise_relu
 from dsdenseunet.ops.conv import conv3d, pointwise_conv
 from dsdenseunet.ops.depthwise import depthwise_conv
 
-# Variance 2 / fan_in keeps the scale of activations through ReLUs; the paper names no initialiser.
-KERNEL_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+def kernel_init(stacked: bool = False) -> nn.initializers.Initializer:
+    """Variance 2 / fan_in, which keeps activations' scale through ReLUs; the paper names no initialiser."""
+    return nn.initializers.variance_scaling(2.0, "fan_in", "normal", batch_axis=(0,) if stacked else ())
 
 
 class NormSettings(NamedTuple):
@@ -27,7 +29,8 @@ class Conv(nn.Module):
     """Convolution padded by k // 2 on both sides.
 
     The kernel has the shape that `lax.conv_general_dilated` asks for: (kd, kh, kw, C_in, C_out), or
-    (kd, kh, kw, 1, C) with `feature_group_count` = C where `depthwise`.
+    (kd, kh, kw, 1, C) with `feature_group_count` = C where `depthwise`. With `stack` = L it holds the
+    weights of L layers, one axis in front of each, for a `lax.scan` over them.
     """
 
     in_channels: int
@@ -36,13 +39,16 @@ class Conv(nn.Module):
     stride: tuple[int, int, int] = (1, 1, 1)
     depthwise: bool = False
     use_bias: bool = True
+    stack: int = 0
 
     def setup(self) -> None:
         """Declares the parameters."""
         fan = 1 if self.depthwise else self.in_channels
-        self.kernel = self.param("kernel", KERNEL_INIT, (*self.size, fan, self.features))
+        lead = (self.stack,) if self.stack else ()
+        shape = (*lead, *self.size, fan, self.features)
+        self.kernel = self.param("kernel", kernel_init(bool(self.stack)), shape)
         if self.use_bias:
-            self.bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            self.bias = self.param("bias", nn.initializers.zeros_init(), (*lead, self.features))
 
     def weights(self) -> dict[str, Array]:
         """This layer's parameters, to be used outside it."""
@@ -71,17 +77,22 @@ def convolve(
 
 
 class BatchNormReLU(nn.Module):
-    """Batch normalisation and ReLU. Running statistics live in the collection `batch_stats`."""
+    """Batch normalisation and ReLU. Running statistics live in the collection `batch_stats`.
+
+    With `stack` = L it holds the weights of L layers, as `Conv` does.
+    """
 
     channels: int
     settings: NormSettings
+    stack: int = 0
 
     def setup(self) -> None:
         """Declares the parameters."""
-        self.scale = self.param("scale", nn.initializers.ones_init(), (self.channels,))
-        self.bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
-        self.mean = self.variable("batch_stats", "mean", jnp.zeros, (self.channels,), jnp.float32)
-        self.variance = self.variable("batch_stats", "var", jnp.ones, (self.channels,), jnp.float32)
+        shape = (self.stack, self.channels) if self.stack else (self.channels,)
+        self.scale = self.param("scale", nn.initializers.ones_init(), shape)
+        self.bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        self.mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        self.variance = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
 
     def weights(self) -> dict[str, Array]:
         """Parameters and running statistics, to be used outside this layer."""

@@ -6,23 +6,32 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dsdenseunet.models.dense_block import DenseBlock, DenseLayer
+from dsdenseunet.models.dense_block import DenseBlock, dense_layer, unstack
 from dsdenseunet.models.layers import NormSettings
+from dsdenseunet.ops.batch_norm import moments
 
 NORM = NormSettings(momentum=0.9, epsilon=1e-3)
 
 
+def merged(variables):
+    """Parameters and running statistics in one tree, as `dense_layer` takes them."""
+    stats = variables["batch_stats"]
+    return {
+        part: values
+        | ({"mean": stats[part]["mean"], "variance": stats[part]["var"]} if part in stats else {})
+        for part, values in variables["params"].items()
+    }
+
+
 def one_by_one(variables, x, block, train):
     """Runs the definition: each layer on the concatenation of everything before it."""
-    updates = {}
-    for i in range(block.layers):
-        layer = DenseLayer(x.shape[-1], block.growth_rate, block.bottleneck, block.separable, NORM)
-        name = f"layer{i + 1:02d}"
-        own = {collection: tree[name] for collection, tree in variables.items()}
-        new, seen = layer.apply(own, x, train, mutable=["batch_stats"])
-        updates[name] = seen["batch_stats"]
+    seen = []
+    for weights in unstack(merged(variables), block.sizes):
+        first = moments(x) if train else None
+        new, later = dense_layer(x, first, weights, NORM.epsilon)
+        seen.append({"norm1": first, **later})
         x = jnp.concatenate([x, new], -1)
-    return x, updates
+    return x, seen
 
 
 class FlaxLayer(nn.Module):
@@ -49,13 +58,21 @@ def randomised(variables, seed):
     return jax.tree.map(lambda a: a + 0.3 * jax.random.uniform(next(keys), a.shape), variables)
 
 
-@pytest.mark.parametrize("separable", [True, False])
-@pytest.mark.parametrize("remat", ["none", "layer", "block"])
-@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(
+    ("separable", "remat", "train"),
+    [
+        (True, "none", True),
+        (True, "none", False),
+        (True, "layer", True),
+        (True, "block", True),
+        (False, "none", True),
+        (False, "none", False),
+    ],
+)
 def test_scanned_block_equals_layers_one_by_one(separable, remat, train):
     block = DenseBlock(5, 3, 4, 8, separable, NORM, remat)
     x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 5))
-    variables = randomised(block.init(jax.random.key(1), x, train=False), 2)
+    variables = randomised(jax.jit(block.init, static_argnames="train")(jax.random.key(1), x, train=False), 2)
 
     def scanned(params, x):
         return block.apply({**variables, "params": params}, x, train, mutable=["batch_stats"])
@@ -63,34 +80,39 @@ def test_scanned_block_equals_layers_one_by_one(separable, remat, train):
     def plain(params, x):
         return one_by_one({**variables, "params": params}, x, block, train)
 
-    def loss(run, params, x):
-        y, _ = run(params, x)
-        return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape)))
+    def run(function):
+        def loss(params, x):
+            y, stats = function(params, x)
+            return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape))), (y, stats)
 
-    got, got_stats = jax.jit(scanned)(variables["params"], x)
-    expected, expected_stats = jax.jit(plain)(variables["params"], x)
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
-    for a, b in zip(jax.tree.leaves(got_stats["batch_stats"]), jax.tree.leaves(expected_stats), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    got_gradients = jax.jit(jax.grad(loss, argnums=(1, 2)), static_argnums=0)(scanned, variables["params"], x)
-    expected_gradients = jax.jit(jax.grad(loss, argnums=(1, 2)), static_argnums=0)(
-        plain, variables["params"], x
-    )
-    for a, b in zip(jax.tree.leaves(got_gradients), jax.tree.leaves(expected_gradients), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-4)
+        gradients, values = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(variables["params"], x)
+        return gradients, *values
+
+    gradients, y, updates = run(scanned)
+    expected_gradients, expected, seen = run(plain)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=2e-6 * float(jnp.abs(expected).max()))
+    for got, wanted in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected_gradients), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=2e-4)
+    if not train:
+        return
+    old = unstack(variables["batch_stats"], block.sizes)
+    new = unstack(updates["batch_stats"], block.sizes)
+    for layer, batch_moments in enumerate(seen):
+        for part, (mean, variance) in batch_moments.items():
+            for name, value in (("mean", mean), ("var", variance)):
+                moved = 0.9 * old[layer][part][name] + 0.1 * value
+                np.testing.assert_allclose(new[layer][part][name], moved, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("train", [True, False])
 def test_layer_equals_flax_modules_with_grouped_convolution(train):
-    layer = DenseLayer(5, 4, 8, True, NORM)
+    block = DenseBlock(5, 1, 4, 8, True, NORM)
     x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 5))
-    variables = randomised(layer.init(jax.random.key(1), x, train=False), 2)
-    got, updates = layer.apply(variables, x, train, mutable=["batch_stats"])
+    variables = randomised(jax.jit(block.init, static_argnames="train")(jax.random.key(1), x, train=False), 2)
+    first = moments(x) if train else None
+    (weights,) = unstack(merged(variables), block.sizes)
+    got, _ = dense_layer(x, first, weights, NORM.epsilon)
     peer = FlaxLayer(growth_rate=4, bottleneck=8)
-    expected, expected_updates = peer.apply(variables, x, train, mutable=["batch_stats"])
+    (params,), (stats,) = (unstack(variables[name], block.sizes) for name in ("params", "batch_stats"))
+    expected = peer.apply({"params": params, "batch_stats": stats}, x, train, mutable=["batch_stats"])[0]
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        updates["batch_stats"],
-        expected_updates["batch_stats"],
-    )

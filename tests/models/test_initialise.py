@@ -33,3 +33,25 @@ def test_seed_decides():
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_every_kernel_has_the_deviation_of_linens_own():
+    image = jnp.zeros((1, *MODEL.stride, 1))
+    linen = jax.jit(lambda key: MODEL.init(key, image, train=False))(jax.random.key(0))
+    got = init_variables(MODEL)
+    for (path, ours), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(got["params"]), jax.tree.leaves(linen["params"]), strict=True
+    ):
+        if path[-1].key == "kernel":
+            # A sample's deviation scatters by 1 / sqrt(2 n) around the true one: five of it for both.
+            tolerance = 10 / np.sqrt(2 * ours.size)
+            np.testing.assert_allclose(ours.std(), theirs.std(), rtol=tolerance, err_msg=str(path))
+
+
+def test_first_convs_of_a_block_have_their_own_layers_fan_in():
+    model = DenseUNet3D(
+        block_layers=(2,), growth_rate=96, bottleneck=64, stem_channels=4, decoder_channels=(8, 8)
+    )
+    kernel = init_variables(model)["params"]["block1"]["conv1"]["kernel"]
+    np.testing.assert_allclose(kernel[:4].std(), np.sqrt(2 / 4), rtol=0.2)
+    np.testing.assert_allclose(kernel[4:].std(), np.sqrt(2 / 100), rtol=0.05)
