@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from dsdenseunet.training.failure import stop_on_non_finite
 from dsdenseunet.training.interruption import StopRequest
 from dsdenseunet.training.logs import RunLog, scalars
 from dsdenseunet.training.recipe import build_recipe
-from dsdenseunet.training.state import TrainState, create_state, parameter_count
+from dsdenseunet.training.state import TrainState, abstract_state, create_state, parameter_count
 from dsdenseunet.training.step import train_step
 from dsdenseunet.training.validation import validate
 from dsdenseunet.training.warm_start import warm_start
@@ -72,17 +71,14 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
     recipe = build_recipe(config, phase.number)
     iterator = _iterator(phase)
     checkpoints = Checkpoints(phase.workdir, phase.number, config)
-    initial = functools.partial(
-        create_state, recipe, tuple(config.data.patch_size), config.model.in_channels, config.seed
-    )
 
     # 1. Resume from the newest whole checkpoint; else start from `start`; else from random weights.
     if checkpoints.latest_step is not None:
-        state, validated_step = checkpoints.restore(jax.eval_shape(initial), iterator, mesh)
+        state, validated_step = checkpoints.restore(abstract_state(recipe), iterator, mesh)
         done = int(state.step) == phase.total_steps
         origin = "complete already" if done else f"resumed at step {int(state.step)}"
     else:
-        state, validated_step = jax.jit(initial)(), 0
+        state, validated_step = create_state(recipe, config.seed), 0
         origin = "starts from random weights"
         if start is not None:
             state = warm_start(state, start[1], source=start[0])

@@ -94,7 +94,7 @@ def _epochs_refusal(phase: int, new: dict[str, Any], steps: dict[int, int | None
     epochs = new[f"training.phase{phase}_epochs"]
     done = (steps[phase] or 0) / new["training.steps_per_epoch"]
     if epochs < done:
-        return f"{done:g} epochs are done"
+        return f"{done:g} epochs are done: --extend_to={done:g} or more"
     if phase == 1 and steps[2] is not None:
         return "phase 2 has begun"
     return None

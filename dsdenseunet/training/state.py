@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +11,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+
+from dsdenseunet.models.initialise import init_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +44,34 @@ class TrainState(flax.struct.PyTreeNode):
     recipe: Recipe = flax.struct.field(pytree_node=False)
 
 
-def create_state(recipe: Recipe, patch_size: tuple[int, ...], in_channels: int, seed: int) -> TrainState:
-    """Initial state for patches of `patch_size` (D, H, W) voxels; pure, so `jax.eval_shape` works on it."""
-    init_key, run_key = jax.random.split(jax.random.PRNGKey(seed))
-    image_BDHWC = jnp.zeros((1, *patch_size, in_channels), jnp.float32)
-    variables = recipe.model.init(init_key, image_BDHWC, train=False)
+def create_state(recipe: Recipe, seed: int) -> TrainState:
+    """A new state with weights drawn for `seed`, on JAX's default device."""
+    return _new_state(recipe, init_variables(recipe.model, seed), jax.random.PRNGKey(seed))
+
+
+def abstract_state(recipe: Recipe) -> TrainState:
+    """The state's shapes and types, without computing anything."""
+
+    def build() -> TrainState:
+        model = recipe.model
+        image_BDHWC = jnp.zeros((1, *model.stride, model.in_channels), jnp.float32)
+        variables = model.init(jax.random.PRNGKey(0), image_BDHWC, train=False)
+        return _new_state(recipe, variables, jax.random.PRNGKey(0))
+
+    return jax.eval_shape(build)
+
+
+def _new_state(recipe: Recipe, variables: Mapping[str, Any], key: jax.Array) -> TrainState:
+    params, batch_stats = jax.tree.map(jnp.asarray, (variables["params"], variables.get("batch_stats", {})))
     return TrainState(
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=recipe.optimizer.init(variables["params"]),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=jax.jit(recipe.optimizer.init)(params),
         step=jnp.zeros((), jnp.int32),
-        key=run_key,
+        key=key,
         healthy=jnp.ones((), jnp.bool_),
         recipe=recipe,
     )
-
-
-def abstract_state(recipe: Recipe, patch_size: tuple[int, ...], in_channels: int) -> TrainState:
-    """The state's shapes and types, without computing anything."""
-    return jax.eval_shape(lambda: create_state(recipe, patch_size, in_channels, seed=0))
 
 
 def state_arrays(state: TrainState) -> dict[str, Any]:

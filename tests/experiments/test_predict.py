@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import jax
 import nibabel
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ def workdir(tmp_path_factory):
     """A run with random best weights of phase 1."""
     folder = tmp_path_factory.mktemp("run")
     config = get_config()
-    state = jax.jit(lambda: create_state(build_recipe(config), (4, 32, 32), 1, 0))()
+    state = create_state(build_recipe(config), seed=0)
     checkpoints = Checkpoints(folder, 1, config)
     checkpoints.save_best(state, BestRecord(1, 1, 0.5, 0.5, 0.5))
     checkpoints.close()

@@ -30,6 +30,7 @@ class TinyNet(nn.Module):
     """Batch statistics and dropout, so that a resume that loses either or the key shows."""
 
     stride: ClassVar[tuple[int, int, int]] = (1, 1, 1)
+    in_channels: ClassVar[int] = 1
     dropout_rate: float = 0.1
     frozen_statistics: bool = False
 
