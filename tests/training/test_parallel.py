@@ -81,6 +81,17 @@ def test_two_processes_equal_one_and_one_goes_on_from_two(cache: Path, reference
 
 
 @pytest.mark.long
+def test_four_processes_equal_one(cache: Path, tmp_path: Path):
+    arguments = ("--config.data.batch_size=8", "--config.training.accumulate=2")
+    four, one = tmp_path / "four", tmp_path / "one"
+    processes = start_processes(tiny.command(cache, four, *arguments), 4)
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    tiny.run(tiny.command(cache, one, *arguments))
+    assert_close(four, one)
+
+
+@pytest.mark.long
 def test_process_that_dies_ends_the_run_within_a_minute_and_the_restart_resumes(cache: Path, tmp_path: Path):
     workdir = tmp_path / "run"
     line = tiny.command(
