@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed-test
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint types clean
+.PHONY: help demo test test-long bench lint types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,10 +33,14 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint types  ## Lint, types and the whole test suite (under 25 minutes on 2 cores).
-	$(BIN)/pytest -m 'not long and not gpu' --numprocesses=2
+	$(BIN)/pytest -m 'not long and not gpu and not bench' --numprocesses=2
 
 test-long: $(INSTALLED)  ## The tests that take many minutes.
 	$(BIN)/pytest -m long
+
+bench: $(INSTALLED) $(VENV)/.installed-bench  ## Ours beside PyTorch: equal first, then speed and memory (about half an hour on 2 cores).
+	$(BIN)/pytest -m bench
+	$(BIN)/python -m experiments.benchmark --out=docs/results/benchmark_cpu.json
 
 clean:  ## Remove the virtual environment and the demo's output.
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache

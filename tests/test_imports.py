@@ -28,7 +28,7 @@ ALLOWED = {
         *("compilation", "parallel", "files", "errors"),
     },
     "profiling": {
-        *("training", "inference", "models", "ops", "data"),
+        *("training", "inference", "evaluation", "models", "ops", "data"),
         *("compilation", "parallel", "files", "errors"),
     },
 }

@@ -1,0 +1,66 @@
+"""All parts one after the other, and the record of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet.evaluation.environment import describe_environment
+from dsdenseunet.profiling.benchmark import compiling, parts
+from dsdenseunet.profiling.benchmark.targets import judge
+from dsdenseunet.training import provenance
+
+PARTS: dict[str, Callable[[parts.Setting], Sequence[Any]]] = {
+    "depthwise": parts.depthwise,
+    "conv": parts.convolution,
+    "step": parts.step,
+    "inference": parts.inference,
+    "pipeline": parts.pipeline,
+    "compile": compiling.compilation,
+}
+_HEADING = (
+    f"{'part':<10} {'case':<34} {'ours':>13} {'theirs':>13}  {'theirs':<14} "
+    f"{'ours / theirs':<26} processor seconds, ours / theirs"
+)
+
+
+def run(
+    config: Mapping[str, Any], names: Sequence[str], rounds: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measures the named parts.
+
+    Args:
+        config: a resolved config as plain values; `model.separable` is set both ways.
+        names: of `PARTS`.
+        rounds: how often the sides take turns at whole networks.
+        say: told of each result as it comes, a line each.
+
+    Returns:
+        `results`, `targets`, and what a published number must carry.
+
+    Raises:
+        RuntimeError: ours and the peer do not compute the same, or a side failed.
+    """
+    data = f"phantoms, seed 0: {parts.pipeline_task.CASES} of {parts.pipeline_task.SIZE}; random patches"
+    record = provenance.gather(dict(config), data)
+    record["versions"]["torch"] = importlib.metadata.version("torch")
+    record["hardware"]["processor"] = describe_environment()["processor"]
+    record["load_at_start"] = os.getloadavg()
+    say(_HEADING)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        setting = parts.Setting(config, rounds, Path(folder), say)
+        for name in names:
+            found = PARTS[name](setting)
+            results += [result if isinstance(result, dict) else result.as_json() for result in found]
+    record["load_at_end"] = os.getloadavg()
+    targets = judge(results)
+    say("")
+    for target in targets:
+        word = "met   " if target["met"] else "MISSED"
+        say(f"{word} {target['target']}; measured {target['measured']} ({target['case']})")
+    return {"targets": targets, "results": results, "rounds": rounds, "provenance": record}

@@ -1,0 +1,92 @@
+"""What the benchmark's figures are held to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A limit for the worst of the results that it concerns.
+
+    Attributes:
+        name: in words.
+        limit: the most that is allowed (`at_least`: the least).
+        figure: of one result; None where it concerns another.
+        at_least: which way round.
+    """
+
+    name: str
+    limit: float
+    figure: Callable[[dict[str, Any]], float | None]
+    at_least: bool = False
+
+    def judge(self, results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+        """Figure, its case and whether the limit is kept; None where no result concerns it."""
+        figures = [
+            (value, result["case"]) for result in results if (value := self.figure(result)) is not None
+        ]
+        if not figures:
+            return None
+        value, case = min(figures) if self.at_least else max(figures)
+        met = value >= self.limit if self.at_least else value <= self.limit
+        word = "at least" if self.at_least else "at most"
+        return {
+            **{"target": f"{self.name}: {word} {self.limit:g}", "measured": float(f"{value:.4g}")},
+            **{"case": case, "met": met},
+        }
+
+
+def _ratio(
+    part: str, against: Sequence[str] = (), ending: str = ""
+) -> Callable[[dict[str, Any]], float | None]:
+    def figure(result: dict[str, Any]) -> float | None:
+        wanted = result["part"] == part and result["case"].endswith(ending)
+        if not wanted or (against and result["against"] not in against):
+            return None
+        return float(result["ratio"]["median"])
+
+    return figure
+
+
+def _inverse(figure: Callable[[dict[str, Any]], float | None]) -> Callable[[dict[str, Any]], float | None]:
+    def inverted(result: dict[str, Any]) -> float | None:
+        value = figure(result)
+        return None if value is None else 1 / value
+
+    return inverted
+
+
+def _start(kind: str) -> Callable[[dict[str, Any]], float | None]:
+    def figure(result: dict[str, Any]) -> float | None:
+        wanted = result["part"] == "compile" and result["case"].endswith(kind)
+        return float(result["wall_s"]["median"]) if wanted else None
+
+    return figure
+
+
+_PYTORCH = ("channels_last", "ncdhw")
+TARGETS = (
+    Target(
+        "depthwise, forward and backward, share of PyTorch's seconds",
+        1.0,
+        _ratio("depthwise", _PYTORCH, "fwd+bwd"),
+    ),
+    Target(
+        "depthwise, forward and backward, times faster than grouped",
+        20,
+        _inverse(_ratio("depthwise", ("grouped",), "fwd+bwd")),
+        at_least=True,
+    ),
+    Target("training step, share of PyTorch's seconds", 1.0, _ratio("step")),
+    Target("input pipeline, times the step rate", 2, _inverse(_ratio("pipeline")), at_least=True),
+    Target("cold start: trace and compile the training step, seconds", 40, _start("cold")),
+    Target("warm start: trace and read the training step from the cache, seconds", 10, _start("warm")),
+)
+
+
+def judge(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each target that the results concern."""
+    return [found for target in TARGETS if (found := target.judge(results))]

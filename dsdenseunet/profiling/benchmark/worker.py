@@ -1,0 +1,159 @@
+"""A process of its own for each side of a comparison: they share nothing but the processor.
+
+In one process the threads that one library leaves spinning would slow the other down, and memory could
+not be told apart.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Task(Protocol):
+    """Something that is timed."""
+
+    def run(self) -> None:
+        """Does it once; all of it is done on return."""
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What it computes, to be compared with what the other side does."""
+
+
+class Sample(NamedTuple):
+    """Seconds of one call: on the clock, and of processor time over all threads of the process."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class Worker:
+    """One process that holds one task at a time.
+
+    Args:
+        name: for messages.
+        environment: variables on top of this process's.
+    """
+
+    def __init__(self, name: str, environment: Mapping[str, str] | None = None):
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def load(self, make_task: Callable[[], Task], warm_up: int = 1) -> None:
+        """Makes a task in place of the last one and runs it `warm_up` times; picklable."""
+        self._ask("load", make_task, warm_up)
+
+    def sample(self, calls: int = 1) -> Sample:
+        """Mean over `calls` calls in a row."""
+        return self._ask("sample", calls)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The task's `outputs()`."""
+        return self._ask("outputs")
+
+    def peak_gib(self) -> float:
+        """Most memory that was resident since the task was loaded, its libraries included."""
+        return self._ask("peak_gib")
+
+    def _ask(self, request: str, *arguments: Any) -> Any:
+        assert self._process.stdin and self._process.stdout
+        try:
+            pickle.dump((request, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            failed, answer = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError):
+            code = self._process.wait()
+            raise RuntimeError(f"{self.name}: the process ended with status {code} at {request!r}") from None
+        if failed:
+            raise RuntimeError(f"{self.name}: {request} failed\n{answer}")
+        return answer
+
+
+class _Served:
+    """The other end: answers requests by the names of its methods."""
+
+    _task: Task
+
+    def load(self, make_task: Callable[[], Task], warm_up: int) -> None:
+        self._task = make_task()
+        for _ in range(warm_up):
+            self._task.run()
+        _reset_peak()
+
+    def sample(self, calls: int) -> Sample:
+        start, cpu = time.perf_counter(), time.process_time()
+        for _ in range(calls):
+            self._task.run()
+        wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+        return Sample(wall_s / calls, cpu_s / calls)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        return self._task.outputs()
+
+    def peak_gib(self) -> float:
+        return _peak_bytes() / 2**30
+
+
+def _reset_peak() -> None:
+    """Linux: the high-water mark falls to what is resident now. Elsewhere it keeps what set-up took."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_bytes() -> int:
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        # Kibibytes on Linux, bytes on macOS.
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    served = _Served()
+    while True:
+        try:
+            request, arguments = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            answer = (False, getattr(served, request)(*arguments))
+        except Exception:
+            answer = (True, traceback.format_exc())
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+def serve() -> None:
+    """Answers a `Worker`, which starts this as a process of its own, until it closes the pipe."""
+    # What libraries print must not get between the answers.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        _serve(sys.stdin.buffer, answers)
