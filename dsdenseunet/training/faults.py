@@ -12,7 +12,12 @@ from ml_collections import ConfigDict
 from dsdenseunet.errors import InputError
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUOT")
-_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "CUDA_ERROR_OUT_OF_MEMORY")
+# cuDNN tells exhausted memory as an algorithm that could not be chosen.
+_OUT_OF_MEMORY = (
+    "RESOURCE_EXHAUSTED",
+    "ut of memory",
+    "Failed to determine best cudnn convolution algorithm",
+)
 
 
 @contextlib.contextmanager
