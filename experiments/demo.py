@@ -21,7 +21,7 @@ from dsdenseunet.reporting.run_report import Inputs, write_report
 from dsdenseunet.reporting.sources import PHANTOM, SAMPLE, DataSource
 from dsdenseunet.stages import Chain, StageFailedError
 
-CONFIGS = [Path(__file__).resolve().parents[1] / "configs" / name for name in ("demo.py", "base.py")]
+CONFIGS = [Path("configs") / name for name in ("demo.py", "base.py")]  # as the stages: from the root
 PHANTOM_SIZE = "48,128,128"
 OUT = flags.DEFINE_string("out", "demo", "Folder for everything that the demo writes.")
 
