@@ -94,7 +94,7 @@ def test_finished_run_says_so_and_can_be_extended(cache: Path, tmp_path: Path):
 
 
 @pytest.mark.long
-def test_killed_thirty_times(cache: Path, tmp_path: Path):
+def test_killed_at_least_twenty_times(cache: Path, tmp_path: Path):
     arguments = ("--config.training.phase1_epochs=8", "--config.training.phase2_epochs=8")
     undisturbed, workdir = tmp_path / "undisturbed", tmp_path / "run"
     tiny.run(tiny.command(cache, undisturbed, *arguments))
