@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
+    "environment": set(),
     "cli": {"errors"},
     "stages": {"files"},
     "compilation": set(),
@@ -19,21 +20,21 @@ ALLOWED = {
     "ops": {"errors"},
     "models": {"ops", "errors"},
     "data": {"files", "errors"},
-    "evaluation": {"data", "files", "errors"},
+    "evaluation": {"data", "environment", "files", "errors"},
     # From result files and NIfTI only: it never runs a model and never scores.
     "reporting": {"data", "stages", "files", "errors"},
     "inference": {"models", "ops", "data", "compilation", "parallel", "files", "errors"},
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "parallel", "files", "errors"),
+        *("compilation", "parallel", "environment", "files", "errors"),
     },
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "parallel", "files", "errors"),
+        *("compilation", "parallel", "environment", "files", "errors"),
     },
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
-HOST_ONLY = ("errors", "files", "cli", "stages", "data", "evaluation", "reporting")
+HOST_ONLY = ("errors", "files", "environment", "cli", "stages", "data", "evaluation", "reporting")
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 OWN = {"dsdenseunet", "experiments", "configs", "tests"}
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet import environment
 from dsdenseunet.data import nifti
-from dsdenseunet.evaluation.environment import describe_environment
 from dsdenseunet.evaluation.pairing import FilePair
-from dsdenseunet.evaluation.reading import score_files
+from dsdenseunet.evaluation.reading import LIBRARIES, score_files
 
 SPACING_MM = (1.0, 0.7, 0.7)
 # Share of the volume's sides that the liver takes, and of lesions that the prediction has.
@@ -64,7 +64,7 @@ def measure(pair: FilePair) -> dict[str, Any]:
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = pool.submit(_measure_here, pair).result()
-    return {**result, "environment": describe_environment()}
+    return {**result, "environment": environment.describe(LIBRARIES)}
 
 
 def _measure_here(pair: FilePair) -> dict[str, Any]:

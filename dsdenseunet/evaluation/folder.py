@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
+from dsdenseunet import environment, files
 from dsdenseunet.evaluation import tables
 from dsdenseunet.evaluation.case import MODES
-from dsdenseunet.evaluation.environment import describe_environment
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
+from dsdenseunet.evaluation.reading import LIBRARIES
 from dsdenseunet.evaluation.run import score_pairs
 from dsdenseunet.evaluation.summary import compare_methods, differences, summarise
 
@@ -57,7 +57,7 @@ def evaluate(
                 "modes": summarise(scores[-1]),
                 "differences": differences(scores[-1]),
                 "files": _file_table(members, find_images(members, images or references)),
-                "environment": describe_environment(),
+                "environment": environment.describe(LIBRARIES),
             }
         )
     if compare is not None:

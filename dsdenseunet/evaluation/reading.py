@@ -14,6 +14,8 @@ from dsdenseunet.evaluation.overlap import dice_per_class
 from dsdenseunet.evaluation.pairing import FilePair
 from dsdenseunet.evaluation.score import score_modes
 
+# What scores depend on.
+LIBRARIES = ("numpy", "scipy", "connected-components-3d", "edt", "nibabel")
 TURNED = "headers: the prediction's axes run differently; turned onto the reference's"
 NOT_TURNED = "headers: axes run differently, but the livers agree as the voxels lie; not turned"
 MOVED = "headers: prediction and reference lie at different places; compared voxel by voxel"

@@ -175,9 +175,11 @@ def _labels_on(image: nifti.Volume, path: str) -> NDArray[np.uint8]:
 
 
 def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    libraries = ", ".join(f"{name} {version}" for name, version in environment["libraries"].items())
+    versions, hardware = dict(environment["versions"]), environment["hardware"]
+    package, python = versions.pop("dsdenseunet"), versions.pop("python")
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
     return [
-        ("dsdenseunet", f"{environment['dsdenseunet']}, commit {environment['commit'] or 'unknown'}"),
-        ("Python", f"{environment['python']}; {libraries}"),
-        ("machine", f"{environment['processor']}, {environment['cores']} cores, {environment['system']}"),
+        ("dsdenseunet", f"{package}, commit {environment['commit'] or 'unknown'}"),
+        ("Python", f"{python}; {libraries}"),
+        ("machine", f"{hardware['processor']}, {hardware['cpu_cores']} cores, {hardware['system']}"),
     ]

@@ -133,7 +133,7 @@ def test_the_benchmark_prints_json(tmp_path):
     assert result["lesions"]["reference"] == 12
     assert result["seconds"] > 0
     assert 0 < result["peak_gib"] < 4
-    assert result["environment"]["libraries"]["scipy"]
+    assert result["environment"]["versions"]["scipy"]
     refused = run("benchmark_scoring", "--size=48,64")
     assert refused.returncode == 2
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet.evaluation.environment import describe_environment
 from dsdenseunet.profiling.benchmark import compiling, parts
 from dsdenseunet.profiling.benchmark.targets import judge
 from dsdenseunet.training import provenance
@@ -48,7 +47,6 @@ def run(
     data = f"phantoms, seed 0: {parts.pipeline_task.CASES} of {parts.pipeline_task.SIZE}; random patches"
     record = provenance.gather(dict(config), data)
     record["versions"]["torch"] = importlib.metadata.version("torch")
-    record["hardware"]["processor"] = describe_environment()["processor"]
     record["load_at_start"] = os.getloadavg()
     say(_HEADING)
     results = []
