@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -39,9 +40,11 @@ def main(argv: Sequence[str]) -> None:
         raise InputError("--parts", found=found, expected=expected, fix="name known parts")
     from dsdenseunet.profiling.benchmark.run import run
 
-    record = run(_CONFIG.value.to_dict(), PARTS.value, ROUNDS.value, lambda line: print(line, flush=True))
-    if OUT.value:
-        files.write_json(OUT.value, record)
+    def save(record: dict[str, Any]) -> None:
+        if OUT.value:
+            files.write_json(OUT.value, record)
+
+    run(_CONFIG.value.to_dict(), PARTS.value, ROUNDS.value, lambda line: print(line, flush=True), save)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from dsdenseunet.profiling.benchmark.worker import Worker
 STAGES = ("trace", "lower", "compile")
 
 
-def compilation(setting: Setting, repeats: int = 2) -> list[dict[str, Any]]:
+def compilation(setting: Setting) -> list[dict[str, Any]]:
     """Cold, warm, cold, warm, each in a process of its own; `compile` of a warm start reads the cache."""
     results = []
     for name, separable in (("DS", True), ("standard", False)):
         config = setting.variant(separable)
         found: dict[str, list[dict[str, Any]]] = {"cold": [], "warm": []}
-        for _ in range(repeats):
+        for _ in range(max(1, setting.rounds // 2)):
             with tempfile.TemporaryDirectory(dir=setting.folder) as temporary:
                 weights, cache = Path(temporary) / "weights", Path(temporary) / "cache"
                 jax_tasks.write_weights(config["model"], weights)

@@ -28,8 +28,12 @@ _HEADING = (
 
 
 def run(
-    config: Mapping[str, Any], names: Sequence[str], rounds: int, say: Callable[[str], None]
-) -> dict[str, Any]:
+    config: Mapping[str, Any],
+    names: Sequence[str],
+    rounds: int,
+    say: Callable[[str], None],
+    save: Callable[[dict[str, Any]], None],
+) -> None:
     """Measures the named parts.
 
     Args:
@@ -37,9 +41,7 @@ def run(
         names: of `PARTS`.
         rounds: how often the sides take turns at whole networks.
         say: told of each result as it comes, a line each.
-
-    Returns:
-        `results`, `targets`, and what a published number must carry.
+        save: given, after each part, all that there is: `results`, `targets`, `provenance`.
 
     Raises:
         RuntimeError: ours and the peer do not compute the same, or a side failed.
@@ -49,16 +51,17 @@ def run(
     record["versions"]["torch"] = importlib.metadata.version("torch")
     record["load_at_start"] = os.getloadavg()
     say(_HEADING)
-    results = []
+    results: list[dict[str, Any]] = []
+    targets: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         setting = parts.Setting(config, rounds, Path(folder), say)
         for name in names:
             found = PARTS[name](setting)
             results += [result if isinstance(result, dict) else result.as_json() for result in found]
-    record["load_at_end"] = os.getloadavg()
-    targets = judge(results)
+            targets = judge(results)
+            record["load_at_end"] = os.getloadavg()
+            save({"targets": targets, "results": results, "rounds": rounds, "provenance": record})
     say("")
     for target in targets:
         word = "met   " if target["met"] else "MISSED"
         say(f"{word} {target['target']}; measured {target['measured']} ({target['case']})")
-    return {"targets": targets, "results": results, "rounds": rounds, "provenance": record}

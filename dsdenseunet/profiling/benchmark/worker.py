@@ -6,6 +6,7 @@ not be told apart.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import resource
@@ -35,6 +36,13 @@ class Sample(NamedTuple):
 
     wall_s: float
     cpu_s: float
+
+
+class Peak(NamedTuple):
+    """Most memory that was resident, in GiB, libraries included: since the task was loaded, and before."""
+
+    running: float
+    set_up: float
 
 
 class Worker:
@@ -75,8 +83,8 @@ class Worker:
         """The task's `outputs()`."""
         return self._ask("outputs")
 
-    def peak_gib(self) -> float:
-        """Most memory that was resident since the task was loaded, its libraries included."""
+    def peak_gib(self) -> Peak:
+        """Of the process so far."""
         return self._ask("peak_gib")
 
     def _ask(self, request: str, *arguments: Any) -> Any:
@@ -97,11 +105,13 @@ class _Served:
     """The other end: answers requests by the names of its methods."""
 
     _task: Task
+    _set_up_gib: float
 
     def load(self, make_task: Callable[[], Task], warm_up: int) -> None:
         self._task = make_task()
         for _ in range(warm_up):
             self._task.run()
+        self._set_up_gib = _peak_bytes() / 2**30
         _reset_peak()
 
     def sample(self, calls: int) -> Sample:
@@ -114,15 +124,19 @@ class _Served:
     def outputs(self) -> dict[str, np.ndarray]:
         return self._task.outputs()
 
-    def peak_gib(self) -> float:
-        return _peak_bytes() / 2**30
+    def peak_gib(self) -> Peak:
+        return Peak(_peak_bytes() / 2**30, self._set_up_gib)
 
 
 def _reset_peak() -> None:
-    """Linux: the high-water mark falls to what is resident now. Elsewhere it keeps what set-up took."""
+    """Linux: what set-up has freed goes back to the system, and the high-water mark falls to what is left.
+
+    Elsewhere the mark keeps what set-up took.
+    """
     try:
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
+    except (OSError, AttributeError):
         return
 
 

@@ -39,10 +39,14 @@ def test_both_clocks_are_per_call(worker):
 
 def test_peak_memory_is_that_of_the_task(worker):
     worker.load(task(allocate=1))
-    before = worker.peak_gib()
+    before = worker.peak_gib().running
     worker.load(task(allocate=2**28))
     worker.sample()
-    assert 0.2 < worker.peak_gib() - before < 0.4
+    assert 0.2 < worker.peak_gib().running - before < 0.4
+    worker.load(task(allocate=1))
+    after = worker.peak_gib()
+    assert after.running < before + 0.1
+    assert after.set_up > before + 0.2
 
 
 def test_a_failure_is_told_with_its_traceback(worker):
