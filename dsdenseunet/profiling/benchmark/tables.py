@@ -23,7 +23,15 @@ def markdown(record: Record) -> str:
         )
     ]
     for part, reference in (("depthwise", "grouped"), ("conv", "direct")):
-        heads = ("input", "ours", "PyTorch", "ours / PyTorch", "fastest", "processor", f"{reference} / ours")
+        heads: tuple[str, ...] = (
+            "input",
+            "ours",
+            "PyTorch",
+            "ours / PyTorch",
+            "fastest",
+            "processor",
+            f"{reference} / ours",
+        )
         tables.append(_table(heads, _convolutions(results, part, reference)))
     heads = ("", "ours", "theirs", "ours / theirs", "fastest", "processor", "peak GiB, ours", "theirs")
     networks = [r for r in results if r["part"] in ("step", "inference", "pipeline")]
