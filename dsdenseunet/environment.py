@@ -26,7 +26,10 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes_sha256": hashlib.sha256(difference.encode()).hexdigest() if difference else None,
-        "versions": {"python": platform.python_version(), **versions(("dsdenseunet", *libraries))},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("dsdenseunet", *libraries)},
+        },
         "hardware": {
             "host": platform.node(),
             "machine": platform.machine(),
@@ -35,11 +38,6 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
             "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
     }
-
-
-def versions(libraries: Sequence[str]) -> dict[str, str]:
-    """Installed versions by distribution name."""
-    return {name: importlib.metadata.version(name) for name in libraries}
 
 
 def _git(*arguments: str) -> str | None:

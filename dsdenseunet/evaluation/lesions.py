@@ -185,13 +185,7 @@ def judge_corrected(groups: list[Group], threshold: float) -> list[Verdict]:
 def detect_official(overlaps: Overlaps, verdicts: list[Verdict], threshold: float) -> Detection:
     """Counts as the challenge's scorer does: every group once, for both sides."""
     counted = sum(verdict.counted for verdict in verdicts)
-    return Detection(
-        threshold=threshold,
-        true_reference=counted,
-        true_prediction=counted,
-        false_positive=len(overlaps.prediction_sizes) - counted,
-        false_negative=len(overlaps.reference_sizes) - counted,
-    )
+    return _detection(overlaps, threshold, counted, counted)
 
 
 def detect_corrected(overlaps: Overlaps, verdicts: list[Verdict], threshold: float) -> Detection:
@@ -202,6 +196,11 @@ def detect_corrected(overlaps: Overlaps, verdicts: list[Verdict], threshold: flo
     else:
         true_prediction = sum(len(v.group.predictions) for v in verdicts if v.detected)
         true_reference = sum(v.counted for v in verdicts)
+    return _detection(overlaps, threshold, true_reference, true_prediction)
+
+
+def _detection(overlaps: Overlaps, threshold: float, true_reference: int, true_prediction: int) -> Detection:
+    """What is not true on a side is false on it."""
     return Detection(
         threshold=threshold,
         true_reference=true_reference,
