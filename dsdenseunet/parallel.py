@@ -131,16 +131,29 @@ def describe_devices() -> dict[str, Any]:
     }
 
 
+def device_count() -> int:
+    """Number of devices of all processes together."""
+    return jax.device_count()
+
+
+def own_devices() -> list[tuple[int, jax.Device]]:
+    """This process's devices, each with its place among all processes' devices."""
+    own = jax.process_index()
+    return [(place, device) for place, device in enumerate(jax.devices()) if device.process_index == own]
+
+
 def local_copy(tree: Any) -> Any:
     """Replicated arrays as ordinary arrays on this process's first device."""
     return jax.tree.map(lambda array: array.addressable_data(0), tree)
 
 
 def sum_over_processes(values: np.ndarray) -> np.ndarray:
-    """Sum of every process's `values`; all processes must call it."""
+    """Sum of every process's `values` (at least one axis); all processes must call it."""
     if jax.process_count() == 1:
         return values
-    return np.sum(multihost_utils.process_allgather(values), axis=0)
+    # As bytes: JAX would round 64-bit numbers to 32.
+    gathered = multihost_utils.process_allgather(np.ascontiguousarray(values).view(np.uint8))
+    return np.sum(np.ascontiguousarray(gathered).view(values.dtype), axis=0)
 
 
 def any_process(flag: bool) -> bool:

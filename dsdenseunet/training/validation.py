@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from dsdenseunet import parallel
-from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.cache import Cache, CachedCase
 from dsdenseunet.evaluation.overlap import dice_per_class
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.training.state import TrainState, variables_of
@@ -20,14 +21,15 @@ def validate(
     """Mean Dice over cases of liver (with tumour) and tumour, and the mean of both.
 
     A case without tumour counts 1 where none is predicted and 0 where some is, as in LiTS. The cases
-    are shared among the processes.
+    are shared among all devices of all processes, a case each at a time; the sum is over the cases in
+    their order, so that it does not depend on who had which.
 
     Args:
       config: the run's config.
       state: whose variables are validated.
       cache: prepared cases.
       names: the cases to validate.
-      stop: asked between cases, on every process; True abandons the validation.
+      stop: asked between rounds of cases, on every process; True abandons the validation.
 
     Returns:
       liver_dice, tumour_dice and mean_dice, or None where it was abandoned.
@@ -39,17 +41,25 @@ def validate(
         tuple(config.data.hu_window),
         **config.inference,
     )
-    # Every process goes the same number of rounds, so that all agree on when to stop.
-    mine = names[parallel.process_index() :: parallel.process_count()]
-    rounds = -(-len(names) // parallel.process_count())
-    sums = np.zeros(2)
-    for turn in range(rounds):
-        if stop():
-            return None
-        if turn < len(mine):
-            case = cache.case(mine[turn])
-            labels_DHW = predictor.segment(case.image_DHW, case.spacing_mm)
-            scores = dice_per_class(labels_DHW, np.asarray(case.labels_DHW))
-            sums += scores["liver"], scores["tumour"]
-    liver, tumour = (float(value) for value in parallel.sum_over_processes(sums) / len(names))
+    lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
+    devices = parallel.device_count()
+    dice = np.zeros((len(names), 2))
+    with ThreadPoolExecutor(len(lanes), "validate") as executor:
+        # Every process goes the same number of rounds, so that all agree on when to stop.
+        for first in range(0, len(names), devices):
+            if stop():
+                return None
+            mine = [(first + place, lane) for place, lane in lanes if first + place < len(names)]
+            working = [executor.submit(_dice, lane, cache.case(names[index])) for index, lane in mine]
+            for (index, _), case in zip(mine, working, strict=True):
+                dice[index] = case.result()
+    # Each case is another process's zero: their sum is exact.
+    liver, tumour = (float(value) for value in parallel.sum_over_processes(dice).mean(axis=0))
     return {"liver_dice": liver, "tumour_dice": tumour, "mean_dice": (liver + tumour) / 2}
+
+
+def _dice(predictor: Predictor, case: CachedCase) -> tuple[float, float]:
+    """Liver's and tumour's."""
+    labels_DHW = predictor.segment(case.image_DHW, case.spacing_mm)
+    scores = dice_per_class(labels_DHW, np.asarray(case.labels_DHW))
+    return scores["liver"], scores["tumour"]

@@ -54,12 +54,12 @@ def test_eight_devices_equal_one(cache: Path, tmp_path: Path):
     assert "resumed at step 4" in output
 
 
-def start_processes(line: list[str], count: int) -> list[subprocess.Popen[str]]:
+def start_processes(line: list[str], count: int, **environment: str) -> list[subprocess.Popen[str]]:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     together = [f"--coordinator=localhost:{port}", f"--processes={count}"]
-    return [tiny.start([*line, *together, f"--process={index}"]) for index in range(count)]
+    return [tiny.start([*line, *together, f"--process={index}"], **environment) for index in range(count)]
 
 
 def test_two_processes_equal_one_and_one_goes_on_from_two(cache: Path, reference: Path, tmp_path: Path):
