@@ -1,15 +1,21 @@
-"""Where a random patch lies in a volume, and reading it: zoom, mirror and padding in one gather."""
+"""Where a random patch lies in a volume, and reading it: zoom, mirror and padding in one gather.
+
+The gather is done here, or what it needs is cut out for a device to do it (`cut_box`, then ops/resample.py).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from dsdenseunet.data.intensity import normalise
 
 Axes = tuple[float, float, float]
+Positions = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +38,18 @@ class Augmentation:
         d, h, w = (bool(draw < p) for draw, p in zip(rng.random(3), self.mirror_probability))
         return (scale if self.scale_depth else 1.0, scale, scale), (d, h, w)
 
+    def box_size(self, patch_size: Sequence[int]) -> tuple[int, int, int]:
+        """Voxels (D, H, W) that hold all that any patch of `patch_size` samples, whatever is drawn."""
+
+        def side(patch_side: int) -> int:
+            if self.scale_range == (1.0, 1.0):
+                return patch_side
+            # From the voxel below the first sample to the one above the last, and one for rounding.
+            return math.floor((patch_side - 1) / self.scale_range[0]) + 3
+
+        depth, height, width = patch_size
+        return side(depth) if self.scale_depth else depth, side(height), side(width)
+
 
 def sample_positions(side: int, centre: int, patch_side: int, scale: float, mirror: bool) -> np.ndarray:
     """Positions along one axis, in voxels, at which a patch samples the volume.
@@ -50,52 +68,109 @@ def sample_positions(side: int, centre: int, patch_side: int, scale: float, mirr
     return positions[::-1] if mirror else positions
 
 
-def gather_labels(labels_DHW: np.ndarray, positions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+class AxisSamples(NamedTuple):
+    """What a patch takes along one axis of a volume; an entry a sample.
+
+    Attributes:
+        below, above: indices of the voxels on both sides; `above` is `below` where its weight is 0.
+        weight: float32, share of `above`.
+        nearest: index of the nearest voxel.
+        outside: whether the sample lies outside the volume.
+    """
+
+    below: np.ndarray
+    above: np.ndarray
+    weight: np.ndarray
+    nearest: np.ndarray
+    outside: np.ndarray
+
+    @classmethod
+    def of(cls, positions: np.ndarray, side: int) -> AxisSamples:
+        """Of the positions along an axis of `side` voxels; what lies outside takes the outermost voxel."""
+        clipped = np.clip(positions, 0, side - 1)
+        below = np.floor(clipped).astype(np.intp)
+        weight = (clipped - below).astype(np.float32)
+        nearest = np.clip(np.floor(positions + 0.5).astype(np.intp), 0, side - 1)
+        outside = (positions < -0.5) | (positions > side - 0.5)
+        return cls(below, below + (weight > 0), weight, nearest, outside)
+
+
+def gather_labels(labels_DHW: np.ndarray, positions: Positions) -> np.ndarray:
     """Labels at the nearest voxels; background outside the volume.
 
     Returns:
         int32, a side for each of the positions' lengths.
     """
-    indices, outside = zip(*(_nearest(p, side) for p, side in zip(positions, labels_DHW.shape)))
-    out_DHW, starts = _crop(labels_DHW, indices)
-    for axis in range(3):
-        out_DHW = _take(out_DHW, indices[axis] - starts[axis], axis)
+    axes = _samples(positions, labels_DHW)
+    out_DHW, starts = _crop(labels_DHW, [axis.nearest for axis in axes])
+    for number, axis in enumerate(axes):
+        out_DHW = _take(out_DHW, axis.nearest - starts[number], number)
     out_DHW = out_DHW.astype(np.int32)
-    _fill(out_DHW, outside, 0)
+    _fill(out_DHW, axes, 0)
     return out_DHW
 
 
-def gather_image(
-    image_DHW: np.ndarray,
-    positions: tuple[np.ndarray, np.ndarray, np.ndarray],
-    hu_window: tuple[float, float],
-) -> np.ndarray:
+def gather_image(image_DHW: np.ndarray, positions: Positions, hu_window: tuple[float, float]) -> np.ndarray:
     """The image, windowed to [-1, 1], linearly interpolated; -1 outside the volume.
 
     Returns:
         float32, a side for each of the positions' lengths.
     """
-    outside = [_nearest(p, side)[1] for p, side in zip(positions, image_DHW.shape)]
-    clipped = [np.clip(p, 0, side - 1) for p, side in zip(positions, image_DHW.shape)]
-    below = [np.floor(p).astype(np.intp) for p in clipped]
-    above = [np.minimum(i + 1, side - 1) for i, side in zip(below, image_DHW.shape)]
-    weights = [(p - i).astype(np.float32) for p, i in zip(clipped, below)]
-    crop_DHW, starts = _crop(image_DHW, [np.concatenate(pair) for pair in zip(below, above)])
+    axes = _samples(positions, image_DHW)
+    crop_DHW, starts = _crop(image_DHW, [np.concatenate([axis.below, axis.above]) for axis in axes])
     out = normalise(crop_DHW, hu_window)
-    for axis in range(3):
-        low = below[axis] - starts[axis]
-        if not weights[axis].any():
-            out = _take(out, low, axis)
+    for number, axis in enumerate(axes):
+        below = axis.below - starts[number]
+        if not axis.weight.any():
+            out = _take(out, below, number)
             continue
-        weight = weights[axis].reshape([-1 if a == axis else 1 for a in range(3)])
-        lower = out.take(low, axis)
-        upper = out.take(above[axis] - starts[axis], axis)
+        weight = axis.weight.reshape([-1 if a == number else 1 for a in range(3)])
+        lower = out.take(below, number)
+        upper = out.take(axis.above - starts[number], number)
         upper -= lower
         upper *= weight
         lower += upper
         out = lower
-    _fill(out, outside, -1)
+    _fill(out, axes, -1)
     return np.ascontiguousarray(out)
+
+
+def cut_box(
+    image_DHW: np.ndarray, labels_DHW: np.ndarray, positions: Positions, box_size: tuple[int, int, int]
+) -> dict[str, np.ndarray]:
+    """What `ops.resample` makes a patch of: voxels as they are, and how to sample them.
+
+    Args:
+        image_DHW: int16 Hounsfield units.
+        labels_DHW: uint8.
+        positions: at which the patch samples the volume, along D, H and W.
+        box_size: `Augmentation.box_size`, the same for every patch.
+
+    Returns:
+        image, labels: boxes of `box_size`, in the volume's own types; behind the volume's end, zeros.
+        below, weight, nearest: (D + H + W of the patch,), along D, then H, then W; int32, float32, int32.
+        The voxel of the box at or below each sample, the weight of the one after it, and the nearest
+        one, -1 where the sample lies outside the volume.
+    """
+    axes = _samples(positions, image_DHW)
+    crop_DHW, starts = _crop(image_DHW, [np.concatenate([axis.below, axis.above]) for axis in axes])
+    inner = tuple(slice(side) for side in crop_DHW.shape)
+    image, labels = np.zeros(box_size, image_DHW.dtype), np.zeros(box_size, labels_DHW.dtype)
+    image[inner] = crop_DHW
+    labels[inner] = labels_DHW[tuple(slice(s, s + side) for s, side in zip(starts, crop_DHW.shape))]
+    below = [axis.below - start for axis, start in zip(axes, starts)]
+    nearest = [np.where(axis.outside, -1, axis.nearest - start) for axis, start in zip(axes, starts)]
+    return {
+        "image": image,
+        "labels": labels,
+        "below": np.concatenate(below).astype(np.int32),
+        "weight": np.concatenate([axis.weight for axis in axes]),
+        "nearest": np.concatenate(nearest).astype(np.int32),
+    }
+
+
+def _samples(positions: Positions, volume_DHW: np.ndarray) -> list[AxisSamples]:
+    return [AxisSamples.of(p, side) for p, side in zip(positions, volume_DHW.shape)]
 
 
 def _take(array: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
@@ -105,12 +180,6 @@ def _take(array: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
     return array.take(indices, axis)
 
 
-def _nearest(positions: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the nearest voxel of the volume, and which positions lie outside it."""
-    outside = (positions < -0.5) | (positions > side - 0.5)
-    return np.clip(np.floor(positions + 0.5).astype(np.intp), 0, side - 1), outside
-
-
 def _crop(volume_DHW: np.ndarray, indices: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
     """The box that holds all indices, read from disk in one go, and where it starts."""
     starts = [int(i.min()) for i in indices]
@@ -118,7 +187,7 @@ def _crop(volume_DHW: np.ndarray, indices: Sequence[np.ndarray]) -> tuple[np.nda
     return np.asarray(volume_DHW[box]), starts
 
 
-def _fill(out_DHW: np.ndarray, outside: Sequence[np.ndarray], value: float) -> None:
-    for axis, mask in enumerate(outside):
-        if mask.any():
-            np.moveaxis(out_DHW, axis, 0)[mask] = value
+def _fill(out_DHW: np.ndarray, axes: Sequence[AxisSamples], value: float) -> None:
+    for number, axis in enumerate(axes):
+        if axis.outside.any():
+            np.moveaxis(out_DHW, number, 0)[axis.outside] = value

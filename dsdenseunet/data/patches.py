@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dsdenseunet.data.augment import Augmentation, gather_image, gather_labels, sample_positions
+from dsdenseunet.data.augment import Augmentation, cut_box, gather_image, gather_labels, sample_positions
 from dsdenseunet.data.cache import Cache, CachedCase
 
 
@@ -22,6 +22,7 @@ class PatchSampler:
         hu_window: Hounsfield units that become -1 and 1.
         centre_share: share of patches centred on a voxel of (any class, class 1, class 2, ...).
         augmentation: random zoom and mirroring.
+        on_device: give what a device needs to do zoom, mirror and window itself.
     """
 
     cache: Cache
@@ -30,6 +31,7 @@ class PatchSampler:
     hu_window: tuple[float, float]
     centre_share: tuple[float, ...]
     augmentation: Augmentation
+    on_device: bool = False
 
     def sample(self, case_index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Draws one patch.
@@ -40,6 +42,7 @@ class PatchSampler:
 
         Returns:
             image (D, H, W, 1) float32 in [-1, 1]; labels (D, H, W) int32; case, int32.
+            With `on_device`, what `cut_box` returns, and case.
 
         Raises:
             RuntimeError: naming the case, whatever went wrong (it crosses threads and processes).
@@ -53,11 +56,15 @@ class PatchSampler:
                 sample_positions(*axis)
                 for axis in zip(case.labels_DHW.shape, centre, self.patch_size, scale, mirror)
             )
-            return {
-                "image": gather_image(case.image_DHW, (d, h, w), self.hu_window)[..., None],
-                "labels": gather_labels(case.labels_DHW, (d, h, w)),
-                "case": np.int32(case_index),
-            }
+            if self.on_device:
+                box_size = self.augmentation.box_size(self.patch_size)
+                patch = cut_box(case.image_DHW, case.labels_DHW, (d, h, w), box_size)
+            else:
+                patch = {
+                    "image": gather_image(case.image_DHW, (d, h, w), self.hu_window)[..., None],
+                    "labels": gather_labels(case.labels_DHW, (d, h, w)),
+                }
+            return {**patch, "case": np.int32(case_index)}
         except Exception as error:
             raise RuntimeError(f"case {name}: {type(error).__name__}: {error}") from error
 

@@ -124,6 +124,7 @@ def make_training_iterator(
     scale_axes: str,
     mirror_probability: Sequence[float],
     seed: int,
+    augment_on_device: bool = False,
     threads: int = 2,
     prefetch: int = 4,
     workers: int = 0,
@@ -146,6 +147,7 @@ def make_training_iterator(
         scale_axes: "in_plane" or "all".
         mirror_probability: along (D, H, W).
         seed: of order, places and augmentation.
+        augment_on_device: leave zoom, mirror and window to `ops.resample`; what is drawn is the same.
         threads: that read at once, in each worker.
         prefetch: batches held ready, in each worker.
         workers: processes that read; 0 reads in threads of this one.
@@ -154,7 +156,8 @@ def make_training_iterator(
 
     Returns:
         Iterator over {"image": (B, D, H, W, 1) float32 in [-1, 1], "labels": (B, D, H, W) int32,
-        "case": (B,) int32, index into `names`}.
+        "case": (B,) int32, index into `names`}. With `augment_on_device`, over what `augment.cut_box`
+        returns, stacked, and "case".
 
     Raises:
         InputError: a value out of its range, or a name that the cache has not.
@@ -181,6 +184,7 @@ def make_training_iterator(
         (hu_window[0], hu_window[1]),
         tuple(centre_share),
         augmentation,
+        augment_on_device,
     )
     order = grain.MapDataset.range(len(names)).seed(seed).shuffle().repeat()
     patches = order.random_map(sampler.sample)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dsdenseunet.inference import postprocess
 from dsdenseunet.inference.sliding_window import Size, Tiling, blend
+from dsdenseunet.ops.intensity import normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +151,7 @@ def class_probabilities(
     `flip` (3,) bool says which axes are mirrored before the network and back after it; as an argument, so
     that all combinations share one compiled program.
     """
-    lower, upper = hu_window
-    clipped = jnp.clip(patches_BDHW.astype(jnp.float32), lower, upper)
-    image_BDHWC = ((clipped - (upper + lower) / 2) * (2 / (upper - lower)))[..., None]
+    image_BDHWC = normalise(patches_BDHW, hu_window)[..., None]
     logits_BDHWC = model.apply(variables, _mirror(image_BDHWC, flip), train=False)
     assert isinstance(logits_BDHWC, jax.Array)
     return _mirror(jax.nn.softmax(logits_BDHWC.astype(jnp.float32)), flip)
