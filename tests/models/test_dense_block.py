@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dsdenseunet.models.dense_block import DenseBlock, dense_layer, unstack
+from dsdenseunet.models.dense_block import DenseBlock, unstack
+from dsdenseunet.models.dense_layers import Features, dense_layer, features_of
 from dsdenseunet.models.layers import NormSettings
-from dsdenseunet.ops.batch_norm import moments
 
 NORM = NormSettings(momentum=0.9, epsilon=1e-3)
 
@@ -23,13 +23,18 @@ def merged(variables):
     }
 
 
+def features(x, weights, train):
+    """The map with what normalises it first."""
+    return features_of(x) if train else Features(x, weights["norm1"]["mean"], weights["norm1"]["variance"])
+
+
 def one_by_one(variables, x, block, train):
     """Runs the definition: each layer on the concatenation of everything before it."""
     seen = []
     for weights in unstack(merged(variables), block.sizes):
-        first = moments(x) if train else None
-        new, later = dense_layer(x, first, weights, NORM.epsilon)
-        seen.append({"norm1": first, **later})
+        first = features(x, weights, train)
+        new, later = dense_layer(first, weights, NORM.epsilon, train)
+        seen.append(dict(zip(("norm1", "norm2", "norm3"), [first, *later])))
         x = jnp.concatenate([x, new], -1)
     return x, seen
 
@@ -98,7 +103,7 @@ def test_scanned_block_equals_layers_one_by_one(separable, remat, train):
     old = unstack(variables["batch_stats"], block.sizes)
     new = unstack(updates["batch_stats"], block.sizes)
     for layer, batch_moments in enumerate(seen):
-        for part, (mean, variance) in batch_moments.items():
+        for part, (_, mean, variance) in batch_moments.items():
             for name, value in (("mean", mean), ("var", variance)):
                 moved = 0.9 * old[layer][part][name] + 0.1 * value
                 np.testing.assert_allclose(new[layer][part][name], moved, rtol=1e-5, atol=1e-5)
@@ -109,9 +114,8 @@ def test_layer_equals_flax_modules_with_grouped_convolution(train):
     block = DenseBlock(5, 1, 4, 8, True, NORM)
     x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 5))
     variables = randomised(jax.jit(block.init, static_argnames="train")(jax.random.key(1), x, train=False), 2)
-    first = moments(x) if train else None
     (weights,) = unstack(merged(variables), block.sizes)
-    got, _ = dense_layer(x, first, weights, NORM.epsilon)
+    got, _ = dense_layer(features(x, weights, train), weights, NORM.epsilon, train)
     peer = FlaxLayer(growth_rate=4, bottleneck=8)
     (params,), (stats,) = (unstack(variables[name], block.sizes) for name in ("params", "batch_stats"))
     expected = peer.apply({"params": params, "batch_stats": stats}, x, train, mutable=["batch_stats"])[0]
