@@ -1,4 +1,4 @@
-"""Depthwise 3D convolution: the grouped reference and a fast equal form."""
+"""Depthwise 3D convolution: the grouped reference and fast equal forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-Implementation = Literal["auto", "grouped", "shifted"]
+from dsdenseunet.ops import depthwise_choice
+
+Implementation = Literal["auto", "grouped", "shifted", "pallas"]
 Stride = tuple[int, int, int]
 _DIMENSIONS = ("NDHWC", "DHWIO", "NDHWC")
 
@@ -26,14 +28,24 @@ def depthwise_conv(
         kernel: (kd, kh, kw, 1, C), odd sides: the shape that `feature_group_count=C` asks for.
         stride: step along (D, H, W).
         implementation: `grouped` is `lax.conv_general_dilated`, the reference; `shifted` sums one
-            multiply-add a tap; `auto` takes `shifted` on every backend (XLA's grouped 3D convolutions
-            are hundreds of times slower on CPU: see docs/explanation/speed.md).
+            multiply-add a tap; `pallas` is a kernel for NVIDIA GPUs of compute capability 8.0 and above
+            (elsewhere it is interpreted, for tests); `auto` takes the fastest by `ops.depthwise_choice`.
 
     Returns:
         (B, ceil(D / sd), ceil(H / sh), ceil(W / sw), C), of the input's type.
     """
-    if implementation == "grouped":
+    if implementation == "auto":
+        device = depthwise_choice.Device.present()
+        chosen = depthwise_choice.fastest(x_BDHWC.shape, x_BDHWC.dtype.name, stride, device)
+    else:
+        chosen = implementation
+    if chosen == "grouped":
         return _grouped(x_BDHWC, kernel, stride)
+    if chosen == "pallas":
+        # A JAX without Triton must still be able to import this module.
+        from dsdenseunet.ops.depthwise_pallas import depthwise_pallas
+
+        return depthwise_pallas(x_BDHWC, kernel, stride)
     return _shifted(x_BDHWC, kernel, stride)
 
 

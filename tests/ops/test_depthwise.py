@@ -1,4 +1,4 @@
-"""The shifted form against XLA's grouped convolution, values and gradients."""
+"""The shifted form and the GPU kernel against XLA's grouped convolution, values and gradients."""
 
 import functools
 
@@ -45,16 +45,43 @@ def test_shifted_equals_grouped(shape, kernel, stride, seed):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_keeps_its_type_and_agrees_to_its_precision():
+# The kernel is interpreted here: every index and mask is that of the GPU. More channels than a tile has, and
+# fewer; what the last tile lacks.
+@settings(max_examples=5, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, n) for n in (2, 4, 6, 6)], st.sampled_from([1, 3, 130])),
+    st.tuples(*[st.sampled_from([1, 3])] * 3),
+    st.sampled_from([(1, 1, 1), (1, 2, 2), (2, 1, 3)]),
+    st.integers(0, 99),
+)
+def test_pallas_equals_grouped(shape, kernel, stride, seed):
+    x, kernel = random_case(shape, kernel, seed)
+    expected = value_and_gradients(x, kernel, stride, "grouped")
+    got = value_and_gradients(x, kernel, stride, "pallas")
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_pallas_sums_over_many_tiles_a_program():
+    """Of the filter gradient: enough voxels that every program takes several tiles."""
+    x, kernel = random_case((1, 3, 40, 40, 128), (3, 3, 3), 0)
+    expected = value_and_gradients(x, kernel, (1, 1, 1), "grouped")
+    got = value_and_gradients(x, kernel, (1, 1, 1), "pallas")
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("implementation", ["shifted", "pallas"])
+def test_bfloat16_keeps_its_type_and_agrees_to_its_precision(implementation):
     x, kernel = random_case((1, 3, 6, 6, 4), (3, 3, 3), 0, jnp.bfloat16)
     exact = value_and_gradients(x.astype(jnp.float32), kernel.astype(jnp.float32), (1, 2, 2), "grouped")
-    got = value_and_gradients(x, kernel, (1, 2, 2), "shifted")
+    got = value_and_gradients(x, kernel, (1, 2, 2), implementation)
     for a, b in zip(got, exact, strict=True):
         assert a.dtype == jnp.bfloat16
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=0.05, atol=0.15)
 
 
-@pytest.mark.parametrize("implementation", ["grouped", "shifted", "auto"])
+@pytest.mark.parametrize("implementation", ["grouped", "shifted", "pallas", "auto"])
 def test_hand_computed_edge(implementation):
     x = jnp.arange(1.0, 5.0).reshape(1, 1, 1, 4, 1)
     kernel = jnp.array([1.0, 10.0, 100.0]).reshape(1, 1, 3, 1, 1)
