@@ -21,6 +21,16 @@ from dsdenseunet.errors import InputError
 _BATCH_AXIS = "batch"
 # After this long without a sign of life a process counts as dead, and the others end.
 _HEARTBEAT_TIMEOUT_S = 30
+# What Gloo, NCCL and JAX's coordination service say of a process that is gone.
+_LOST = (
+    "closed by peer",
+    "reset by peer",
+    "remote process exited",
+    "Socket closed",
+    "heartbeat",
+    "oordination service",
+    "arrier timed out",
+)
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -69,6 +79,12 @@ def compile_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Cal
     )
 
 
+@functools.cache
+def compile_input(function: Callable[[Any], Any], mesh: Mesh) -> Callable[[Any], Any]:
+    """Jits a function of a batch to a batch, each patch on its own, so that no device waits for another."""
+    return jax.jit(function, in_shardings=split_by_batch(mesh), out_shardings=split_by_batch(mesh))
+
+
 def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
     """Checks that every device gets the same number of patches in every micro-batch.
 
@@ -102,6 +118,11 @@ def join_processes(coordinator: str | None, processes: int | None, process: int 
         return
     address = None if coordinator == "auto" else coordinator
     jax.distributed.initialize(address, processes, process, heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S)
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an error of JAX comes from the end of another process of this run."""
+    return jax.process_count() > 1 and any(word in str(error) for word in _LOST)
 
 
 def wait_for_all(name: str) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, parallel
+from dsdenseunet import cli, parallel, supervision
 from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
@@ -28,8 +29,10 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status 0 done, 2 bad input, 3 loss not finite, 130 or 143 stopped by SIGINT or SIGTERM."""
+    """Exit status: see docs/how-to/train.md."""
     del argv
+    if _COORDINATOR.value is not None and not supervision.in_child():
+        return supervision.supervise()
     parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         cascade.run(_CONFIG.value, _WORKDIR.value or "", extend_to=_EXTEND_TO.value)
@@ -39,6 +42,10 @@ def main(argv: Sequence[str]) -> int:
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_NON_FINITE
+    except jax.errors.JaxRuntimeError as error:
+        if not parallel.is_lost_process(error):
+            raise
+        supervision.leave_for_lost_process(error)
     return 0
 
 

@@ -14,6 +14,7 @@ ALLOWED = {
     "files": {"errors"},
     "environment": set(),
     "cli": {"errors"},
+    "supervision": {"errors"},
     "stages": {"files"},
     "compilation": set(),
     "parallel": {"errors"},
@@ -34,7 +35,10 @@ ALLOWED = {
     },
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
-HOST_ONLY = ("errors", "files", "environment", "cli", "stages", "data", "evaluation", "reporting")
+HOST_ONLY = (
+    *("errors", "files", "environment", "cli", "supervision", "stages"),
+    *("data", "evaluation", "reporting"),
+)
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 OWN = {"dsdenseunet", "experiments", "configs", "tests"}
 

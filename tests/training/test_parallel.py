@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -10,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsdenseunet import parallel
+from dsdenseunet import parallel, supervision
 from dsdenseunet.errors import InputError
 from tests.training import tiny
 
@@ -91,28 +94,69 @@ def test_four_processes_equal_one(cache: Path, tmp_path: Path):
     assert_close(four, one)
 
 
-@pytest.mark.long
-def test_process_that_dies_ends_the_run_within_a_minute_and_the_restart_resumes(cache: Path, tmp_path: Path):
-    workdir = tmp_path / "run"
-    line = tiny.command(
-        cache, workdir, "--config.training.phase=phase1", "--config.training.phase1_epochs=50"
-    )
-    first, second = start_processes(line, 2)
+LOST = "error: another process of this run, or the connection to it\n  found:    it ended without a word"
+
+
+def run_until_trained(cache: Path, workdir: Path) -> tuple[list[str], list[subprocess.Popen[str]]]:
+    """Two processes, some steps into a run of a minute or more."""
+    arguments = ("--config.training.phase=phase1", "--config.training.phase1_epochs=2000")
+    line = tiny.command(cache, workdir, *arguments, "--config.training.validate_epochs=100")
+    processes = start_processes(line, 2)
     log = workdir / "metrics.jsonl"
     while not log.exists() or len(log.read_text().splitlines()) < 10:
-        assert first.poll() is None, first.communicate()[0]
+        assert processes[0].poll() is None, processes[0].communicate()[0]
         time.sleep(0.1)
-    second.kill()
+    return line, processes
+
+
+def last_step(workdir: Path) -> int:
+    return json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_process_that_dies_ends_the_others_with_a_clear_message(cache: Path, tmp_path: Path, victim: int):
+    """Also the first, which holds the runtime's coordinator."""
+    _, processes = run_until_trained(cache, tmp_path)
+    processes[victim].kill()
     killed = time.monotonic()
-    output, _ = first.communicate(timeout=300)
-    second.communicate()
-    assert first.returncode != 0
+    output, _ = processes[1 - victim].communicate(timeout=300)
     assert time.monotonic() - killed < 60
-    assert "Task 1 heartbeat timeout" in output or "Connection closed by peer" in output
-    processes = start_processes(line, 2)
+    assert processes[1 - victim].returncode == supervision.EXIT_PROCESS_LOST, output
+    assert LOST in output
+    assert "the same commands go on from the last checkpoint" in output.splitlines()[-1]
+    processes[victim].communicate()
+
+
+@pytest.mark.long
+def test_process_that_stops_answering_ends_the_others_with_a_clear_message(cache: Path, tmp_path: Path):
+    """A lost host or network: no connection is closed, so that only the missing heartbeat tells."""
+    line, processes = run_until_trained(cache, tmp_path)
+    (child,) = map(
+        int, Path(f"/proc/{processes[1].pid}/task/{processes[1].pid}/children").read_text().split()
+    )
+    os.kill(child, signal.SIGSTOP)
+    stopped = time.monotonic()
+    output, _ = processes[0].communicate(timeout=300)
+    assert time.monotonic() - stopped < 60
+    assert processes[0].returncode == supervision.EXIT_PROCESS_LOST, output
+    assert LOST in output
+    processes[1].kill()
+    processes[1].communicate()
+    processes = start_processes([*line, f"--config.training.phase1_epochs={last_step(tmp_path) // 2 + 1}"], 2)
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "resumed at step" in outputs[0]
+
+
+def test_signal_to_one_process_stops_all_and_the_restart_resumes(cache: Path, tmp_path: Path):
+    line, processes = run_until_trained(cache, tmp_path)
+    processes[1].terminate()
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [143, 143], outputs
+    assert "the state is saved" in outputs[0]
+    step = last_step(tmp_path)
+    output = tiny.run([*line, f"--config.training.phase1_epochs={step // 2 + 1}"])
+    assert f"resumed at step {step}" in output
 
 
 def assert_close(workdir: Path, reference: Path, phase: int = 2) -> None:
