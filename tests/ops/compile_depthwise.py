@@ -1,4 +1,4 @@
-"""Compiles the kernels with the real XLA:GPU compiler for a card that is not here; see test_depthwise_cuda.py.
+"""Compiles the kernels with the real XLA:GPU compiler for a card that is not here (test_depthwise_cuda.py).
 
 python tests/ops/compile_depthwise.py MAJOR MINOR
 """
