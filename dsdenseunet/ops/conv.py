@@ -9,26 +9,23 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from dsdenseunet.ops.winograd import (
-    TILE,
-    winograd_conv,
-    winograd_filter_gradient,
-    winograd_input_gradient,
-)
+from dsdenseunet.ops import unfolded, winograd
 
 Stride = tuple[int, int, int]
 
-# Tiles from which the Winograd form beat the direct one on two AVX2 cores, for values and input gradients and
-# for filter gradients: with fewer, each transformed weight is used too seldom.
+# Measured on two AVX2 cores. Tiles from which the Winograd form beats the others, for values and input
+# gradients and for filter gradients: with fewer, each transformed weight is used too seldom.
 _TILES_FOR_VALUES = 500
 _TILES_FOR_FILTERS = 200
+# One side of a convolution has few channels, and is worth unfolding, up to this share of the other's.
+_FEW = 0.3
 
 
 def conv3d(x_BDHWC: Array, kernel: Array, stride: Stride = (1, 1, 1)) -> Array:
     """Cross-correlates every input channel with every output channel.
 
-    On CPUs, 3^3 kernels on float32 maps with enough voxels go through `ops.winograd`; everything else is
-    `lax.conv_general_dilated`.
+    On CPUs, float32 maps go through `ops.winograd` or `ops.unfolded` where these are faster; everything else
+    is `lax.conv_general_dilated`.
 
     Args:
         x_BDHWC: input.
@@ -38,9 +35,8 @@ def conv3d(x_BDHWC: Array, kernel: Array, stride: Stride = (1, 1, 1)) -> Array:
     Returns:
         (B, ceil(D / sd), ceil(H / sh), ceil(W / sw), C_out), of the input's type.
     """
-    plain = stride == (1, 1, 1) and kernel.shape[:3] == (3, 3, 3)
-    if plain and x_BDHWC.dtype == jnp.float32 and _tiles(x_BDHWC) >= _TILES_FOR_FILTERS:
-        return _conv3x3x3(x_BDHWC, kernel)
+    if x_BDHWC.dtype == jnp.float32:
+        return _conv(x_BDHWC, kernel, stride)
     return direct_conv(x_BDHWC, kernel, stride)
 
 
@@ -60,47 +56,88 @@ def pointwise_conv(x_BDHWC: Array, kernel: Array) -> Array:
     return jnp.dot(x_BDHWC, kernel[0, 0, 0])
 
 
-def _tiles(x_BDHWC: Array) -> int:
-    batch, depth, height, width, _ = x_BDHWC.shape
-    return batch * (depth + 2) * math.ceil(height / TILE) * math.ceil(width / TILE)
-
-
 # The platform is chosen inside the rules of differentiation: a gradient through `platform_dependent` would
 # keep what every branch needs.
-@jax.custom_vjp
-def _conv3x3x3(x_BDHWC: Array, kernel: Array) -> Array:
-    if _tiles(x_BDHWC) < _TILES_FOR_VALUES:
-        return direct_conv(x_BDHWC, kernel)
-    return lax.platform_dependent(x_BDHWC, kernel, cpu=winograd_conv, default=direct_conv)
-
-
-def _forward(x_BDHWC: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _conv3x3x3(x_BDHWC, kernel), (x_BDHWC, kernel)
-
-
-def _backward(residuals: tuple[Array, Array], gradient_BDHWC: Array) -> tuple[Array, Array]:
-    def direct_input(x: Array, kernel: Array, gradient: Array) -> Array:
-        (result,) = jax.linear_transpose(functools.partial(direct_conv, kernel=kernel), x)(gradient)
-        return result
-
-    def direct_filter(x: Array, kernel: Array, gradient: Array) -> Array:
-        (result,) = jax.linear_transpose(functools.partial(direct_conv, x), kernel)(gradient)
-        return result
-
-    def winograd_input(x: Array, kernel: Array, gradient: Array) -> Array:
-        return winograd_input_gradient(gradient, kernel)
-
-    def winograd_filter(x: Array, kernel: Array, gradient: Array) -> Array:
-        return winograd_filter_gradient(x, gradient)
-
-    x_BDHWC, kernel = residuals
-    tiles = _tiles(x_BDHWC)
-    by_input = winograd_input if tiles >= _TILES_FOR_VALUES else direct_input
-    operands = (x_BDHWC, kernel, gradient_BDHWC)
-    return (
-        lax.platform_dependent(*operands, cpu=by_input, default=direct_input),
-        lax.platform_dependent(*operands, cpu=winograd_filter, default=direct_filter),
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    return lax.platform_dependent(
+        x_BDHWC,
+        kernel,
+        cpu=functools.partial(_on_cpu, stride=stride),
+        default=functools.partial(direct_conv, stride=stride),
     )
 
 
-_conv3x3x3.defvjp(_forward, _backward)
+def _forward(x_BDHWC: Array, kernel: Array, stride: Stride) -> tuple[Array, tuple[Array, Array]]:
+    return _conv(x_BDHWC, kernel, stride), (x_BDHWC, kernel)
+
+
+def _backward(stride: Stride, residuals: tuple[Array, Array], gradient_BDHWC: Array) -> tuple[Array, Array]:
+    return lax.platform_dependent(
+        *residuals,
+        gradient_BDHWC,
+        cpu=functools.partial(_gradients_on_cpu, stride=stride),
+        default=functools.partial(_direct_gradients, stride=stride),
+    )
+
+
+_conv.defvjp(_forward, _backward)
+
+
+def _on_cpu(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    in_channels, features = kernel.shape[3:]
+    if stride != (1, 1, 1):
+        few_inputs = in_channels <= _FEW * features
+        return (unfolded.conv if few_inputs else direct_conv)(x_BDHWC, kernel, stride)
+    if _winograd_pays(x_BDHWC, kernel, _TILES_FOR_VALUES):
+        return winograd.conv(x_BDHWC, kernel)
+    if features <= _FEW * in_channels:
+        return unfolded.input_gradient(x_BDHWC, mirrored(kernel), stride, x_BDHWC.shape)
+    return direct_conv(x_BDHWC, kernel)
+
+
+def _gradients_on_cpu(
+    x_BDHWC: Array, kernel: Array, gradient_BDHWC: Array, stride: Stride
+) -> tuple[Array, Array]:
+    """Gradients by input and kernel."""
+    *size, in_channels, features = kernel.shape
+    if stride != (1, 1, 1):
+        return (
+            unfolded.input_gradient(gradient_BDHWC, kernel, stride, x_BDHWC.shape),
+            unfolded.filter_gradient(x_BDHWC, gradient_BDHWC, size, stride),
+        )
+    if _winograd_pays(x_BDHWC, kernel, _TILES_FOR_VALUES):
+        by_input = winograd.conv(gradient_BDHWC, mirrored(kernel))
+        return by_input, winograd.filter_gradient(x_BDHWC, gradient_BDHWC)
+    if features <= _FEW * in_channels or _tiles(x_BDHWC) < _TILES_FOR_FILTERS:
+        # The kernel's gradient is that of the mirrored convolution, which maps the outputs to the inputs.
+        return (
+            unfolded.conv(gradient_BDHWC, mirrored(kernel), stride),
+            mirrored(unfolded.filter_gradient(gradient_BDHWC, x_BDHWC, size, stride)),
+        )
+    by_input, by_kernel = _direct_gradients(x_BDHWC, kernel, gradient_BDHWC, stride)
+    if _winograd_pays(x_BDHWC, kernel, _TILES_FOR_FILTERS):
+        by_kernel = winograd.filter_gradient(x_BDHWC, gradient_BDHWC)
+    return by_input, by_kernel
+
+
+def _direct_gradients(
+    x_BDHWC: Array, kernel: Array, gradient_BDHWC: Array, stride: Stride
+) -> tuple[Array, Array]:
+    by_input = jax.linear_transpose(functools.partial(direct_conv, kernel=kernel, stride=stride), x_BDHWC)
+    by_kernel = jax.linear_transpose(functools.partial(direct_conv, x_BDHWC, stride=stride), kernel)
+    return *by_input(gradient_BDHWC), *by_kernel(gradient_BDHWC)
+
+
+def mirrored(kernel: Array) -> Array:
+    """The kernel of the transposed convolution (stride 1): each side reversed, (.., C_in, C_out) swapped."""
+    return kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+
+
+def _winograd_pays(x_BDHWC: Array, kernel: Array, tiles: int) -> bool:
+    return kernel.shape[:3] == (3, 3, 3) and _tiles(x_BDHWC) >= tiles
+
+
+def _tiles(x_BDHWC: Array) -> int:
+    batch, depth, height, width, _ = x_BDHWC.shape
+    return batch * (depth + 2) * math.ceil(height / winograd.TILE) * math.ceil(width / winograd.TILE)

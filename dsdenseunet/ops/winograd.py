@@ -51,7 +51,7 @@ _OUTPUT = np.array(
 _BLOCK_ROWS = 800
 
 
-def winograd_conv(x_BDHWC: Array, kernel: Array) -> Array:
+def conv(x_BDHWC: Array, kernel: Array) -> Array:
     """The stride-1 convolution of `ops.conv.conv3d` with a (3, 3, 3, C_in, C_out) kernel, float32.
 
     Walks over bands of rows of tiles, so that the transformed values of one band at a time exist.
@@ -79,13 +79,8 @@ def winograd_conv(x_BDHWC: Array, kernel: Array) -> Array:
     return y[:, :, :height, :width]
 
 
-def winograd_input_gradient(gradient_BDHWC: Array, kernel: Array) -> Array:
-    """Gradient of `winograd_conv` by its input: the convolution with the mirrored, transposed kernel."""
-    return winograd_conv(gradient_BDHWC, kernel[::-1, ::-1, ::-1].swapaxes(3, 4))
-
-
-def winograd_filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array) -> Array:
-    """Gradient of `winograd_conv` by its kernel, (3, 3, 3, C_in, C_out): the same transforms, transposed."""
+def filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array) -> Array:
+    """Gradient of `conv` by its kernel, (3, 3, 3, C_in, C_out): the same transforms, transposed."""
     batch, depth = x_BDHWC.shape[:2]
     channels, features = x_BDHWC.shape[-1], gradient_BDHWC.shape[-1]
     bands = _Bands(x_BDHWC.shape)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsdenseunet.ops import conv
-from dsdenseunet.ops.winograd import winograd_conv
+from dsdenseunet.ops import conv, winograd
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -18,22 +17,30 @@ def value_and_gradients(function, x, kernel, weights):
 
 
 @pytest.mark.parametrize(
-    "shape",
+    ("shape", "features", "size", "stride"),
     [
-        (1, 3, 56, 56, 5),  # one band
-        (2, 4, 64, 60, 3),  # several bands, two volumes
-        (1, 6, 62, 57, 2),  # sides that no tile divides
-        (1, 2, 30, 63, 4),  # only the filter gradient is worth it
-        (1, 3, 8, 8, 4),  # too small for any of it
+        # Winograd
+        ((1, 3, 56, 56, 5), 6, (3, 3, 3), (1, 1, 1)),  # one band
+        ((2, 4, 64, 60, 3), 6, (3, 3, 3), (1, 1, 1)),  # several bands, two volumes
+        ((1, 6, 62, 57, 2), 6, (3, 3, 3), (1, 1, 1)),  # sides that no tile divides
+        ((1, 2, 30, 63, 4), 6, (3, 3, 3), (1, 1, 1)),  # only for the filter gradient
+        # Unfolded
+        ((1, 3, 8, 9, 4), 6, (3, 3, 3), (1, 1, 1)),  # gradients of a small map
+        ((2, 3, 25, 28, 20), 6, (3, 3, 3), (1, 1, 1)),  # many channels to few
+        ((2, 3, 14, 12, 6), 6, (3, 3, 3), (1, 2, 2)),  # a transition
+        ((1, 3, 13, 7, 6), 5, (3, 3, 3), (2, 2, 1)),  # sides that the stride does not divide
+        ((1, 4, 12, 10, 1), 6, (7, 7, 7), (2, 2, 2)),  # the stem
+        ((1, 4, 40, 41, 2), 3, (1, 5, 5), (1, 1, 1)),  # neither form has it
     ],
 )
-def test_equals_direct_convolution(shape):
+def test_equals_direct_convolution(shape, features, size, stride):
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], shape)
-    kernel = jax.random.normal(keys[1], (3, 3, 3, shape[-1], 6))
-    weights = jax.random.normal(keys[2], (*shape[:4], 6))
-    got = value_and_gradients(conv.conv3d, x, kernel, weights)
-    expected = value_and_gradients(conv.direct_conv, x, kernel, weights)
+    kernel = jax.random.normal(keys[1], (*size, shape[-1], features))
+    out = (shape[0], *(-(-n // s) for n, s in zip(shape[1:4], stride)), features)
+    weights = jax.random.normal(keys[2], out)
+    got = value_and_gradients(functools.partial(conv.conv3d, stride=stride), x, kernel, weights)
+    expected = value_and_gradients(functools.partial(conv.direct_conv, stride=stride), x, kernel, weights)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=3e-5 * float(jnp.abs(b).max()))
 
@@ -41,7 +48,7 @@ def test_equals_direct_convolution(shape):
 def test_hand_computed_impulse():
     x = jnp.zeros((1, 3, 5, 5, 1)).at[0, 1, 2, 2, 0].set(1.0)
     kernel = jnp.arange(27.0).reshape(3, 3, 3, 1, 1)
-    y = winograd_conv(x, kernel)
+    y = winograd.conv(x, kernel)
     # Cross-correlation lays the mirrored kernel around the impulse.
     np.testing.assert_allclose(y[0, :, 1:4, 1:4, 0], kernel[::-1, ::-1, ::-1, 0, 0], atol=1e-4)
 
