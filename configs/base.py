@@ -78,6 +78,8 @@ def base_config() -> ConfigDict:
     config.data.scale_axes = "in_plane"
     # Probability of mirroring along (D, H, W).
     config.data.mirror_probability = (0.5, 0.5, 0.5)
+    # Zoom, mirror and window run on the device, the host only cuts voxels (False: the host does all of it).
+    config.data.augment_on_device = True
     # Worker processes of the input pipeline (0: threads of this process only) and batches held ready.
     config.data.workers = 0
     config.data.threads = 2

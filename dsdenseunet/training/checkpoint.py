@@ -18,8 +18,8 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from dsdenseunet import parallel
-from dsdenseunet.data.pipeline import BatchIterator
 from dsdenseunet.errors import InputError
+from dsdenseunet.training.device_input import DeviceInput
 from dsdenseunet.training.settings import config_from_json, config_to_json
 from dsdenseunet.training.state import TrainState, state_arrays, variables_of
 
@@ -64,12 +64,12 @@ class Checkpoints:
         step = self._latest.latest_step()
         return None if step is None else int(step)
 
-    def save(self, state: TrainState, iterator: BatchIterator, validated_step: int) -> None:
+    def save(self, state: TrainState, batches: DeviceInput, validated_step: int) -> None:
         """Starts writing the whole state; the arrays are copied before it returns.
 
         Args:
           state: the run so far.
-          iterator: the data iterator, having given exactly `state.step` batches.
+          batches: of which exactly `state.step` were taken.
           validated_step: the last step whose validation is done and recorded.
         """
         # The best weights of this step must be on disk before a resume can start behind them.
@@ -80,16 +80,16 @@ class Checkpoints:
                 state=ocp.args.StandardSave(state_arrays(state)),
                 # The number of the next global batch: the same on every process, so that another number
                 # of processes can go on from it.
-                data=ocp.args.JsonSave(iterator.get_state()),
+                data=ocp.args.JsonSave(batches.get_state()),
                 progress=ocp.args.JsonSave({"validated_step": validated_step}),
                 config=ocp.args.JsonSave(self._config),
             ),
         )
 
     def restore(
-        self, abstract: TrainState, iterator: BatchIterator, mesh: jax.sharding.Mesh
+        self, abstract: TrainState, batches: DeviceInput, mesh: jax.sharding.Mesh
     ) -> tuple[TrainState, int]:
-        """The newest state, laid out on `mesh`, and its `validated_step`; sets the iterator.
+        """The newest state, laid out on `mesh`, and its `validated_step`; sets `batches` to go on from there.
 
         Raises:
             InputError: the checkpoint is damaged.
@@ -114,7 +114,7 @@ class Checkpoints:
                 fix=f"restore the folder from a backup, or remove {self.folder / 'latest'} to start this "
                 "phase again",
             ) from error
-        iterator.set_state(restored.data)
+        batches.set_state(restored.data)
         return abstract.replace(**restored.state), int(restored.progress["validated_step"])
 
     def save_best(self, state: TrainState, record: BestRecord) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.pipeline import BatchIterator, make_training_iterator
+from dsdenseunet.data.pipeline import make_training_iterator
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
+from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.failure import stop_on_non_finite
 from dsdenseunet.training.interruption import StopRequest
 from dsdenseunet.training.logs import RunLog, scalars
@@ -69,12 +71,12 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
     """
     config, mesh = phase.config, parallel.data_mesh()
     recipe = build_recipe(config, phase.number)
-    iterator = _iterator(phase)
+    batches = _batches(phase, mesh)
     checkpoints = Checkpoints(phase.workdir, phase.number, config)
 
     # 1. Resume from the newest whole checkpoint; else start from `start`; else from random weights.
     if checkpoints.latest_step is not None:
-        state, validated_step = checkpoints.restore(abstract_state(recipe), iterator, mesh)
+        state, validated_step = checkpoints.restore(abstract_state(recipe), batches, mesh)
         done = int(state.step) == phase.total_steps
         origin = "complete already" if done else f"resumed at step {int(state.step)}"
     else:
@@ -110,7 +112,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
             if phase.due(step, config.training.checkpoint_epochs) or stopping:
                 waiting.read(state)
                 if checkpoints.latest_step != step:
-                    checkpoints.save(state, iterator, validated_step)
+                    checkpoints.save(state, batches, validated_step)
                 waiting.restart_clock()
 
             # 4. Leave: everything that was saved is on disk before the run says so.
@@ -127,16 +129,18 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
                 )
                 return
 
-            # 5. Next batch; dispatch its step; only then read the step before: the device never waits.
-            batch = next(iterator)
-            arrays = parallel.place_batch(mesh, {name: batch[name] for name in ("image", "labels")})
+            # 5. Dispatch a step; send the batch of the one after; only then read the one before: while the
+            # host does any of it the device has this step to do.
+            batch, arrays = batches.take()
             state, metrics = compiled_step(state, arrays)
+            if step + 1 < phase.total_steps:
+                batches.send_next()
             waiting.read(state)
             step += 1
             waiting.put(step, batch, metrics)
     finally:
         log.close()
-        iterator.close()
+        batches.close()
         checkpoints.close()
 
 
@@ -185,11 +189,11 @@ def _keep_if_best(
     log.validation(record.epoch, step, scores, is_best)
 
 
-def _iterator(phase: Phase) -> BatchIterator:
+def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
     data = phase.config.data
     # A stream of its own for each phase; SeedSequence keeps seeds that are neighbours apart.
     seed = int(np.random.SeedSequence([phase.config.seed, phase.number]).generate_state(1)[0])
-    return make_training_iterator(
+    iterator = make_training_iterator(
         phase.cache,
         phase.train_names,
         patch_size=data.patch_size,
@@ -200,9 +204,12 @@ def _iterator(phase: Phase) -> BatchIterator:
         scale_axes=data.scale_axes,
         mirror_probability=data.mirror_probability,
         seed=seed,
+        augment_on_device=data.augment_on_device,
         threads=data.threads,
         prefetch=data.prefetch,
         workers=data.workers,
         process_index=parallel.process_index(),
         process_count=parallel.process_count(),
     )
+    augment = Augment(tuple(data.patch_size), tuple(data.hu_window)) if data.augment_on_device else None
+    return DeviceInput(iterator, mesh, augment)

@@ -25,6 +25,7 @@ _HARMLESS = {
 # Fields that change results from here on, in a way that is well defined.
 _NOTED = {
     "training.validate_epochs": "other epochs compete for the best weights from here on",
+    "data.augment_on_device": "the last bits of results may differ from here on",
     "model.remat": "the last bits of results may differ from here on",
 }
 _EPOCHS = {"training.phase1_epochs": 1, "training.phase2_epochs": 2}

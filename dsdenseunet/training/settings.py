@@ -90,6 +90,7 @@ _FIELDS: Mapping[str, Check] = {
     "data.scale_range": _sequence(_number(above=0), 2),
     "data.scale_axes": _choice("in_plane", "all"),
     "data.mirror_probability": _sequence(_number(low=0, high=1), 3),
+    "data.augment_on_device": _truth,
     "data.workers": _integer(0),
     "data.threads": _integer(1),
     "data.prefetch": _integer(1),

@@ -130,7 +130,7 @@ def final_arrays(workdir: Path, phase: int = 2) -> dict[str, np.ndarray]:
 def kill_at(point: str) -> None:
     """Arranges for this process to be killed at the n-th time of an event: "batch:3", "save:1", ...
 
-    batch: a batch has been read, its step not dispatched. save, best: a whole checkpoint, or the best
+    batch: a batch has been read, its way to the device not begun. save, best: a whole checkpoint, or the best
     weights, are being written. rename: one of their folders is about to get its final name.
     phase: a phase has ended.
     """

@@ -1,0 +1,89 @@
+"""Batches on the devices: what the host leaves for them to do, and the copy of the next one in good time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from dsdenseunet import parallel
+from dsdenseunet.data.pipeline import BatchIterator
+from dsdenseunet.ops import resample
+
+HostBatch = Mapping[str, np.ndarray]
+DeviceBatch = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """Zoom, mirror and window of a batch of boxes: the batch that the host would have made of them.
+
+    Attributes:
+        patch_size: (D, H, W).
+        hu_window: Hounsfield units that become -1 and 1.
+    """
+
+    patch_size: tuple[int, int, int]
+    hu_window: tuple[float, float]
+
+    def __call__(self, boxes: Mapping[str, jax.Array]) -> DeviceBatch:
+        """Of what `data.augment.cut_box` returns, stacked: the batch that `train_step` takes."""
+
+        def one(box: Mapping[str, jax.Array]) -> DeviceBatch:
+            image_DHW = resample.sample_image(
+                box["image"], box["below"], box["weight"], box["nearest"], self.patch_size, self.hu_window
+            )
+            labels_DHW = resample.sample_labels(box["labels"], box["nearest"], self.patch_size)
+            return {"image": image_DHW[..., None], "labels": labels_DHW}
+
+        return jax.vmap(one)(boxes)
+
+
+class DeviceInput:
+    """The stream of training batches, of which the next one can be sent to the devices ahead of its step.
+
+    Args:
+        iterator: of host batches; closed with this.
+        mesh: where they go.
+        augment: run on the devices (None: the host has done it).
+    """
+
+    def __init__(self, iterator: BatchIterator, mesh: Mesh, augment: Augment | None):
+        self._iterator = iterator
+        self._mesh = mesh
+        self._augment = None if augment is None else parallel.compile_input(augment, mesh)
+        self._ahead: tuple[dict[str, Any], HostBatch, DeviceBatch] | None = None
+
+    def take(self) -> tuple[HostBatch, DeviceBatch]:
+        """The next batch, as it left the host, and on the devices: "image" and "labels"."""
+        self.send_next()
+        assert self._ahead is not None
+        (_, batch, arrays), self._ahead = self._ahead, None
+        return batch, arrays
+
+    def send_next(self) -> None:
+        """Reads the next batch and starts its way to the devices, if that is not done; waits for none."""
+        if self._ahead is not None:
+            return
+        state = self._iterator.get_state()
+        batch = next(self._iterator)
+        arrays = parallel.place_batch(self._mesh, {name: batch[name] for name in batch if name != "case"})
+        self._ahead = state, batch, arrays if self._augment is None else self._augment(arrays)
+
+    def get_state(self) -> dict[str, Any]:
+        """Of the iterator as if only what was taken had been read: what was sent ahead is read again."""
+        return self._iterator.get_state() if self._ahead is None else self._ahead[0]
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from a `get_state()`."""
+        self._ahead = None
+        self._iterator.set_state(state)
+
+    def close(self) -> None:
+        """Closes the iterator."""
+        self._ahead = None
+        self._iterator.close()
