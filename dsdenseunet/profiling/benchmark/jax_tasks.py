@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from dsdenseunet.models import registry
 from dsdenseunet.models.dense_block import layer_sizes, unstack
 from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.ops.conv import conv3d, direct_conv
-from dsdenseunet.ops.depthwise import depthwise_conv
+from dsdenseunet.ops.depthwise import Implementation, depthwise_conv
 from dsdenseunet.profiling.benchmark.inputs import convolution_inputs, network_inputs, read_weights
 from dsdenseunet.training.losses import weighted_cross_entropy
 from dsdenseunet.training.recipe import build_recipe
@@ -119,8 +119,8 @@ class Step:
             self._first = {name: np.asarray(metrics[name]) for name in ("loss", "grad_norm")}
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Loss and gradient norm of the first step."""
-        return self._first
+        """Loss and gradient norm of the first step; `device_peak_gib` where the device counts."""
+        return {**self._first, **device_peak()}
 
 
 class Forward:
@@ -154,7 +154,13 @@ class Forward:
         value = weighted_cross_entropy(
             logits, jnp.asarray(self._labels), tuple(loss.class_weights), loss.ignore_label
         )
-        return {"logits": np.asarray(logits), "loss": np.asarray(value)}
+        return {"logits": np.asarray(logits), "loss": np.asarray(value), **device_peak()}
+
+
+def device_peak() -> dict[str, np.ndarray]:
+    """`device_peak_gib`: most memory in use at once on the first device; nothing where it doesn't count."""
+    peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return {} if peak is None else {"device_peak_gib": np.asarray(peak / 2**30)}
 
 
 class Convolution:
@@ -163,9 +169,12 @@ class Convolution:
     Args:
         shape_DHWC: of the input.
         features: channels of the output.
-        form: `auto` or `grouped` (depthwise), `conv3d` or `direct` (full).
+        form: `auto`, `grouped`, `shifted` or `pallas` (depthwise), `conv3d` or `direct` (full).
         stride: along (D, H, W).
         backward: also the gradients by input and kernel.
+        dtype: of all arrays.
+        repeats: passes in one call, each on the results of the one before, so that a device's way to start
+            a program does not count; only with `backward`.
     """
 
     def __init__(
@@ -175,17 +184,17 @@ class Convolution:
         form: str,
         stride: tuple[int, int, int],
         backward: bool,
+        dtype: str = "float32",
+        repeats: int = 1,
     ):
-        forms: dict[str, Callable[..., jax.Array]] = {
-            "auto": functools.partial(depthwise_conv, implementation="auto"),
-            "grouped": functools.partial(depthwise_conv, implementation="grouped"),
-            "conv3d": conv3d,
-            "direct": direct_conv,
-        }
-        convolve = functools.partial(forms[form], stride=stride)
-        fan = shape_DHWC[-1] if form in ("conv3d", "direct") else 1
+        full = {"conv3d": conv3d, "direct": direct_conv}
+        convolve: Callable[..., jax.Array] = functools.partial(
+            full.get(form) or functools.partial(depthwise_conv, implementation=cast(Implementation, form)),
+            stride=stride,
+        )
+        fan = shape_DHWC[-1] if form in full else 1
         arrays = convolution_inputs(shape_DHWC, (3, 3, 3, fan, features), stride, features)
-        self._arrays = jax.device_put(arrays)
+        self._arrays = [jax.device_put(array.astype(jnp.dtype(dtype))) for array in arrays]
 
         def forward(x: jax.Array, kernel: jax.Array, _: jax.Array) -> tuple[jax.Array, ...]:
             return (convolve(x, kernel),)
@@ -194,16 +203,30 @@ class Convolution:
             y, pull = jax.vjp(convolve, x, kernel)
             return y, *pull(gradient)
 
-        self._compute = jax.jit(both if backward else forward)
+        def repeated(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+            # About the square root of the number of taps: what goes round neither grows nor vanishes fast.
+            small = kernel / 6
+
+            def again(
+                _: int, arrays: tuple[jax.Array, jax.Array, jax.Array]
+            ) -> tuple[jax.Array, jax.Array, jax.Array]:
+                x, used, gradient = arrays
+                y, x_gradient, filter_gradient = both(x, used, gradient)
+                return x_gradient, small + 0 * filter_gradient, y
+
+            return jax.lax.fori_loop(0, repeats, again, (x, small, gradient))
+
+        self._once = jax.jit(both if backward else forward)
+        self._compute = jax.jit(repeated) if repeats > 1 else self._once
 
     def run(self) -> None:
-        """One call."""
+        """One call: `repeats` passes."""
         jax.block_until_ready(self._compute(*self._arrays))
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """`y`, and where backward `input_gradient` and `filter_gradient`."""
+        """Of one pass: `y`, and where backward `input_gradient` and `filter_gradient`, as float32."""
         names = ("y", "input_gradient", "filter_gradient")
-        return dict(zip(names, map(np.asarray, self._compute(*self._arrays))))
+        return {name: np.asarray(array, np.float32) for name, array in zip(names, self._once(*self._arrays))}
 
 
 class Compilation:

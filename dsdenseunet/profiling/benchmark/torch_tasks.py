@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +19,23 @@ from dsdenseunet.profiling.benchmark.torch_peer import DenseUNet3D, copy_weights
 LAYOUTS = {"channels_last": torch.channels_last_3d, "ncdhw": torch.contiguous_format}
 
 
-def _map(array_BDHWC: np.ndarray, layout: str) -> Tensor:
-    return torch.from_numpy(array_BDHWC).permute(0, 4, 1, 2, 3).contiguous(memory_format=LAYOUTS[layout])
+def _map(array_BDHWC: np.ndarray, layout: str, device: str) -> Tensor:
+    tensor = torch.from_numpy(array_BDHWC).permute(0, 4, 1, 2, 3)
+    return tensor.to(device).contiguous(memory_format=LAYOUTS[layout])
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     """(B, C, D, H, W) -> (B, D, H, W, C)."""
-    return np.ascontiguousarray(tensor.detach().permute(0, 2, 3, 4, 1).numpy())
+    return np.ascontiguousarray(_host(tensor.permute(0, 2, 3, 4, 1)))
+
+
+def _host(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
 
 
 def _use_all_cores() -> None:
@@ -40,21 +51,36 @@ class Network:
         weights: folder that `jax_tasks.write_weights` wrote to.
         layout: key of `LAYOUTS`.
         kind: `step` (forward, backward, SGD update), `forward` (batch statistics) or `inference`.
+        device: `cpu` or `cuda`.
+        compiled: by torch.compile, in its default mode; else eager.
+
+    With `model.dtype` bfloat16 it runs under autocast: as in ours, parameters stay float32.
     """
 
-    def __init__(self, config: Mapping[str, Any], weights: Path, layout: str, kind: str):
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        weights: Path,
+        layout: str,
+        kind: str,
+        device: str = "cpu",
+        compiled: bool = False,
+    ):
         _use_all_cores()
         model, data = config["model"], config["data"]
         network: Any = DenseUNet3D(model)
         copy_weights(network, read_weights(weights / "layers.npz"))
-        self._network = network.to(memory_format=LAYOUTS[layout]).train(kind != "inference")
+        self._network = network.to(device, memory_format=LAYOUTS[layout]).train(kind != "inference")
+        self._apply = torch.compile(self._network) if compiled else self._network
+        half = model["dtype"] == "bfloat16"
+        self._precision = functools.partial(torch.autocast, device, torch.bfloat16, enabled=half)
         patch = network_inputs(
             data["patch_size"], data["batch_size"], model["in_channels"], model["num_classes"]
         )
-        self._image = _map(patch[0], layout)
-        self._labels = torch.from_numpy(patch[1]).long()
-        self._kind = kind
-        self._class_weights = torch.tensor(config["loss"]["class_weights"])
+        self._image = _map(patch[0], layout, device)
+        self._labels = torch.from_numpy(patch[1]).long().to(device)
+        self._kind, self._device = kind, device
+        self._class_weights = torch.tensor(config["loss"]["class_weights"], device=device)
         self._ignore = config["loss"]["ignore_label"]
         optimizer = config["optimizer"]
         self._optimizer = torch.optim.SGD(
@@ -66,32 +92,39 @@ class Network:
         """One step or one forward pass."""
         if self._kind != "step":
             self._forward()
+            _wait(self._device)
             return
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(self._network(self._image))
+        with self._precision():
+            logits = self._apply(self._image)
+        loss = self._loss(logits)
         loss.backward()
         if not self._first:
             gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
-            self._first = {"loss": loss.detach().numpy(), "grad_norm": norm.numpy()}
+            self._first = {"loss": _host(loss), "grad_norm": _host(norm)}
         self._optimizer.step()
+        _wait(self._device)
 
     def _forward(self) -> Tensor:
-        with torch.inference_mode():
-            return self._network(self._image)
+        with torch.inference_mode(), self._precision():
+            return self._apply(self._image)
 
     def _loss(self, logits: Tensor) -> Tensor:
         total = functional.cross_entropy(
-            logits, self._labels, self._class_weights, reduction="sum", ignore_index=self._ignore
+            logits.float(), self._labels, self._class_weights, reduction="sum", ignore_index=self._ignore
         )
         return total / (self._labels != self._ignore).sum()
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Logits and loss; of a step the loss and gradient norm of the first one."""
+        """Logits and loss; of a step loss and gradient norm of the first one; `device_peak_gib` of a GPU."""
+        peak = {}
+        if self._device != "cpu":
+            peak = {"device_peak_gib": np.asarray(torch.cuda.max_memory_allocated() / 2**30)}
         if self._kind == "step":
-            return self._first
+            return {**self._first, **peak}
         logits = self._forward()
-        return {"logits": _array(logits), "loss": self._loss(logits).numpy()}
+        return {"logits": _array(logits), "loss": _host(self._loss(logits)), **peak}
 
 
 class Convolution:
@@ -104,6 +137,9 @@ class Convolution:
         stride: along (D, H, W).
         backward: also the gradients by input and kernel.
         layout: key of `LAYOUTS`.
+        device: `cpu` or `cuda`.
+        dtype: of all tensors.
+        repeats: passes in one call, which are started one after the other and waited for at the end.
     """
 
     def __init__(
@@ -114,20 +150,27 @@ class Convolution:
         stride: tuple[int, int, int],
         backward: bool,
         layout: str,
+        device: str = "cpu",
+        dtype: str = "float32",
+        repeats: int = 1,
     ):
         _use_all_cores()
         self._groups = features if depthwise else 1
         kernel_shape = (3, 3, 3, shape_DHWC[-1] // self._groups, features)
         x, kernel, gradient = convolution_inputs(shape_DHWC, kernel_shape, stride, features)
-        self._x = _map(x, layout).requires_grad_(backward)
-        self._kernel = torch.from_numpy(torch_kernel(kernel)).contiguous(memory_format=LAYOUTS[layout])
-        self._kernel.requires_grad_(backward)
-        self._gradient = _map(gradient, layout)
+        kind = getattr(torch, dtype)
+        self._x = _map(x, layout, device).to(kind).requires_grad_(backward)
+        self._kernel = torch.from_numpy(torch_kernel(kernel)).to(device, kind)
+        self._kernel = self._kernel.contiguous(memory_format=LAYOUTS[layout]).requires_grad_(backward)
+        self._gradient = _map(gradient, layout, device).to(kind)
         self._stride, self._backward = stride, backward
+        self._device, self._repeats = device, repeats
 
     def run(self) -> None:
-        """One call."""
-        self._compute()
+        """One call: `repeats` passes."""
+        for _ in range(self._repeats):
+            self._compute()
+        _wait(self._device)
 
     def _compute(self) -> list[Tensor]:
         with torch.set_grad_enabled(self._backward):
@@ -142,5 +185,5 @@ class Convolution:
         result = {"y": _array(y)}
         if gradients:
             result["input_gradient"] = _array(gradients[0])
-            result["filter_gradient"] = np.ascontiguousarray(gradients[1].permute(2, 3, 4, 1, 0).numpy())
+            result["filter_gradient"] = np.ascontiguousarray(_host(gradients[1].permute(2, 3, 4, 1, 0)))
         return result
