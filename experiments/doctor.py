@@ -17,6 +17,8 @@ from tqdm import tqdm
 from dsdenseunet import cli, files
 from dsdenseunet.data.case_checks import Examined
 from dsdenseunet.data.doctor import examine
+from dsdenseunet.data.findings import SEVERITIES
+from dsdenseunet.words import counted
 
 DATA = flags.DEFINE_string("data", None, "Folder of a data set, LiTS or Decathlon layout.", required=True)
 MANIFEST = flags.DEFINE_string("manifest", "doctor.json", "JSON file to write with all files and findings.")
@@ -40,9 +42,10 @@ def main(argv: Sequence[str]) -> int:
     counts = Counter(finding.severity for finding in findings)
     orientations = Counter(file["orientation"] for file in manifest["files"])
     print("orientations: " + ", ".join(f"{codes} {count}" for codes, count in sorted(orientations.items())))
-    print(f"{len(manifest['files'])} files: {counts['error']} errors, {counts['warning']} warnings")
+    sums = [counted(counts[severity], severity) for severity in SEVERITIES]
+    print(f"{counted(len(manifest['files']), 'file')}: {', '.join(sums)}")
     if REPAIR.value:
-        print(f"{len(manifest['copies'])} cases copied to {REPAIR.value}")
+        print(f"{counted(len(manifest['copies']), 'case')} copied to {REPAIR.value}")
     return 1 if counts["error"] else 0
 
 

@@ -19,6 +19,7 @@ from dsdenseunet import cli
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.score_page import write_score_page
+from dsdenseunet.words import counted
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predicted label volumes.", required=True)
 REFERENCES = flags.DEFINE_string("references", None, "Folder of reference label volumes.", required=True)
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{name:<32}" + "".join(f"{'-' if v is None else format(v, '.3f'):>12}" for v in values))
     for row in result.get("comparison", {"modes": {modes[-1]: []}})["modes"][modes[-1]]:
         print(f"{row['name']}: {row['better']}{': ' if row['reason'] else ''}{row['reason']}")
-    print(f"{result['cases']} cases; {write_score_page(OUT.value)}")
+    print(f"{counted(result['cases'], 'case')}; {write_score_page(OUT.value)}")
 
 
 if __name__ == "__main__":

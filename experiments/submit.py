@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dsdenseunet import cli
 from dsdenseunet.evaluation.submission import Entry, write_submission
+from dsdenseunet.words import counted
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predictions.", required=True)
 VOLUMES = flags.DEFINE_string("volumes", None, "Folder of test-volume-N.nii.", required=True)
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
         if not entry.liver_voxels:
             print(f"warning: {entry.name} has no liver: every score of its liver is the worst")
     tumours = sum(entry.tumour_voxels > 0 for entry in entries)
-    print(f"{OUT.value}: {len(entries)} cases, {tumours} with tumour")
+    print(f"{OUT.value}: {counted(len(entries), 'case')}, {tumours} with tumour")
 
 
 if __name__ == "__main__":

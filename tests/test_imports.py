@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
+    "words": set(),
     "environment": set(),
     "cli": {"errors"},
     "supervision": {"errors"},
@@ -21,9 +22,9 @@ ALLOWED = {
     "ops": {"errors"},
     "models": {"ops", "errors"},
     "data": {"files", "errors"},
-    "evaluation": {"data", "environment", "files", "errors"},
+    "evaluation": {"data", "environment", "words", "files", "errors"},
     # From result files and NIfTI only: it never runs a model and never scores.
-    "reporting": {"data", "stages", "files", "errors"},
+    "reporting": {"data", "stages", "words", "files", "errors"},
     "inference": {"models", "ops", "data", "compilation", "parallel", "files", "errors"},
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),
@@ -31,12 +32,12 @@ ALLOWED = {
     },
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "parallel", "environment", "files", "errors"),
+        *("compilation", "parallel", "environment", "words", "files", "errors"),
     },
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (
-    *("errors", "files", "environment", "cli", "supervision", "stages"),
+    *("errors", "files", "words", "environment", "cli", "supervision", "stages"),
     *("data", "evaluation", "reporting"),
 )
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}

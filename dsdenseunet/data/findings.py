@@ -33,3 +33,20 @@ class Finding:
         mark = " [--repair does it]" if self.repairable else ""
         head = f"{self.severity:<8}{self.check:<20}{self.path}"
         return f"{head}\n  found:  {self.found}\n  repair: {self.repair}{mark}"
+
+
+class Findings(list[Finding]):
+    """The findings of one file."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path = path
+
+    def add(self, severity: str, check: str, found: str, repair: str, repairable: bool = False) -> None:
+        """Appends a finding of this file."""
+        self.append(Finding(severity, check, self._path, found, repair, repairable))
+
+    def add_non_finite(self, count: int, repair: str, repairable: bool = False) -> None:
+        """Appends that there are NaN or infinite voxels, if there are."""
+        if count:
+            self.add("error", "nan", f"{count} NaN or infinite voxels", repair, repairable)

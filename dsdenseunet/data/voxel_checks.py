@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from dsdenseunet.data.findings import Finding
+from dsdenseunet.data.findings import Findings
 from dsdenseunet.data.nifti_file import NiftiFile
 
 # What a CT stores: 12 bits from air at -1024.
@@ -80,26 +80,15 @@ def read_voxels(nifti: NiftiFile) -> Voxels:
     return Voxels(flat.reshape(nifti.shape_IJK, order="F"), non_finite, fractional, low, high, histogram)
 
 
-def check_image(nifti: NiftiFile, voxels: Voxels) -> list[Finding]:
+def check_image(nifti: NiftiFile, voxels: Voxels) -> Findings:
     """Faults of a CT's values."""
-    findings = []
-
-    def add(severity: str, check: str, found: str, repair: str, repairable: bool = False) -> None:
-        findings.append(Finding(severity, check, nifti.path, found, repair, repairable))
-
-    if voxels.non_finite:
-        add(
-            "error",
-            "nan",
-            f"{voxels.non_finite} NaN or infinite voxels",
-            f"set them to {HU_RANGE[0]}",
-            True,
-        )
+    findings = Findings(nifti.path)
+    findings.add_non_finite(voxels.non_finite, f"set them to {HU_RANGE[0]}", repairable=True)
     if not np.isfinite(voxels.low) or voxels.low == voxels.high:
-        add("error", "hu-constant", "all voxels have one value", "get the scan again")
+        findings.add("error", "hu-constant", "all voxels have one value", "get the scan again")
         return findings
     if voxels.low < HU_RANGE[0] or voxels.high > HU_RANGE[1]:
-        add(
+        findings.add(
             "warning",
             "hu-range",
             f"values from {voxels.low:g} to {voxels.high:g}",
@@ -109,13 +98,14 @@ def check_image(nifti: NiftiFile, voxels: Voxels) -> list[Finding]:
     shifted = voxels.low >= 0
     if shifted:
         found = f"no value below 0 (from {voxels.low:g} to {voxels.high:g})"
-        add("error", "hu-scale", found, "export again with the rescale intercept: air must be near -1000")
+        repair = "export again with the rescale intercept: air must be near -1000"
+        findings.add("error", "hu-scale", found, repair)
     elif _windowed(voxels):
         found = (
             f"values from {voxels.low:g} to {voxels.high:g}, "
             f"{voxels.share(voxels.low):.1%} and {voxels.share(voxels.high):.1%} of the voxels at the ends"
         )
-        add(
+        findings.add(
             "error",
             "hu-windowed",
             found,
@@ -124,30 +114,21 @@ def check_image(nifti: NiftiFile, voxels: Voxels) -> list[Finding]:
     return findings
 
 
-def check_labels(nifti: NiftiFile, voxels: Voxels, num_classes: int = 3) -> list[Finding]:
+def check_labels(nifti: NiftiFile, voxels: Voxels, num_classes: int = 3) -> Findings:
     """Faults of a label volume's values."""
-    findings: list[Finding] = []
-
-    def add(severity: str, check: str, found: str, repair: str, repairable: bool = False) -> None:
-        findings.append(Finding(severity, check, nifti.path, found, repair, repairable))
-
-    if voxels.non_finite:
-        add(
-            "error",
-            "nan",
-            f"{voxels.non_finite} NaN or infinite voxels",
-            "annotate them, or leave the case out",
-        )
+    findings = Findings(nifti.path)
+    findings.add_non_finite(voxels.non_finite, "annotate them, or leave the case out")
     if voxels.fractional:
         found = f"{voxels.fractional} voxels with fractions"
-        add("error", "label-values", found, "resample the labels again, nearest neighbour")
+        findings.add("error", "label-values", found, "resample the labels again, nearest neighbour")
     elif voxels.low < 0 or voxels.high >= num_classes:
         seen = np.flatnonzero(voxels.histogram) + _INT16.min
         wrong = [str(value) for value in seen if not 0 <= value < num_classes]
         found = f"labels {', '.join(wrong[:5])}"
-        add("error", "label-values", found, "map the labels to 0 background, 1 liver, 2 tumour")
+        findings.add("error", "label-values", found, "map the labels to 0 background, 1 liver, 2 tumour")
     elif nifti.dtype.kind == "f" and not findings:
-        add("warning", "label-float", f"labels stored as {nifti.dtype.name}", "store them as uint8", True)
+        found = f"labels stored as {nifti.dtype.name}"
+        findings.add("warning", "label-float", found, "store them as uint8", repairable=True)
     return findings
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.evaluation.cohort import Ratio
+from dsdenseunet.words import counted
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -120,7 +121,7 @@ def _judge(
     if difference is None or p_value is None or p_adjusted is None:
         reason = "not defined for both"
     elif 2.0 ** (1 - cases) * len(COMPARED) >= SIGNIFICANCE:
-        reason = f"{cases} cases are too few for any difference to show"
+        reason = f"{counted(cases, 'case is', 'cases are')} too few for any difference to show"
     elif p_adjusted >= SIGNIFICANCE or low is None or high is None or low <= 0 <= high:
         reason = "inside the noise"
     else:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dsdenseunet import files
 from dsdenseunet.data import nifti
 from dsdenseunet.reporting import html, overlays, score_figures, style
+from dsdenseunet.words import counted
 
 CaseRow = Mapping[str, str]
 # Which case is best or worst is decided by this one.
@@ -51,7 +52,7 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
         page,
         "scores.html",
         title="Scores",
-        lead=f"{scores['cases']} cases: {scores['predictions']} against {scores['references']}",
+        lead=f"{counted(scores['cases'], 'case')}: {scores['predictions']} against {scores['references']}",
         modes=modes,
         shown=shown,
         score_rows=_score_rows(scores["modes"]),

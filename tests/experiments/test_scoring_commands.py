@@ -119,7 +119,7 @@ def test_the_doctor_tells_and_repairs(data, tmp_path):
     done = run("doctor", f"--data={sick}", manifest, copies, "--workers=1")
     assert done.returncode == 1
     assert "label-shifted" in done.stdout
-    assert "10 files: 1 errors, 0 warnings" in done.stdout
+    assert "10 files: 1 error, 0 warnings" in done.stdout
     assert len(json.loads((tmp_path / "m.json").read_text())["copies"]) == 5
     again = run("doctor", f"--data={tmp_path / 'copies'}", manifest, "--workers=1")
     assert again.returncode == 0, again.stdout
