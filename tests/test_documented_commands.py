@@ -186,6 +186,7 @@ SMALL = {
     "evaluate": ["--workers=1"],
     "submit": ["--partial"],
     "describe": [],
+    "scale": [],
     "benchmark_scoring": ["--size=48,48,48", "--lesions=2"],
 }
 
