@@ -213,19 +213,31 @@ def _forward_differences(config: Mapping[str, Any], weights: Path) -> dict[str, 
 
 
 def pipeline(setting: Setting) -> list[Result]:
-    """A batch from the input pipeline beside a training step of the DS network."""
+    """A batch from the cache to the device beside a training step of the DS network."""
     config = setting.variant(True)
-    with tempfile.TemporaryDirectory(dir=setting.folder) as temporary:
+    results = []
+    with tempfile.TemporaryDirectory(dir=setting.folder) as temporary, Worker("step") as training:
         folder = Path(temporary)
         jax_tasks.write_weights(config["model"], folder)
         cache = pipeline_task.write_cache(folder)
-        with Worker("pipeline") as ours, Worker("step") as training:
+        training.load(functools.partial(jax_tasks.Step, config, folder))
+        for augmented_on in ("device", "host"):
+            arguments = (config, cache, augmented_on == "device")
             # As many calls as batches are held ready, so that only what is read counts.
-            ours.load(
-                functools.partial(pipeline_task.Pipeline, config, cache), warm_up=config["data"]["prefetch"]
-            )
-            training.load(functools.partial(jax_tasks.Step, config, folder))
-            measured = alternate({"ours": ours, "step": training}, setting.rounds, sample_s=3.0)
-    per_second = [1 / sample.wall_s for sample in measured.samples["ours"]]
-    detail = {"patches_per_s": Spread.of([config["data"]["batch_size"] * n for n in per_second]).as_json()}
-    return [_say(setting, compare("pipeline", "one batch against one step", measured, ["step"], detail))]
+            held = config["data"]["prefetch"]
+            with Worker("feeding") as feeding, Worker("reading") as reading:
+                feeding.load(functools.partial(pipeline_task.Feeding, *arguments), warm_up=held)
+                reading.load(functools.partial(pipeline_task.Reading, *arguments), warm_up=held)
+                sent = sum(array.nbytes for array in reading.outputs().values())
+                workers = {"ours": feeding, "reading": reading, "step": training}
+                measured = alternate(workers, setting.rounds, sample_s=3.0)
+            per_second = [config["data"]["batch_size"] / sample.wall_s for sample in measured.samples["ours"]]
+            detail = {
+                "patches_per_s": Spread.of(per_second).as_json(),
+                "host_cpu_ms_a_batch": round(1e3 * measured.seconds("reading", "cpu_s").median, 3),
+                "bytes_to_device_a_batch": sent,
+            }
+            case = f"one batch, augmented on the {augmented_on}, against one step"
+            results.append(_say(setting, compare("pipeline", case, measured, ["step"], detail)))
+            setting.say("".join(f"\n{'':<11}{what}: {value}" for what, value in detail.items())[1:])
+    return results

@@ -1,4 +1,7 @@
-"""What is timed of the input pipeline: the next batch of a stream over phantoms of a scan's size."""
+"""What is timed of the input pipeline: the next batch of a stream over phantoms of a scan's size.
+
+On the host alone, and on its whole way to the device; augmented on the host or on the device.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,70 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.lits import find_cases
 from dsdenseunet.data.phantom import write_phantoms
-from dsdenseunet.data.pipeline import make_training_iterator
+from dsdenseunet.data.pipeline import BatchIterator, make_training_iterator
 from dsdenseunet.data.preparation import prepare
+from dsdenseunet.training.device_input import Augment, DeviceInput
 
 CASES, SIZE = 3, (64, 512, 512)
 
 
-def write_cache(folder: Path) -> Path:
+def write_cache(folder: Path, size: tuple[int, int, int] = SIZE) -> Path:
     """Writes phantoms and prepares them; returns the cache's folder."""
-    write_phantoms(folder / "phantoms", CASES, seed=0, size=SIZE)
+    write_phantoms(folder / "phantoms", CASES, seed=0, size=size)
     prepare(find_cases(folder / "phantoms"), folder / "cache")
     return folder / "cache"
 
 
-class Pipeline:
-    """Reads as training does, ahead by threads: one call is one batch.
+def open_stream(config: Mapping[str, Any], cache: Path, augment_on_device: bool) -> BatchIterator:
+    """Training batches of all cases of the cache that `write_cache` returned, as `config.data` has them."""
+    opened = Cache.open(cache)
+    fields = ("patch_size", "batch_size", "hu_window", "centre_share", "scale_range", "scale_axes")
+    more = ("mirror_probability", "threads", "prefetch", "workers")
+    values = {name: config["data"][name] for name in (*fields, *more)}
+    return make_training_iterator(opened, opened.names, seed=0, augment_on_device=augment_on_device, **values)
+
+
+class Reading:
+    """The host's part, ahead by threads as in training: one call is one batch.
 
     Args:
         config: a resolved config as plain values.
         cache: folder that `write_cache` returned.
+        augment_on_device: whether the device does the rest.
     """
 
-    def __init__(self, config: Mapping[str, Any], cache: Path):
-        opened = Cache.open(cache)
-        fields = ("patch_size", "batch_size", "hu_window", "centre_share", "scale_range", "scale_axes")
-        more = ("mirror_probability", "threads", "prefetch", "workers")
-        values = {name: config["data"][name] for name in (*fields, *more)}
-        self._batches = make_training_iterator(opened, opened.names, seed=0, **values)
+    def __init__(self, config: Mapping[str, Any], cache: Path, augment_on_device: bool):
+        self._batches = open_stream(config, cache, augment_on_device)
 
     def run(self) -> None:
         """One batch."""
         next(self._batches)
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """The next batch."""
-        return next(self._batches)
+        """What of the next batch goes to the device."""
+        return {name: array for name, array in next(self._batches).items() if name != "case"}
+
+
+class Feeding:
+    """From the cache to the device: one call is one batch, ready for a step. Arguments as `Reading`."""
+
+    def __init__(self, config: Mapping[str, Any], cache: Path, augment_on_device: bool):
+        data = config["data"]
+        augment = Augment(tuple(data["patch_size"]), tuple(data["hu_window"])) if augment_on_device else None
+        stream = open_stream(config, cache, augment_on_device)
+        self._batches = DeviceInput(stream, parallel.data_mesh(), augment)
+
+    def run(self) -> None:
+        """One batch."""
+        jax.block_until_ready(self._batches.take()[1])
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The next batch, as a step takes it."""
+        return {name: np.asarray(array) for name, array in self._batches.take()[1].items()}
