@@ -65,6 +65,28 @@ def test_shapes_and_types(stream):
     assert batch["case"].dtype == np.int32
 
 
+def test_boxes_for_a_device_are_voxels_of_the_same_draws(stream):
+    boxes, patches = take(stream(augment_on_device=True), 3), take(stream(), 3)
+    for box, patch in zip(boxes, patches):
+        # 31 steps of a sample at a zoom of 0.8 span 38.75 voxels.
+        assert box["image"].shape == box["labels"].shape == (4, 4, 41, 41)
+        assert (box["image"].dtype, box["labels"].dtype) == (np.int16, np.uint8)
+        for name in ("below", "weight", "nearest"):
+            assert box[name].shape == (4, 4 + 32 + 32)
+        np.testing.assert_array_equal(box["case"], patch["case"])
+        for row in range(4):
+            d, h, w = np.split(box["nearest"][row], (4, 36))
+            np.testing.assert_array_equal(box["labels"][row][np.ix_(d, h, w)], patch["labels"][row])
+
+
+def test_boxes_are_resumed_and_read_by_workers(stream):
+    reference = take(stream(augment_on_device=True), 4)
+    after = stream(augment_on_device=True, workers=1)
+    after.set_state({"next_batch": 2})
+    for batch, other in zip(reference[2:], take(after, 2), strict=True):
+        np.testing.assert_equal(batch, other)
+
+
 def test_every_case_comes_up_once_before_any_comes_again(stream):
     order = np.concatenate([batch["case"] for batch in take(stream(batch_size=3), 20)]).reshape(-1, 3)
     assert (np.sort(order, axis=1) == [0, 1, 2]).all()
