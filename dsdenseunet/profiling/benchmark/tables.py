@@ -36,6 +36,8 @@ def markdown(record: Record) -> str:
     heads = ("", "ours", "theirs", "ours / theirs", "fastest", "processor", "peak GiB, ours", "theirs")
     networks = [r for r in results if r["part"] in ("step", "inference", "pipeline")]
     tables.append(_table(heads, (_network(result) for result in networks)))
+    heads = ("input pipeline", "patches a second", "host's processor ms a batch", "MB to the device a batch")
+    tables.append(_table(heads, (_input(r) for r in results if "bytes_to_device_a_batch" in r)))
     heads = ("trace and compile", "seconds", "processor seconds")
     compiled = [r for r in results if r["part"] == "compile"]
     rows = ((r["case"], _spread(r["wall_s"]), _spread(r["cpu_s"])) for r in compiled)
@@ -56,6 +58,11 @@ def _network(result: Record) -> tuple[str, ...]:
     sides = ("ours", result["against"])
     case = result["case"] if result["part"] == "pipeline" else f"{result['part']}, {result['case']}"
     return (case, *_sides(result)[1:], *(str(peaks.get(side, "")) for side in sides))
+
+
+def _input(result: Record) -> tuple[str, ...]:
+    patches, megabytes = _spread(result["patches_per_s"]), result["bytes_to_device_a_batch"] / 1e6
+    return result["case"], patches, f"{result['host_cpu_ms_a_batch']:.3g}", f"{megabytes:.3g}"
 
 
 def _sides(result: Record) -> tuple[str, ...]:
