@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import jax
+
+from dsdenseunet import files
 
 
 def use_compilation_cache() -> None:
@@ -14,5 +13,4 @@ def use_compilation_cache() -> None:
     A folder that is configured already stays; `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache_home / "dsdenseunet" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(files.cache_folder() / "xla"))

@@ -66,6 +66,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+def cache_folder() -> Path:
+    """What may be deleted and is made again: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsdenseunet"
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, as hexadecimal digits."""
     with Path(path).open("rb") as stream:

@@ -152,6 +152,12 @@ def describe_devices() -> dict[str, Any]:
     }
 
 
+def first_device_memory() -> tuple[str, int | None]:
+    """The kind of this process's first device, and the bytes that its allocator may use, where it says so."""
+    device = jax.local_devices()[0]
+    return device.device_kind, (device.memory_stats() or {}).get("bytes_limit")
+
+
 def device_count() -> int:
     """Number of devices of all processes together."""
     return jax.device_count()

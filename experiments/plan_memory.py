@@ -21,7 +21,7 @@ from dsdenseunet.profiling.planner.run import run
 from dsdenseunet.reporting.memory_plan import draw
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
-_DEVICE = flags.DEFINE_enum("device", "rtx3070", list(cards()), "The card.")
+_DEVICE = flags.DEFINE_string("device", "rtx3070", f"The card: {', '.join(cards())}, or its driver's name.")
 _BUDGET = flags.DEFINE_float("budget_gib", None, "GiB of the card to use (default: all of it).", 0.1)
 _OUT = flags.DEFINE_string("out", None, "Folder for plan.json and plan.png.")
 _PATCHES = flags.DEFINE_list("patches", [], "Patches as DxHxW (default: the config's and two smaller ones).")

@@ -17,7 +17,8 @@ ALLOWED = {
     "cli": {"errors"},
     "supervision": {"errors"},
     "stages": {"files"},
-    "compilation": set(),
+    "compilation": {"files"},
+    "out_of_memory": {"files", "errors"},
     "parallel": {"errors"},
     "ops": {"errors"},
     "models": {"ops", "errors"},
@@ -25,10 +26,10 @@ ALLOWED = {
     "evaluation": {"data", "environment", "words", "files", "errors"},
     # From result files and NIfTI only: it never runs a model and never scores.
     "reporting": {"data", "stages", "words", "files", "errors"},
-    "inference": {"models", "ops", "data", "compilation", "parallel", "files", "errors"},
+    "inference": {"models", "ops", "data", "compilation", "out_of_memory", "parallel", "files", "errors"},
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "parallel", "environment", "files", "errors"),
+        *("compilation", "out_of_memory", "parallel", "environment", "files", "errors"),
     },
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),

@@ -64,19 +64,20 @@ def cards() -> dict[str, Card]:
 
 
 def card(name: str) -> Card:
-    """The card of that name.
+    """The card of that name, short or as the driver has it.
 
     Raises:
         InputError: there is none.
     """
-    if name not in cards():
+    found = cards().get(name) or card_of_kind(name)
+    if found is None:
         raise InputError(
             "--device",
             found=name,
             expected=f"one of {', '.join(cards())}",
             fix="name the nearest card, or add yours to dsdenseunet/profiling/gpus/",
         )
-    return cards()[name]
+    return found
 
 
 def card_of_kind(device_kind: str) -> Card | None:

@@ -9,15 +9,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from dsdenseunet import out_of_memory, parallel
 from dsdenseunet.errors import InputError
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUOT")
-# cuDNN tells exhausted memory as an algorithm that could not be chosen.
-_OUT_OF_MEMORY = (
-    "RESOURCE_EXHAUSTED",
-    "ut of memory",
-    "Failed to determine best cudnn convolution algorithm",
-)
 
 
 @contextlib.contextmanager
@@ -40,13 +35,20 @@ def explained(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 fix="free some space; the last whole checkpoint is untouched and the same command goes on "
                 "from there",
             ) from error
-        if isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY):
+        if isinstance(error, MemoryError) or out_of_memory.is_cause(error):
+            device = parallel.first_device_memory()
             raise InputError(
                 "memory",
-                found="exhausted: " + str(error).strip().splitlines()[0][:300] if str(error) else "exhausted",
+                found=out_of_memory.first_line(error),
                 expected=f"room for a batch of {config.data.batch_size} patches of "
                 f"{tuple(config.data.patch_size)} with remat={config.model.remat}, {config.model.dtype}",
-                fix="try, in this order: " + "; ".join(_smaller_plans(config)),
+                fix="; ".join(
+                    [
+                        *out_of_memory.planned(config.to_dict(), device),
+                        "try, in this order: " + "; ".join(_smaller_plans(config)),
+                        out_of_memory.command(config.name, device),
+                    ]
+                ),
             ) from error
         raise
 

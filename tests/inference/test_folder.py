@@ -201,3 +201,22 @@ def test_memory_is_bounded_whatever_the_number_of_scans(tmp_path, monkeypatch):
     outcome, _ = run(tmp_path / "scans", tmp_path / "out")
     assert len(outcome.done) == 8
     assert most <= 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Full(Bright):
+    batch_size: int = 4
+    patch_size: tuple = (12, 224, 224)
+
+    def network_labels(self, image_DHW, progress):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 GiB")
+
+
+def test_exhausted_memory_says_what_was_asked_for_and_the_way_out(scans, tmp_path):
+    outcome, _ = run(scans, tmp_path / "out", Full({"w": np.arange(3.0)}))
+    message = outcome.failures[0].message
+    assert "RESOURCE_EXHAUSTED" in message and "4 patch(es) of (12, 224, 224)" in message
+    assert (
+        "--batch_size=1" in message
+        and "python -m experiments.plan_memory --config=configs/NAME.py" in message
+    )

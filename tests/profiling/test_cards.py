@@ -42,7 +42,7 @@ def test_figures_and_target_agree(name):
 def test_an_unknown_card_is_refused():
     with pytest.raises(InputError, match="gtx1080, rtx2070"):
         card("rtx9090")
-    assert card_of_kind("NVIDIA H200") == card("h200")
+    assert card("NVIDIA H200") == card("h200")
     assert card_of_kind("NVIDIA Unheard Of") is None
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dsdenseunet import files
 from dsdenseunet.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.training import cascade
 from dsdenseunet.training.checkpoint import Checkpoints
 from dsdenseunet.training.faults import explained
+from dsdenseunet.training.settings import config_to_json
 from tests.training import tiny
 
 
@@ -65,6 +67,35 @@ def test_out_of_memory_names_smaller_plans():
     with pytest.raises(InputError) as error, explained(Path("run"), config):
         raise MemoryError
     assert "--config.data.batch_size=1 --config.training.accumulate=1" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["RESOURCE_EXHAUSTED: Out of memory allocating", "Failed to determine best cudnn convolution algorithm"],
+)
+def test_out_of_memory_names_the_plan_that_fits(message, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = tiny.get_config()
+    config.data.batch_size = 8
+    rows = [
+        {"patch": [4, 32, 32], "batch": batch, "accumulate": 1, "remat": remat, "dtype": "float32"}
+        | {"fits": fits, "memory": {"total": gib * 2**30}}
+        for batch, remat, fits, gib in ((8, "none", False, 9), (4, "none", True, 5), (6, "block", True, 6))
+    ]
+    plan = {"model": config_to_json(config)["model"], "device_kind": "cpu", "rows": rows}
+    plan |= {"budget_gib": 8, "available_gib": 7.2}
+    files.write_json(tmp_path / "dsdenseunet" / "plans" / "one.json", plan)
+    with pytest.raises(InputError, match="a batch of 8 patches") as error, explained(Path("run"), config):
+        raise RuntimeError(message)
+    fix = error.value.fix
+    assert "--config.data.batch_size=4 --config.training.accumulate=1 --config.model.remat=none" in fix
+    assert "--config.model.remat=block --config.model.dtype=float32 (6.0 GiB)" in fix
+    assert "python -m experiments.plan_memory --config=configs/tiny.py --budget_gib=8" in fix
+    # Another network's plan says nothing.
+    config.model.growth_rate += 1
+    with pytest.raises(InputError) as error, explained(Path("run"), config):
+        raise RuntimeError(message)
+    assert "by the plan" not in error.value.fix
 
 
 def test_wrapped_disk_error_is_found_and_others_pass():

@@ -40,11 +40,6 @@ def has_gpu_compiler() -> bool:
     return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 
 
-def cache_folder() -> Path:
-    """Where figures and plans are kept: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsdenseunet"
-
-
 @dataclasses.dataclass
 class Compiler:
     """Compiles for one card.
@@ -61,7 +56,7 @@ class Compiler:
     card: Card | None
     say: Callable[[str], None]
     timeout_s: float = 900.0
-    folder: Path = dataclasses.field(default_factory=lambda: cache_folder() / "compiled")
+    folder: Path = dataclasses.field(default_factory=lambda: files.cache_folder() / "compiled")
     module: str = "dsdenseunet.profiling.planner.program"
     compiled: int = 0
 

@@ -109,7 +109,9 @@ def _fused(body: Mapping[str, _Instruction], read: list[int], written: int) -> t
         if one.operation != "parameter" or not one.operands[0].isdigit():
             continue
         users = [user for user in body.values() if one.name in user.operands and user is not one]
-        sliced = [user.bytes for user in users if user.operation == "dynamic-slice"]
+        sliced = [
+            user.bytes for user in users if user.operation == "dynamic-slice" and user.operands[0] == one.name
+        ]
         if one.name == in_place and len(users) == 1:
             read[int(one.operands[0])] = 0
         elif users and len(sliced) == len(users):

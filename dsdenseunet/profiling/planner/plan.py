@@ -14,6 +14,7 @@ from dsdenseunet.profiling.cards import Card
 from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler
 from dsdenseunet.profiling.planner.law import LAUNCH_S, Patch, Setting
 from dsdenseunet.profiling.planner.search import HEADROOM, Search, Space, with_setting
+from dsdenseunet.training.settings import config_to_json
 
 GIB = 2**30
 # Large CTs: 512 x 512 x 1000.
@@ -100,6 +101,7 @@ def make_plan(
     state = max((sum(row.memory[n] for n in _STATE) for row in rows if row.memory), default=0)
     return {
         "config": config.name,
+        "model": config_to_json(config)["model"],
         "device": card.name,
         "device_kind": card.device_kind,
         "card": {**dataclasses.asdict(card)},

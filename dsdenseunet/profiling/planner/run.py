@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from dsdenseunet import files
 from dsdenseunet.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.profiling import cards
-from dsdenseunet.profiling.planner.compiler import Compiler, cache_folder, has_gpu_compiler
+from dsdenseunet.profiling.planner.compiler import Compiler, has_gpu_compiler
 from dsdenseunet.profiling.planner.law import Patch
 from dsdenseunet.profiling.planner.plan import GIB, Calibration, make_plan, patches_below
 from dsdenseunet.profiling.planner.search import Space
@@ -45,6 +47,9 @@ def run(
     Raises:
         InputError: a config, card, patch, remat or precision that does not exist.
     """
+    # No card is touched, even where there is one: it may be busy, and its memory is not for planning.
+    jax.config.update("jax_platforms", "cpu")
+    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
     check_config(config)
     card = cards.card(device)
     stride = registry.build(config.model).stride
@@ -66,7 +71,7 @@ def run(
     compiler = Compiler(card if has_gpu_compiler() else None, _say, timeout_s)
     plan = make_plan(config, card, compiler, space, known, budget, _say)
     print(f"\n{table(plan)}\n\n{summary(plan)}")
-    files.write_json(cache_folder() / "plans" / f"{_name(plan)}.json", plan)
+    files.write_json(files.cache_folder() / "plans" / f"{_name(plan)}.json", plan)
     if out:
         files.write_json(Path(out) / "plan.json", plan)
     return plan

@@ -41,7 +41,7 @@ class Space:
     remats: Sequence[str]
     dtypes: Sequence[str]
     batches: Sequence[int]
-    verifications: int = 3
+    verifications: int = 4
 
     def most_compilations(self) -> int:
         """Programs of the search itself."""
@@ -134,8 +134,7 @@ class Search:
             if best is None or best.status == "compiled":
                 break
             self.compile(best.setting)
-        best = self.recommended()
-        return best if best is not None and best.status == "compiled" else None
+        return self.recommended(only_compiled=True)
 
     def rows(self) -> list[Row]:
         """All settings, the fastest by estimate first; what is not known last."""
@@ -153,9 +152,9 @@ class Search:
             rows += [self._row(setting, law) for setting in settings if setting not in self.failures]
         return sorted(rows, key=lambda row: (-row.voxels_per_s, row.setting.batch, row.setting.remat))
 
-    def recommended(self) -> Row | None:
+    def recommended(self, only_compiled: bool = False) -> Row | None:
         """The fastest that fits, with the config's own patch if any does; of equals the smaller batch."""
-        fitting = [row for row in self.rows() if row.fits]
+        fitting = [row for row in self.rows() if row.fits and (row.status == "compiled" or not only_compiled)]
         for patch in self._space.patches:
             rows = [row for row in fitting if row.setting.patch == patch and row.setting.accumulate == 1]
             if rows:

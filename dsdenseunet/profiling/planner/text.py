@@ -68,8 +68,8 @@ def summary(plan: Mapping[str, Any]) -> str:
     inference = plan["inference"]
     if "total" in inference:
         lines.append(
-            f"A volume of {' x '.join(map(str, inference['volume']))} needs {inference['total'] / GIB:.2f} GiB "
-            "to be segmented, whatever its number of slices; validating while training "
+            f"A volume of {' x '.join(map(str, inference['volume']))} needs {inference['total'] / GIB:.2f} "
+            "GiB to be segmented, whatever its number of slices; validating while training "
             f"{plan['validation_gib']:.2f}"
         )
     return "\n".join(lines)

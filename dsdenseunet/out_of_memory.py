@@ -1,0 +1,125 @@
+"""Exhausted device memory: how it shows, and which settings fit by the plans that were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet import files
+from dsdenseunet.errors import InputError
+
+GIB = 2**30
+# cuDNN tells exhausted memory as an algorithm that could not be chosen.
+_SIGNS = (
+    "RESOURCE_EXHAUSTED",
+    "ut of memory",
+    "Failed to determine best cudnn convolution algorithm",
+)
+# The name of a device, and the bytes that its allocator may use, if known.
+Device = tuple[str, int | None]
+_MOST = 3
+
+
+def is_cause(error: BaseException) -> bool:
+    """Whether the error tells of exhausted memory of a device."""
+    return any(sign in str(error) for sign in _SIGNS)
+
+
+def first_line(error: BaseException) -> str:
+    """What the error says, shortly."""
+    lines = str(error).strip().splitlines()
+    return f"exhausted: {lines[0][:300]}" if lines else "exhausted"
+
+
+def planned(config: Mapping[str, Any], device: Device) -> list[str]:
+    """What fits such a device by the plans of `experiments.plan_memory`, smaller than what was asked for.
+
+    Args:
+        config: `model`, `data` and `training` of the run that failed.
+        device: what it ran on.
+
+    Returns:
+        At most three settings as flags, the fastest by estimate first, as one sentence; nothing without a
+        plan for this network and at most this much memory.
+    """
+    asked = _asked(config)
+    for plan in _plans(config["model"], device):
+        rows = [row for row in plan["rows"] if row["fits"] and row["patch"] == asked["patch"]]
+        if not rows:
+            continue
+        # The plan knows what was asked for, or nothing is known of it and everything that fits is offered.
+        need = next(
+            (r["memory"]["total"] for r in plan["rows"] if all(r[n] == asked[n] for n in asked)), None
+        )
+        smaller = [row for row in rows if need is None or row["memory"]["total"] < need]
+        flags = [
+            f"--config.data.batch_size={row['batch']} --config.training.accumulate={row['accumulate']} "
+            f"--config.model.remat={row['remat']} --config.model.dtype={row['dtype']} "
+            f"({row['memory']['total'] / GIB:.1f} GiB)"
+            for row in _different(smaller)
+        ]
+        if flags:
+            return [
+                f"by the plan for {plan['device_kind']} and {plan['budget_gib']:g} GiB, " + " or ".join(flags)
+            ]
+    return []
+
+
+def command(config_name: str, device: Device) -> str:
+    """The planner's call for a config and a device."""
+    kind, limit = device
+    name, _, variant = config_name.partition(":")
+    budget = f" --budget_gib={limit / GIB:.1f}" if limit else " --budget_gib=8"
+    card = f" --device='{kind}'" if "NVIDIA" in kind or "Tesla" in kind else ""
+    return (
+        "to see what fits: python -m experiments.plan_memory "
+        f"--config=configs/{name}.py{':' + variant if variant else ''}{budget}{card}"
+    )
+
+
+def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "patch": list(config["data"]["patch_size"]),
+        "batch": config["data"]["batch_size"],
+        "accumulate": config["training"]["accumulate"],
+        "remat": config["model"]["remat"],
+        "dtype": config["model"]["dtype"],
+    }
+
+
+def _plans(model: Mapping[str, Any], device: Device) -> Iterator[dict[str, Any]]:
+    """Plans for this network that fit: those for the very device first, then those for more memory."""
+    kind, limit = device
+    found = []
+    for path in _files():
+        try:
+            plan = files.read_json(path)
+        except InputError:
+            continue
+        if _network(plan["model"]) != _network(model) or (limit and plan["available_gib"] * GIB > limit):
+            continue
+        found.append(plan)
+    yield from sorted(found, key=lambda plan: (plan["device_kind"] != kind, -plan["available_gib"]))
+
+
+def _files() -> list[Path]:
+    """The user's own plans, and where this is a clone those that are published with it."""
+    published = Path(__file__).resolve().parents[1] / "docs" / "results"
+    return [
+        *sorted((files.cache_folder() / "plans").glob("*.json")),
+        *sorted(published.glob("plan_memory_*.json")),
+    ]
+
+
+def _network(model: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in model.items()}
+    return {name: value for name, value in plain.items() if name not in ("remat", "dtype")}
+
+
+def _different(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first row of each precision and remat."""
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        seen.setdefault((row["dtype"], row["remat"]), row)
+    return list(seen.values())[:_MOST]
