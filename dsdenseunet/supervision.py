@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-from types import FrameType
 from typing import NoReturn
 
 from dsdenseunet.errors import InputError
@@ -48,12 +47,8 @@ def supervise() -> int:
         process_group=0,
     )
     os.close(reader)
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+        signal.signal(number, lambda number, _: child.send_signal(number))
     status = child.wait()
     os.close(writer)
     if status in (EXIT_PROCESS_LOST, -signal.SIGABRT):
