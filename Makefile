@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-test
+# A machine with a GPU often has its own JAX and PyTorch: its Python is taken as it is.
+GPU_PYTHON ?= python3
+ON_GPU := JAX_PLATFORMS=cuda,cpu $(GPU_PYTHON)
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench lint types clean
+.PHONY: help demo test test-long test-gpu bench bench-gpu lint types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +44,14 @@ test-long: $(INSTALLED)  ## The tests that take many minutes.
 bench: $(INSTALLED) $(VENV)/.installed-bench  ## Ours beside PyTorch: equal first, then speed and memory (about half an hour on 2 cores).
 	$(BIN)/pytest -m bench
 	$(BIN)/python -m experiments.benchmark --out=docs/results/benchmark_cpu.json
+
+test-gpu:  ## Tests on an NVIDIA GPU, with the Python that has JAX for it (GPU_PYTHON=...).
+	$(ON_GPU) -m pytest -m gpu -W default tests/*/test_*_gpu.py
+
+bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (about 13 minutes).
+	$(ON_GPU) -m experiments.benchmark_gpu --parts=device,depthwise --minutes=3 --out=docs/results/benchmark_gpu_depthwise.json
+	$(ON_GPU) -m experiments.record_depthwise --result=docs/results/benchmark_gpu_depthwise.json
+	$(ON_GPU) -m experiments.benchmark_gpu --out=docs/results/benchmark_gpu.json
 
 clean:  ## Remove the virtual environment and the demo's output.
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache

@@ -69,7 +69,8 @@ def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
         np.savez(stream, **arrays)
 
 
-def _variables(weights: Path) -> dict[str, Any]:
+def read_variables(weights: Path) -> dict[str, Any]:
+    """The variables in a folder that `write_weights` wrote to."""
     return traverse_util.unflatten_dict(read_weights(weights / "variables.npz"), sep="/")
 
 
@@ -79,8 +80,8 @@ def _batch(config: ConfigDict) -> dict[str, np.ndarray]:
     return {"image": image, "labels": labels}
 
 
-def _first_state(config: ConfigDict, variables: Mapping[str, Any]) -> TrainState:
-    """The state, drawing nothing."""
+def first_state(config: ConfigDict, variables: Mapping[str, Any]) -> TrainState:
+    """The state before the first step, with these variables; nothing is drawn."""
     recipe = build_recipe(config)
     opt_state = jax.eval_shape(recipe.optimizer.init, variables["params"])
     return TrainState(
@@ -106,7 +107,7 @@ class Step:
         use_compilation_cache()
         resolved = ConfigDict(config)
         mesh = parallel.data_mesh()
-        self._state = parallel.place_state(mesh, _first_state(resolved, _variables(weights)))
+        self._state = parallel.place_state(mesh, first_state(resolved, read_variables(weights)))
         self._batch = parallel.place_batch(mesh, _batch(resolved))
         self._step = parallel.compile_step(train_step, mesh)
         self._first: dict[str, np.ndarray] = {}
@@ -130,7 +131,7 @@ class Forward:
         use_compilation_cache()
         resolved = ConfigDict(config)
         self._config = resolved
-        self._variables = jax.device_put(_variables(weights))
+        self._variables = jax.device_put(read_variables(weights))
         batch = _batch(resolved)
         self._image = jax.device_put(batch["image"])
         self._labels = batch["labels"]
@@ -239,7 +240,7 @@ class Compilation:
         use_compilation_cache()
         resolved = ConfigDict(config)
         mesh = parallel.data_mesh()
-        state = parallel.place_state(mesh, _first_state(resolved, _variables(weights)))
+        state = parallel.place_state(mesh, first_state(resolved, read_variables(weights)))
         batch = parallel.place_batch(mesh, _batch(resolved))
         step: Any = parallel.compile_step(train_step, mesh)
         clock = _Clock()

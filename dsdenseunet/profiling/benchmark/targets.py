@@ -87,6 +87,6 @@ TARGETS = (
 )
 
 
-def judge(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def judge(results: Sequence[dict[str, Any]], targets: Sequence[Target] = TARGETS) -> list[dict[str, Any]]:
     """Each target that the results concern."""
-    return [found for target in TARGETS if (found := target.judge(results))]
+    return [found for target in targets if (found := target.judge(results))]

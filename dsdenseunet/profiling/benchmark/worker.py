@@ -12,6 +12,7 @@ import pickle
 import resource
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -71,9 +72,23 @@ class Worker:
         self._process.wait()
         self._process.stdout.close()
 
-    def load(self, make_task: Callable[[], Task], warm_up: int = 1) -> None:
-        """Makes a task in place of the last one and runs it `warm_up` times; picklable."""
-        self._ask("load", make_task, warm_up)
+    def load(self, make_task: Callable[[], Task], warm_up: int = 1, limit_s: float | None = None) -> None:
+        """Makes a task in place of the last one and runs it `warm_up` times; picklable.
+
+        A process that takes longer than `limit_s` is ended.
+
+        Raises:
+            RuntimeError: it failed or was ended.
+        """
+        if limit_s is None:
+            self._ask("load", make_task, warm_up)
+            return
+        timer = threading.Timer(max(0.0, limit_s), self._process.kill)
+        timer.start()
+        try:
+            self._ask("load", make_task, warm_up)
+        finally:
+            timer.cancel()
 
     def sample(self, calls: int = 1) -> Sample:
         """Mean over `calls` calls in a row."""

@@ -52,7 +52,7 @@ def test_every_gradient_is_equal(config, weights):
     resolved = ConfigDict(config)
     recipe, variables, batch = (
         build_recipe(resolved),
-        jax_tasks._variables(weights),
+        jax_tasks.read_variables(weights),
         jax_tasks._batch(resolved),
     )
 
