@@ -30,6 +30,7 @@ _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Which to try of 
 _MAX_BATCH = flags.DEFINE_integer("max_batch", 32, "Most patches at once.", 1)
 _TIMEOUT = flags.DEFINE_float("timeout_s", 900.0, "Seconds after which a compilation has failed.", 1.0)
 _CALIBRATION = flags.DEFINE_string("calibration", None, "File of a calibration on the card.")
+_COMPARE = flags.DEFINE_boolean("compare", True, "Also separable beside standard, and accumulation.")
 flags.mark_flags_as_required(["config"])
 
 
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
         timeout_s=_TIMEOUT.value,
         calibration=_CALIBRATION.value,
         out=_OUT.value,
+        compare=_COMPARE.value,
     )
     if _OUT.value:
         draw(plan, Path(_OUT.value) / "plan.png")

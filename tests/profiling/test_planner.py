@@ -3,15 +3,17 @@ import json
 import pytest
 
 from configs.base import base_config
+from configs.ds_dense_unet_569 import get_config
 from dsdenseunet import files
 from dsdenseunet.errors import InputError
 from dsdenseunet.profiling.cards import card
+from dsdenseunet.profiling.description import describe
 from dsdenseunet.profiling.planner import plan as planner
 from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler
 from dsdenseunet.profiling.planner.hlo import Traffic, traffic
 from dsdenseunet.profiling.planner.law import LAUNCH_S, Law, Setting
 from dsdenseunet.profiling.planner.run import run
-from dsdenseunet.profiling.planner.search import Search, Space
+from dsdenseunet.profiling.planner.search import Search, Space, macs_by_remat
 from dsdenseunet.profiling.planner.text import summary, table
 from dsdenseunet.reporting.memory_plan import draw
 from tests.training import tiny
@@ -95,8 +97,15 @@ def test_seconds_are_computing_and_moving_and_launching():
     law = Law.through({VOXELS: figures(600, 2 * 10**9), 2 * VOXELS: figures(700, 3 * 10**9)})
     one = card("gtx1080")
     seconds = law.seconds(Setting(PATCH, 4, 2, "block", "float32"), one, macs=10**11)
-    computing = 2 * 10**11 * 4 * 4 / one.peak_flops["float32"]
+    computing = 2 * 10**11 * 4 / one.peak_flops["float32"]
     assert seconds == pytest.approx(computing + 2 * 3 * 10**9 / 320e9 + 2 * 1000 * LAUNCH_S)
+
+
+def test_operations_of_a_step_are_three_forward_passes_and_what_is_repeated():
+    macs = macs_by_remat(get_config("ds"), PATCH)
+    # 353 GFLOP forward, as tests/profiling/test_description.py holds against XLA's own count.
+    assert macs["none"] == 3 * describe(get_config("ds").model, PATCH).totals()["macs"]
+    assert macs["none"] < macs["layer"] < macs["block"] == macs["none"] * 4 / 3
 
 
 class FakeCompiler(Compiler):
@@ -189,14 +198,20 @@ def test_plan_from_flags_to_files(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("dsdenseunet.profiling.planner.run.Compiler", FakeCompiler)
     options = {"patches": [], "remats": ("none", "layer", "block"), "dtypes": ("float32", "bfloat16")}
-    options |= {"max_batch": 8, "timeout_s": 10, "calibration": None, "out": str(tmp_path / "out")}
+    options |= {
+        "max_batch": 8,
+        "timeout_s": 10,
+        "calibration": None,
+        "out": str(tmp_path / "out"),
+        "compare": True,
+    }
     plan = run(config, device="gtx1080", budget_gib=4, **options)
     assert json.loads((tmp_path / "out" / "plan.json").read_text()) == json.loads(json.dumps(plan))
     (kept,) = (tmp_path / "cache" / "dsdenseunet" / "plans").glob("*.json")
     assert files.read_json(kept)["config"] == "tiny"
     best = plan["recommended"]
     assert best["patch"] == [4, 32, 32] and best["fits"]
-    assert plan["flags"].startswith("--config.data.patch_size=(4,32,32) --config.data.batch_size=")
+    assert plan["flags"].startswith("--config.data.patch_size='(4,32,32)' --config.data.batch_size=")
     printed = capsys.readouterr().out
     assert "at most" in printed and plan["flags"] in printed and "failed: train" in printed
     assert plan["inference"]["total"] == sum(plan["inference"]["held"].values()) + 107 * MIB
@@ -212,7 +227,8 @@ def test_plan_from_flags_to_files(config, tmp_path, monkeypatch, capsys):
 )
 def test_what_cannot_be_searched_is_refused(config, flag, value):
     options = {"patches": [], "remats": ["none"], "dtypes": ["float32"], "max_batch": 1, "timeout_s": 1}
-    options |= {"calibration": None, "out": None, "budget_gib": None, "device": "rtx3070", flag: value}
+    options |= {"calibration": None, "out": None, "budget_gib": None, "device": "rtx3070", "compare": False}
+    options[flag] = value
     with pytest.raises(InputError):
         run(config, **options)
 

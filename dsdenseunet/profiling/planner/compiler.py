@@ -32,7 +32,7 @@ _SOURCES = (
 
 
 class CompilationError(RuntimeError):
-    """A program did not compile; the message is one line."""
+    """A program did not compile or run; the message is one line."""
 
 
 def has_gpu_compiler() -> bool:
@@ -80,32 +80,40 @@ class Compiler:
         what = describe(program, config)
         start = time.monotonic()
         self.say(f"compiling {what} ...")
-        answer = self._run(request, what)
+        answer = in_child(self.module, request, _environment(), self.timeout_s, what)
         files.write_json(known, answer)
         self.say(f"compiled  {what} in {time.monotonic() - start:.0f} s")
         return answer
 
-    def _run(self, request: Mapping[str, Any], what: str) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory() as folder:
-            asked, answered = Path(folder) / "request.json", Path(folder) / "answer.json"
-            files.write_json(asked, request)
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-m", self.module, asked, answered],
-                    env=_environment(),
-                    capture_output=True,
-                    text=True,
-                    timeout=self.timeout_s,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                raise CompilationError(f"{what}: not done after {self.timeout_s:.0f} s") from None
-            if done.returncode == 0:
-                return files.read_json(answered)
-            lines = done.stderr.strip().splitlines()
-            reason = lines[-1][:200] if lines else "no message"
-            ended = f"killed by signal {-done.returncode}" if done.returncode < 0 else "failed"
-            raise CompilationError(f"{what}: the compiler {ended}: {reason}")
+
+def in_child(
+    module: str, request: Mapping[str, Any], environment: Mapping[str, str], timeout_s: float, what: str
+) -> dict[str, Any]:
+    """Runs `python -m module REQUEST.json ANSWER.json`; returns the answer.
+
+    Raises:
+        CompilationError: it failed, crashed or took too long; the message is one line.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder) / "request.json", Path(folder) / "answer.json"
+        files.write_json(asked, request)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", module, asked, answered],
+                env={**os.environ, **environment},
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CompilationError(f"{what}: not done after {timeout_s:.0f} s") from None
+        if done.returncode == 0:
+            return files.read_json(answered)
+        lines = done.stderr.strip().splitlines()
+        reason = lines[-1][:200] if lines else "no message"
+        ended = f"killed by signal {-done.returncode}" if done.returncode < 0 else "failed"
+        raise CompilationError(f"{what}: the process {ended}: {reason}")
 
 
 def describe(program: str, config: ConfigDict) -> str:
@@ -124,7 +132,6 @@ def _environment() -> dict[str, str]:
     # No search for the fastest convolution, which would need the card.
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
     return {
-        **os.environ,
         "JAX_PLATFORMS": "cpu",
         "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
         "JAX_ENABLE_COMPILATION_CACHE": "false",

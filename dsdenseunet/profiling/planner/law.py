@@ -46,9 +46,9 @@ class Setting:
         return self.at_once * math.prod(self.patch)
 
     def flags(self) -> str:
-        """For a command line."""
+        """For a shell's command line."""
         return (
-            f"--config.data.patch_size={str(self.patch).replace(' ', '')} "
+            f"--config.data.patch_size='({','.join(map(str, self.patch))})' "
             f"--config.data.batch_size={self.batch} --config.training.accumulate={self.accumulate} "
             f"--config.model.remat={self.remat} --config.model.dtype={self.dtype}"
         )
@@ -125,12 +125,10 @@ class Law:
         Args:
             setting: what runs.
             card: its peak rates are taken to be reached.
-            macs: multiply-adds of a forward pass over one patch.
+            macs: multiply-adds of a step a patch.
             factor: measured over estimated seconds, from a calibration.
         """
-        # The backward pass computes as much again for the maps and for the weights.
-        passes = 3 if setting.remat == "none" else 4
-        computing = 2 * macs * passes * setting.batch / card.flops_per_s(setting.dtype)
+        computing = 2 * macs * setting.batch / card.flops_per_s(setting.dtype)
         moved = self.traffic_fixed + self.traffic_a_voxel * setting.voxels
         moving = setting.accumulate * moved / card.bandwidth_bytes_per_s
         return factor * (computing + moving + setting.accumulate * self.kernels * LAUNCH_S)

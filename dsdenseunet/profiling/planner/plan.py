@@ -67,6 +67,7 @@ def make_plan(
     calibration: Calibration,
     budget_gib: float,
     say: Callable[[str], None],
+    compare: bool = True,
 ) -> dict[str, Any]:
     """Compiles, compares and recommends.
 
@@ -78,13 +79,15 @@ def make_plan(
         calibration: of earlier measurements.
         budget_gib: what the user wants to use of the card.
         say: told of progress, a line each.
+        compare: also compile the other kind of convolution, and accumulation.
 
     Returns:
         Plain values: `rows` as `search.Row.as_json` says, `recommended`, `beside` (the other kind of
         convolution with the recommended settings), `accumulation`, `inference`, and what it all stands on.
     """
+    most = space.most_compilations() + (4 if compare else 2)
     say(
-        f"{config.name} on {card.device_kind}: at most {space.most_compilations() + 4} programs to compile, "
+        f"{config.name} on {card.device_kind}: at most {most} programs to compile, "
         "one or two minutes each for the whole network on two cores; what was compiled before is taken "
         f"from {compiler.folder}"
     )
@@ -95,7 +98,8 @@ def make_plan(
     remat, dtype = (chosen.setting.remat, chosen.setting.dtype) if chosen else ("block", space.dtypes[-1])
     setting = Setting(space.patches[0], 2, 1, remat, dtype)
     accumulated = dataclasses.replace(setting, accumulate=2)
-    search.compile(accumulated)
+    if compare:
+        search.compile(accumulated)
     compared = Setting(space.patches[0], 1, 1, remat, dtype)
     inference = _attempt(lambda: _inference(with_setting(config, compared), compiler, card))
     state = max((sum(row.memory[n] for n in _STATE) for row in rows if row.memory), default=0)
@@ -117,7 +121,7 @@ def make_plan(
         "flags": best.setting.flags() if best else None,
         "rows": [row.as_json() for row in search.rows()],
         "points": [{**dataclasses.asdict(one), **figures} for one, figures in search.points.items()],
-        "beside": _beside(config, compiler, compared, search),
+        "beside": _beside(config, compiler, compared, search) if compare else None,
         "inference": inference,
         # Validation runs between two steps, with the training state on the device.
         "validation_gib": _gib(state + inference["total"]) if "total" in inference else None,

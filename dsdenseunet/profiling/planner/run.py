@@ -41,6 +41,7 @@ def run(
     timeout_s: float,
     calibration: str | None,
     out: str | None,
+    compare: bool,
 ) -> dict[str, Any]:
     """Plans, prints, and writes plan.json to `out` and to the cache, where the advice on memory finds it.
 
@@ -69,7 +70,7 @@ def run(
         batches=[n for n in range(1, max_batch + 1) if n <= _FINE or n % 4 == 0],
     )
     compiler = Compiler(card if has_gpu_compiler() else None, _say, timeout_s)
-    plan = make_plan(config, card, compiler, space, known, budget, _say)
+    plan = make_plan(config, card, compiler, space, known, budget, _say, compare)
     print(f"\n{table(plan)}\n\n{summary(plan)}")
     files.write_json(files.cache_folder() / "plans" / f"{_name(plan)}.json", plan)
     if out:

@@ -87,6 +87,18 @@ def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
     return changed
 
 
+def macs_by_remat(config: ConfigDict, patch: Patch) -> dict[str, int]:
+    """Multiply-adds of a training step a patch, by remat.
+
+    The backward pass computes as much again for the maps and for the weights; `layer` repeats the dense
+    blocks' forward pass, `block` all of it.
+    """
+    stages = describe(config.model, patch).stages
+    forward = sum(stage.macs for stage in stages)
+    dense = sum(stage.macs for stage in stages if stage.name.startswith("block"))
+    return {"none": 3 * forward, "layer": 3 * forward + dense, "block": 4 * forward}
+
+
 class Search:
     """Rows of a config on a card.
 
@@ -112,7 +124,7 @@ class Search:
         self._say, self._factor = say, factor
         self.points: dict[Setting, dict[str, Any]] = {}
         self.failures: dict[Setting, str] = {}
-        self._macs = {patch: describe(config.model, patch).totals()["macs"] for patch in space.patches}
+        self._macs = {patch: macs_by_remat(config, patch) for patch in space.patches}
 
     def compile(self, setting: Setting) -> bool:
         """Adds the compiler's figures of a setting; False where they could not be had."""
@@ -151,6 +163,12 @@ class Search:
             settings |= self._accumulated(law, remat, dtype)
             rows += [self._row(setting, law) for setting in settings if setting not in self.failures]
         return sorted(rows, key=lambda row: (-row.voxels_per_s, row.setting.batch, row.setting.remat))
+
+    def row(self, setting: Setting) -> Row:
+        """Of a setting that was compiled."""
+        law = self._law(setting.remat, setting.dtype)
+        assert law is not None
+        return self._row(setting, law)
 
     def recommended(self, only_compiled: bool = False) -> Row | None:
         """The fastest that fits, with the config's own patch if any does; of equals the smaller batch."""
@@ -191,6 +209,6 @@ class Search:
             setting=setting,
             status="compiled" if figures else "estimated",
             memory=memory,
-            seconds=law.seconds(setting, self._card, self._macs[setting.patch], self._factor),
+            seconds=law.seconds(setting, self._card, self._macs[setting.patch][setting.remat], self._factor),
             fits=memory["total"] * (1 + self._space.headroom) <= self._space.available,
         )

@@ -59,7 +59,7 @@ def summary(plan: Mapping[str, Any]) -> str:
             "",
         ]
     beside = plan["beside"]
-    if all("temp" in beside[kind] for kind in ("separable", "standard")):
+    if beside and all("temp" in beside[kind] for kind in ("separable", "standard")):
         sizes = (f"{kind} {beside[kind]['temp'] / GIB:.2f} GiB" for kind in ("separable", "standard"))
         lines.append(
             f"Temporary memory at batch 1, {beside['setting']['remat']}, {beside['setting']['dtype']}: "

@@ -1,0 +1,108 @@
+import os
+
+import pytest
+
+from configs.ds_dense_unet_569 import get_config
+from dsdenseunet import files
+from dsdenseunet.profiling.cards import card, card_of_kind
+from dsdenseunet.profiling.planner import calibration
+from dsdenseunet.profiling.planner.calibration import LEAST, calibrate, settings_to_measure, summarise
+from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler, has_gpu_compiler
+from dsdenseunet.profiling.planner.measured import measure
+from dsdenseunet.profiling.planner.plan import Calibration
+from dsdenseunet.training.settings import config_to_json
+from tests.profiling.test_planner import FakeCompiler
+from tests.training import tiny
+
+
+def row(predicted, peak, seconds=2.0, **more):
+    return {"predicted": predicted, "peak": peak, "said_to_fit": True, "seconds_per_step": seconds} | {
+        "estimated_seconds": 1.0,
+        **more,
+    }
+
+
+def test_summary_by_hand():
+    full = {"predicted": 990, "said_to_fit": True, "out_of_memory": "exhausted"}
+    rightly = full | {"said_to_fit": False}
+    found = summarise([row(100, 105), row(100, 95, 3.0), row(200, 200, 4.0), full, rightly, rightly])
+    assert found == {
+        "measured": 3,
+        "enough": False,
+        "worst_error": round(100 / 95 - 1, 4),
+        "within_10_percent": True,
+        "wrongly_said_to_fit": 1,
+        "headroom": 0.05,
+        "seconds_factor": 3.0,
+    }
+
+
+def test_headroom_is_never_nothing_and_errors_show():
+    found = summarise([row(120, 100)] * LEAST)
+    assert found["headroom"] == 0.02 and found["enough"]
+    assert not found["within_10_percent"]
+    with pytest.raises(ValueError, match="no setting was measured"):
+        summarise([row(1, None)])
+
+
+def test_enough_settings():
+    settings = settings_to_measure([(12, 224, 224)])
+    assert len(settings) == len(set(settings)) >= LEAST
+
+
+def test_calibration_compares_what_was_compiled_with_what_ran(tmp_path, monkeypatch):
+    """With stand-ins for the compiler and the card: the second setting crashes, the third runs out."""
+    seen = []
+
+    def stand_in(module, request, environment, timeout_s, what):
+        seen.append(environment["XLA_PYTHON_CLIENT_MEM_FRACTION"])
+        if len(seen) == 2:
+            raise CompilationError("crashed")
+        if len(seen) == 3:
+            return {"out_of_memory": "exhausted"}
+        return {"peak": 2 * 2**30, "seconds_per_step": 0.5, "device": "stand-in"}
+
+    monkeypatch.setattr(calibration, "in_child", stand_in)
+    config, one = tiny.get_config(), card("h200")
+    settings = settings_to_measure([(4, 32, 32)], batches=(1,))
+    said = []
+    compiler = FakeCompiler(one, said.append)
+    found = calibrate(config, one, compiler, settings, 8 * 2**30, said.append)
+    # One of six does not compile, one crashes, one runs out.
+    assert found["measured"] == 3 and len(found["rows"]) == 5
+    assert set(seen) == {f"{8 * 2**30 / one.memory_bytes:.4f}"}
+    files.write_json(tmp_path / "calibration.json", found)
+    read = Calibration.read(tmp_path / "calibration.json")
+    assert (read.headroom, read.seconds_factor) == (found["headroom"], found["seconds_factor"])
+
+
+def test_the_step_runs_and_is_timed():
+    config = tiny.get_config()
+    config.data.batch_size = 1
+    answer = measure({"config": config_to_json(config), "steps": 2})
+    assert answer["seconds_per_step"] > 0 and answer["peak"] is None
+
+
+@pytest.mark.gpu
+@pytest.mark.long
+@pytest.mark.skipif(not has_gpu_compiler(), reason="without JAX's CUDA plugin (extras cuda12, cuda13)")
+def test_predictions_hold_on_the_card(tmp_path):
+    """Writes calibration.json to $CALIBRATION_OUT, if given."""
+    import subprocess
+    import sys
+
+    kind = subprocess.run(
+        [sys.executable, "-c", "import jax; print(jax.devices('cuda')[0].device_kind)"],
+        **{
+            "env": {**os.environ, "JAX_PLATFORMS": "cuda"},
+            "capture_output": True,
+            "text": True,
+            "check": True,
+        },
+    ).stdout.strip()
+    here = card_of_kind(kind)
+    assert here is not None, f"no figures of {kind} in dsdenseunet/profiling/gpus"
+    settings = settings_to_measure([(12, 224, 224)])
+    found = calibrate(get_config("ds"), here, Compiler(here, print), settings, 8 * 10**9, print)
+    files.write_json(os.environ.get("CALIBRATION_OUT", tmp_path / "calibration.json"), found)
+    assert found["enough"] and found["within_10_percent"] and found["wrongly_said_to_fit"] == 0
