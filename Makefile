@@ -46,7 +46,7 @@ bench: $(INSTALLED) $(VENV)/.installed-bench  ## Ours beside PyTorch: equal firs
 	$(BIN)/python -m experiments.benchmark --out=docs/results/benchmark_cpu.json
 
 test-gpu:  ## Tests on an NVIDIA GPU, with the Python that has JAX for it (GPU_PYTHON=...).
-	$(ON_GPU) -m pytest -m gpu -W default tests/*/test_*_gpu.py
+	$(ON_GPU) -m pytest -m gpu -W default $(shell grep -rl 'pytest\.mark\.gpu' tests)
 
 bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (about 13 minutes).
 	$(ON_GPU) -m experiments.benchmark_gpu --parts=device,depthwise --minutes=3 --out=docs/results/benchmark_gpu_depthwise.json

@@ -34,7 +34,7 @@ def floor(counted: Mapping[str, int], operations_per_s: float, bytes_per_s: floa
         "operations_s": counted["operations"] / operations_per_s,
         "bytes_s": counted["bytes"] / bytes_per_s,
     }
-    rounded = {name: float(f"{value:.4g}") for name, value in seconds.items()}
+    rounded = {name: float(f"{value:.6g}") for name, value in seconds.items()}
     return {**counted, **rounded, "floor_s": max(rounded.values())}
 
 
