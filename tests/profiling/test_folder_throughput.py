@@ -10,7 +10,7 @@ from dsdenseunet.profiling.folder_throughput import MODES, markdown, measure
 from tests.documents import ROOT
 from tests.inference.test_folder import BRIGHT
 
-RESULT = ROOT / "docs/results/benchmark_prediction_cpu.json"
+RESULT = ROOT / "docs/results/prediction_cpu.json"
 
 
 @pytest.fixture
