@@ -56,7 +56,7 @@ class DenseBlock(nn.Module):
         bottleneck: channels of the 1^3 conv in a layer.
         separable: depthwise separable or full 3^3 convs.
         batch_norm: of all normalisations.
-        remat: "layer" recomputes each layer in the backward pass, "block" the whole block, "none" nothing.
+        remat: compute each layer's convolutions again in the backward pass, instead of keeping their results.
     """
 
     in_channels: int
@@ -65,7 +65,7 @@ class DenseBlock(nn.Module):
     bottleneck: int
     separable: bool
     batch_norm: NormSettings
-    remat: str = "none"
+    remat: bool = False
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ class DenseBlock(nn.Module):
         epsilon = self.batch_norm.epsilon
         if not train:
             return run_layers(x_BDHWC, stacked, epsilon)
-        features, later = train_layers(x_BDHWC, stacked, epsilon, self.remat != "none")
+        features, later = train_layers(x_BDHWC, stacked, epsilon, self.remat)
         channels = np.concatenate([np.arange(size) for size in self.sizes])
         self.norm1.update(jnp.take(features.mean, channels), jnp.take(features.variance, channels))
         for name, batch_moments in zip(("norm2", "norm3"), later):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.models.dense_block import DenseBlock
-from dsdenseunet.models.layers import BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
 from dsdenseunet.ops.pool import max_pool
 from dsdenseunet.ops.upsample import upsample_linear
 
@@ -113,7 +114,8 @@ class DenseUNet3D(nn.Module):
         bn_momentum: of the running statistics.
         bn_epsilon: added to the variance.
         dtype: of activations; parameters, statistics and logits are float32.
-        remat: none | layer | block: what the backward pass recomputes.
+        remat: none | layer | block: convolutions that the backward pass computes again (none, those of dense
+            layers, all but the stem's); normalisations, ReLUs and upsampling always are.
     """
 
     in_channels: int = 1
@@ -148,10 +150,16 @@ class DenseUNet3D(nn.Module):
             Logits (B, D, H, W, num_classes), float32.
         """
         norm = NormSettings(self.bn_momentum, self.bn_epsilon)
-        transition, up_block = Transition, UpBlock
-        if self.remat != "none":
-            transition = nn.remat(Transition, static_argnums=(2,))
-            up_block = nn.remat(UpBlock, static_argnums=(3,))
+        transition, up_block, head = Transition, UpBlock, Head
+        if train:
+            keep = (
+                jax.checkpoint_policies.nothing_saveable
+                if self.remat == "block"
+                else jax.checkpoint_policies.save_only_these_names(CONVOLVED, STATISTICS)
+            )
+            transition = nn.remat(Transition, static_argnums=(2,), policy=keep)
+            up_block = nn.remat(UpBlock, static_argnums=(3,), policy=keep)
+            head = nn.remat(Head, static_argnums=(2,), policy=keep)
 
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         x = Stem(self.in_channels, self.stem_channels, norm, name="stem")(x, train)
@@ -166,7 +174,7 @@ class DenseUNet3D(nn.Module):
                 self.bottleneck,
                 self.separable,
                 norm,
-                remat=self.remat,
+                remat=self.remat != "none",
                 name=f"block{number}",
             )
             x, channels = block(x, train), block.out_channels
@@ -186,4 +194,4 @@ class DenseUNet3D(nn.Module):
             skip_channels = 0 if skip is None else skip.shape[-1]
             up = up_block(channels, skip_channels, features, axes, self.link, norm, name=f"up{number}")
             x, channels = up(x, skip, train), features
-        return Head(channels, self.num_classes, norm, name="head")(x, train)
+        return head(channels, self.num_classes, norm, name="head")(x, train)

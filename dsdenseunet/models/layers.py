@@ -7,10 +7,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 
 from dsdenseunet.ops.batch_norm import moments, normalise_relu
 from dsdenseunet.ops.conv import conv3d, pointwise_conv
 from dsdenseunet.ops.depthwise import depthwise_conv
+
+CONVOLVED, STATISTICS = "convolved", "statistics"
 
 
 def kernel_init(stacked: bool = False) -> nn.initializers.Initializer:
@@ -73,7 +76,8 @@ def convolve(
         y = pointwise_conv(x_BDHWC, kernel)
     else:
         y = conv3d(x_BDHWC, kernel, stride)
-    return y + weights["bias"].astype(y.dtype) if "bias" in weights else y
+    y = y + weights["bias"].astype(y.dtype) if "bias" in weights else y
+    return checkpoint_name(y, CONVOLVED)
 
 
 class BatchNormReLU(nn.Module):
@@ -113,7 +117,7 @@ class BatchNormReLU(nn.Module):
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:
         """Normalises by the batch's statistics where `train`, else by the running ones."""
         if train:
-            mean, variance = moments(x_BDHWC)
+            mean, variance = checkpoint_name(moments(x_BDHWC), STATISTICS)
             self.update(mean, variance)
         else:
             mean, variance = self.mean.value, self.variance.value

@@ -73,9 +73,10 @@ def _forward(x_BDHWC: Array, kernel: Array, stride: Stride) -> tuple[Array, tupl
 
 
 def _backward(stride: Stride, residuals: tuple[Array, Array], gradient_BDHWC: Array) -> tuple[Array, Array]:
+    # Keeps the compiler from holding on to forms of the input (padded, unfolded) since the forward pass.
+    operands = lax.optimization_barrier((*residuals, gradient_BDHWC))
     return lax.platform_dependent(
-        *residuals,
-        gradient_BDHWC,
+        *operands,
         cpu=functools.partial(_gradients_on_cpu, stride=stride),
         default=functools.partial(_direct_gradients, stride=stride),
     )

@@ -100,15 +100,28 @@ def _shifted_backward(
 
 
 def _input_gradient(gradient_BDHWC: Array, kernel: Array, stride: Stride, shape: tuple[int, ...]) -> Array:
-    """Convolution of the (dilated) gradient with the mirrored kernel."""
-    configs = [(0, 0, 0)]
-    for n, m, s, k in zip(shape[1:4], gradient_BDHWC.shape[1:4], stride, kernel.shape[:3]):
-        low = k - 1 - k // 2
-        configs.append((low, n + k - 1 - low - ((m - 1) * s + 1), s - 1))
-    dilated = lax.pad(gradient_BDHWC, jnp.zeros((), gradient_BDHWC.dtype), [*configs, (0, 0, 0)])
-    mirrored = kernel[::-1, ::-1, ::-1]
-    taps = _taps(dilated, mirrored, (1, 1, 1), shape[1:4])
-    return functools.reduce(jnp.add, (values * mirrored[(*tap, 0)] for tap, values in taps))
+    """Sums of shifted gradients; each phase of the stride meets its own taps of the kernel."""
+    padded = _padded(gradient_BDHWC, kernel)
+    batch, *out, channels = gradient_BDHWC.shape
+    margins = [k // 2 for k in kernel.shape[:3]]
+    phases = []
+    for phase in itertools.product(*(range(s) for s in stride)):
+        # Input voxel s * n + phase meets tap t of output voxel n - (t - k // 2) // s.
+        axes = [
+            [(t, m - (t - m) // s) for t in range(k) if (t - m) % s == p]
+            for k, m, s, p in zip(kernel.shape[:3], margins, stride, phase)
+        ]
+        total = jnp.zeros(gradient_BDHWC.shape, gradient_BDHWC.dtype)
+        for steps in itertools.product(*axes):
+            taps, starts = zip(*steps)
+            stops = [start + n for start, n in zip(starts, out)]
+            values = lax.slice(padded, (0, *starts, 0), (batch, *stops, channels))
+            total += values * kernel[(*taps, 0)]
+        phases.append(total)
+    # (sd, sh, sw, B, D, H, W, C) -> (B, D, sd, H, sh, W, sw, C)
+    split = jnp.stack(phases).reshape(*stride, *gradient_BDHWC.shape).transpose(3, 4, 0, 5, 1, 6, 2, 7)
+    whole = split.reshape(batch, *(n * s for n, s in zip(out, stride)), channels)
+    return whole[:, : shape[1], : shape[2], : shape[3]]
 
 
 def _filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, kernel: Array, stride: Stride) -> Array:

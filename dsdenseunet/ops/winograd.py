@@ -59,23 +59,22 @@ def conv(x_BDHWC: Array, kernel: Array) -> Array:
     batch, depth, height, width, _ = x_BDHWC.shape
     features = kernel.shape[-1]
     bands = _Bands(x_BDHWC.shape)
-    padded = bands.pad_input(x_BDHWC)
     filters = _transform_filters(kernel)
 
-    def band(_: None, index: Array) -> tuple[None, Array]:
+    def band(y_BDHWC: Array, index: Array) -> tuple[Array, None]:
         products = lax.dot_general(
-            bands.transformed_input(padded, index), filters, (((2,), (1,)), ((0,), (0,)))
+            bands.transformed_input(x_BDHWC, index), filters, (((2,), (1,)), ((0,), (0,)))
         ).reshape(_WINDOW, _WINDOW, batch, depth + 2, bands.tile_rows, bands.tile_columns, 3, features)
         summed = (
             products[:, :, :, :-2, :, :, 0]
             + products[:, :, :, 1:-1, :, :, 1]
             + products[:, :, :, 2:, :, :, 2]
         )
-        return None, bands.inverse(summed)
+        start = index * (bands.tile_rows * TILE)
+        return lax.dynamic_update_slice_in_dim(y_BDHWC, bands.inverse(summed), start, axis=2), None
 
-    _, bands_NBDRWC = lax.scan(band, None, jnp.arange(bands.count))
-    y = jnp.moveaxis(bands_NBDRWC, 0, 2)
-    y = y.reshape(batch, depth, bands.padded_height, bands.padded_width, features)
+    y = jnp.zeros((batch, depth, bands.padded_height, bands.padded_width, features), jnp.float32)
+    y, _ = lax.scan(band, y, jnp.arange(bands.count))
     return y[:, :, :height, :width]
 
 
@@ -84,14 +83,12 @@ def filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array) -> Array:
     batch, depth = x_BDHWC.shape[:2]
     channels, features = x_BDHWC.shape[-1], gradient_BDHWC.shape[-1]
     bands = _Bands(x_BDHWC.shape)
-    padded = bands.pad_input(x_BDHWC)
-    padded_gradient = bands.pad_output(gradient_BDHWC)
     plane = bands.tile_rows * bands.tile_columns
 
     def band(sums: Array, index: Array) -> tuple[Array, None]:
-        values = bands.transformed_input(padded, index)
+        values = bands.transformed_input(x_BDHWC, index)
         values = values.reshape(_WINDOW**2, batch, depth + 2, plane, channels)
-        gradients = bands.transformed_gradient(padded_gradient, index)
+        gradients = bands.transformed_gradient(gradient_BDHWC, index)
         gradients = gradients.reshape(_WINDOW**2, batch, depth, plane, features)
         # One product a depth tap: each meets the inputs at its own depth offset.
         taps = [
@@ -124,24 +121,30 @@ class _Bands:
         self.padded_height = self.count * self.tile_rows * TILE
         self.padded_width = self.tile_columns * TILE
 
-    def pad_input(self, x_BDHWC: Array) -> Array:
-        bottom = self.padded_height - self.height + 1
-        right = self.padded_width - self.width + 1
-        return jnp.pad(x_BDHWC, ((0, 0), (1, 1), (1, bottom), (1, right), (0, 0)))
+    def _rows(self, x_BDHWC: Array, index: Array, margin: int) -> Array:
+        """The rows that a band's tiles meet: its own and `margin` on both sides, with zeros around the map.
 
-    def pad_output(self, y_BDHWC: Array) -> Array:
-        bottom, right = self.padded_height - self.height, self.padded_width - self.width
-        return jnp.pad(y_BDHWC, ((0, 0), (0, 0), (0, bottom), (0, right), (0, 0)))
+        A padded copy of the whole map would cost a pass over it, and memory as long as a gradient needs it.
+        """
+        own = self.tile_rows * TILE
+        wanted = own + 2 * margin
+        held = min(wanted, self.height)
+        first = index * own - margin
+        start = jnp.clip(first, 0, self.height - held)
+        rows = lax.dynamic_slice_in_dim(x_BDHWC, start, held, axis=2)
+        outside = (margin, margin + self.padded_height - self.height)
+        rows = jnp.pad(rows, ((0, 0), (0, 0), outside, (0, 0), (0, 0)))
+        return lax.dynamic_slice_in_dim(rows, first - start + margin, wanted, axis=2)
 
-    def transformed_input(self, padded: Array, index: Array) -> Array:
+    def transformed_input(self, x_BDHWC: Array, index: Array) -> Array:
         """(36, B * (D + 2) * tiles, C): B' d B of every 6 x 6 window of a band."""
         rows, columns = self.tile_rows, self.tile_columns
-        start = index * (rows * TILE)
-        band = lax.dynamic_slice_in_dim(padded, start, rows * TILE + 2, axis=2)
+        right = self.padded_width - self.width + 1
+        band = jnp.pad(self._rows(x_BDHWC, index, 1), ((0, 0), (1, 1), (0, 0), (1, right), (0, 0)))
         lines = [band[:, :, k : k + TILE * (rows - 1) + 1 : TILE] for k in range(_WINDOW)]
         by_row = jnp.stack(_combine(_INPUT, lines))
         cells = [by_row[:, :, :, :, k : k + TILE * (columns - 1) + 1 : TILE] for k in range(_WINDOW)]
-        return jnp.stack(_combine(_INPUT, cells), 1).reshape(_WINDOW**2, -1, padded.shape[-1])
+        return jnp.stack(_combine(_INPUT, cells), 1).reshape(_WINDOW**2, -1, x_BDHWC.shape[-1])
 
     def inverse(self, summed: Array) -> Array:
         """A' m A: (6, 6, B, D, rows, columns, C) -> (B, D, 4 rows, 4 columns, C)."""
@@ -151,10 +154,10 @@ class _Bands:
         y = jnp.moveaxis(y, 0, 3)
         return y.reshape(batch, depth, rows * TILE, columns * TILE, features)
 
-    def transformed_gradient(self, padded: Array, index: Array) -> Array:
+    def transformed_gradient(self, gradient_BDHWC: Array, index: Array) -> Array:
         """A g A', the transpose of `inverse`: (6, 6, B, D, rows, columns, C) of a band of gradients."""
-        rows = self.tile_rows
-        band = lax.dynamic_slice_in_dim(padded, index * (rows * TILE), rows * TILE, axis=2)
+        right = self.padded_width - self.width
+        band = jnp.pad(self._rows(gradient_BDHWC, index, 0), ((0, 0),) * 3 + ((0, right), (0, 0)))
         lines = [band[:, :, k::TILE] for k in range(TILE)]
         by_row = jnp.stack(_combine(_OUTPUT.T, lines))
         cells = [by_row[:, :, :, :, k::TILE] for k in range(TILE)]

@@ -118,9 +118,7 @@ def describe(model_config: Mapping[str, Any], patch_size: Sequence[int]) -> Desc
     Raises:
         InputError: a config that makes no network, or a patch that does not fit it.
     """
-    # What the backward pass recomputes changes neither shapes nor counts.
-    plain = {"remat": "none"} if "remat" in model_config else {}
-    model = registry.build({**model_config, **plain})
+    model = registry.build(model_config)
     registry.check_patch(model.stride, patch_size)
     shape = (*patch_size, model.in_channels)
     tracer = _Tracer()

@@ -66,12 +66,12 @@ def randomised(variables, seed):
 @pytest.mark.parametrize(
     ("separable", "remat", "train"),
     [
-        (True, "none", True),
-        (True, "none", False),
-        (True, "layer", True),
-        (True, "block", True),
-        (False, "none", True),
-        (False, "none", False),
+        (True, False, True),
+        (True, False, False),
+        (True, True, True),
+        (False, False, True),
+        (False, False, False),
+        (False, True, True),
     ],
 )
 def test_scanned_block_equals_layers_one_by_one(separable, remat, train):
