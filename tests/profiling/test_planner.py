@@ -9,7 +9,7 @@ from dsdenseunet.errors import InputError
 from dsdenseunet.profiling.cards import card
 from dsdenseunet.profiling.description import describe
 from dsdenseunet.profiling.planner import plan as planner
-from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler
+from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler, has_gpu_compiler
 from dsdenseunet.profiling.planner.hlo import Traffic, traffic
 from dsdenseunet.profiling.planner.law import LAUNCH_S, Law, Setting
 from dsdenseunet.profiling.planner.run import run
@@ -279,10 +279,17 @@ def child(kind, tmp_path, monkeypatch, timeout_s=60):
     return Compiler(None, said.append, timeout_s, tmp_path / "kept", module=f"stand_in_{kind}")
 
 
-def test_real_programs_on_this_processor(tmp_path):
-    """One small network through the real child: the processor's figures, parts that add up."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        pytest.param("rtx3070", marks=pytest.mark.skipif(not has_gpu_compiler(), reason="no CUDA plugin")),
+    ],
+)
+def test_real_programs(name, tmp_path):
+    """One small network through the real child, for this processor and for a card that is not here."""
     config = tiny.get_config()
-    compiler = Compiler(None, lambda line: None, 600, tmp_path)
+    compiler = Compiler(card(name) if name else None, lambda line: None, 600, tmp_path)
     inference = compiler.figures("inference", config)
     assert inference["memory"]["temp"] > 0 and inference["kernels"] > 10
     around = compiler.figures("volume", config, volume=[100, 64, 64])["memory"]

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -110,10 +111,16 @@ def in_child(
             raise CompilationError(f"{what}: not done after {timeout_s:.0f} s") from None
         if done.returncode == 0:
             return files.read_json(answered)
-        lines = done.stderr.strip().splitlines()
-        reason = lines[-1][:200] if lines else "no message"
+        reason = _reason(done.stderr)
         ended = f"killed by signal {-done.returncode}" if done.returncode < 0 else "failed"
         raise CompilationError(f"{what}: the process {ended}: {reason}")
+
+
+def _reason(stderr: str) -> str:
+    """The line that names the exception; what follows it may be its own trace."""
+    lines = stderr.strip().splitlines()
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)]
+    return (named or lines or ["no message"])[-1][:200]
 
 
 def describe(program: str, config: ConfigDict) -> str:

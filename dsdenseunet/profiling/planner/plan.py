@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ def make_plan(
 
     Returns:
         Plain values: `rows` as `search.Row.as_json` says, `recommended`, `beside` (the other kind of
-        convolution with the recommended settings), `accumulation`, `inference`, and what it all stands on.
+        convolution with the recommended settings), `points` (the compiler's figures), `inference`, and what
+        it all stands on.
     """
     most = space.most_compilations() + (4 if compare else 2)
     say(
@@ -96,19 +97,17 @@ def make_plan(
     rows = search.rows()
     chosen = best or next((row for row in rows if row.fits), None)
     remat, dtype = (chosen.setting.remat, chosen.setting.dtype) if chosen else ("block", space.dtypes[-1])
-    setting = Setting(space.patches[0], 2, 1, remat, dtype)
-    accumulated = dataclasses.replace(setting, accumulate=2)
     if compare:
-        search.compile(accumulated)
+        search.compile(Setting(space.patches[0], 2, 2, remat, dtype))
     compared = Setting(space.patches[0], 1, 1, remat, dtype)
-    inference = _attempt(lambda: _inference(with_setting(config, compared), compiler, card))
+    inference = _attempt(_inference, compiler, with_setting(config, compared))
     state = max((sum(row.memory[n] for n in _STATE) for row in rows if row.memory), default=0)
     return {
         "config": config.name,
         "model": config_to_json(config)["model"],
         "device": card.name,
         "device_kind": card.device_kind,
-        "card": {**dataclasses.asdict(card)},
+        "card": dataclasses.asdict(card),
         "compiler": _COMPILERS[compiler.card is not None],
         "is_estimate": compiler.card is None,
         "budget_gib": budget_gib,
@@ -121,7 +120,7 @@ def make_plan(
         "flags": best.setting.flags() if best else None,
         "rows": [row.as_json() for row in search.rows()],
         "points": [{**dataclasses.asdict(one), **figures} for one, figures in search.points.items()],
-        "beside": _beside(config, compiler, compared, search) if compare else None,
+        "beside": _beside(config, compiler, compared) if compare else None,
         "inference": inference,
         # Validation runs between two steps, with the training state on the device.
         "validation_gib": _gib(state + inference["total"]) if "total" in inference else None,
@@ -137,36 +136,32 @@ def _gib(size: float) -> float:
     return round(size / GIB, 3)
 
 
-def _attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _attempt(
+    work: Callable[[Compiler, ConfigDict], dict[str, Any]], compiler: Compiler, config: ConfigDict
+) -> dict[str, Any]:
     try:
-        return work()
+        return work(compiler, config)
     except CompilationError as error:
         return {"status": f"failed: {error}"}
 
 
-def _beside(config: ConfigDict, compiler: Compiler, setting: Setting, search: Search) -> dict[str, Any]:
-    """Temporary memory of separable and standard convolutions, with the same settings."""
-    kinds = {True: "separable", False: "standard"}
+def _beside(config: ConfigDict, compiler: Compiler, setting: Setting) -> dict[str, Any]:
+    """Memory of the step with separable and with standard convolutions, with the same settings."""
     result: dict[str, Any] = {"setting": dataclasses.asdict(setting)}
-    for separable, kind in kinds.items():
-        if separable == config.model.separable and setting in search.points:
-            result[kind] = _step_memory(search.points[setting])
-            continue
-        other = with_setting(config, setting)
-        other.model.separable = separable
-        result[kind] = _attempt(lambda other=other: _step_memory(compiler.figures("train", other)))  # type: ignore[misc]
+    for kind, separable in (("separable", True), ("standard", False)):
+        one = with_setting(config, setting)
+        one.model.separable = separable
+        result[kind] = _attempt(_step, compiler, one)
     return result
 
 
-def _step_memory(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **figures["parts"],
-        "temp": figures["memory"]["temp"],
-        "bytes_accessed": figures["bytes_accessed"],
-    }
+def _step(compiler: Compiler, config: ConfigDict) -> dict[str, Any]:
+    figures = compiler.figures("train", config)
+    moved = figures["bytes_accessed"]
+    return {**figures["parts"], "temp": figures["memory"]["temp"], "bytes_accessed": moved}
 
 
-def _inference(config: ConfigDict, compiler: Compiler, card: Card) -> dict[str, Any]:
+def _inference(compiler: Compiler, config: ConfigDict) -> dict[str, Any]:
     """What a whole volume needs: the weights, two slabs, the accumulator, and the largest program's own."""
     network = compiler.figures("inference", config)
     around = compiler.figures("volume", config, volume=list(VOLUME))["memory"]
