@@ -8,6 +8,7 @@ import pytest
 
 from configs.demo import get_config
 from dsdenseunet import parallel
+from dsdenseunet.ops import depthwise_choice
 from dsdenseunet.profiling.benchmark import jax_tasks
 from dsdenseunet.profiling.benchmark.inputs import network_inputs
 from dsdenseunet.training.step import train_step
@@ -46,10 +47,14 @@ def steps(config, devices, count):
     return seen, jax.device_get(state.params)
 
 
-def test_two_steps_are_those_of_the_cpu(config):
+@pytest.mark.parametrize("form", ["shifted", "pallas"])
+def test_two_steps_are_those_of_the_cpu(config, form, monkeypatch):
+    jax.clear_caches()
     with jax.default_matmul_precision("float32"):
-        got, params = steps(config, jax.devices()[:1], 2)
         expected, expected_params = steps(config, jax.devices("cpu")[:1], 2)
+        jax.clear_caches()
+        monkeypatch.setattr(depthwise_choice, "fastest", lambda *_: form)
+        got, params = steps(config, jax.devices()[:1], 2)
     for a, b in zip(got, expected, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-2)
