@@ -33,7 +33,7 @@ ALLOWED = {
     },
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "parallel", "environment", "words", "files", "errors"),
+        *("compilation", "out_of_memory", "parallel", "environment", "words", "files", "errors"),
     },
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
