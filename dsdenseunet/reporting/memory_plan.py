@@ -21,7 +21,7 @@ def draw(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     rows = [row for row in plan["rows"] if row["memory"] and row["accumulate"] == 1]
     dtypes = sorted({row["dtype"] for row in rows}, reverse=True)
     patches = sorted({tuple(row["patch"]) for row in rows}, reverse=True)
-    figure = Figure(figsize=(5.2 * max(1, len(dtypes)), 4.6), layout="constrained")
+    figure = Figure(figsize=(max(7.5, 5.2 * len(dtypes)), 4.6), layout="constrained")
     panels = figure.subplots(1, max(1, len(dtypes)), sharey=True, squeeze=False)[0]
     for panel, dtype in zip(panels, dtypes):
         for colour, patch in zip(itertools.cycle(_COLOURS), patches):

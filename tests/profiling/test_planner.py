@@ -86,9 +86,9 @@ def test_law_through_two_points_meets_both_and_goes_on_straight():
     assert memory["total"] == sum(size for name, size in memory.items() if name != "total")
 
 
-def test_law_through_one_point_takes_the_gradients_for_fixed():
+def test_law_through_one_point_takes_all_to_grow():
     law = Law.through({VOXELS: figures(600)})
-    for batch, parts, expected in ((1, 1, 600), (3, 1, 1600), (3, 3, 700)):
+    for batch, parts, expected in ((1, 1, 600), (3, 1, 1800), (3, 3, 700)):
         memory = law.memory(Setting(PATCH, batch, parts, "none", "float32"), 0)
         assert memory["activations"] + memory["workspace"] == pytest.approx(expected * MIB, abs=2)
 

@@ -78,7 +78,7 @@ class Law:
     def through(cls, points: Mapping[int, Mapping[str, Any]]) -> Law:
         """Through the figures of `program.measure` at some numbers of voxels at once.
 
-        From one point alone the fixed part is taken to be the gradients.
+        From one point alone all temporary memory is taken to grow with the batch, to be on the safe side.
         """
         small, large = min(points), max(points)
         first, last = points[small], points[large]
@@ -88,9 +88,8 @@ class Law:
             for read in (lambda point: point["memory"]["temp"], lambda point: point["bytes_accessed"])
         )
         if small == large:
-            temp_fixed = min(temps[0] / 2, float(parts["parameters"]))
             moved_fixed = min(moved[0] / 2, float(_PASSES_OVER_WEIGHTS * parts["parameters"]))
-            slopes = ((temps[0] - temp_fixed) / small, (moved[0] - moved_fixed) / small)
+            slopes = (temps[0] / small, (moved[0] - moved_fixed) / small)
         else:
             slopes = ((temps[1] - temps[0]) / (large - small), (moved[1] - moved[0]) / (large - small))
         return cls(
