@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -266,9 +267,14 @@ def _record(entry: Mapping[str, Any]) -> Record:
     )
 
 
+# NumPy parses a file's header with `ast`, whose depth count CPython shares between threads (cpython #106905).
+_PARSING = threading.Lock()
+
+
 def _map(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        with _PARSING:
+            array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise InputError(path, found="no such file", expected="an array of the cache", fix=_REPAIR) from None
     except (ValueError, EOFError, OSError) as error:
