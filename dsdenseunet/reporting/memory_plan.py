@@ -21,7 +21,7 @@ def draw(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     rows = [row for row in plan["rows"] if row["memory"] and row["accumulate"] == 1]
     dtypes = sorted({row["dtype"] for row in rows}, reverse=True)
     patches = sorted({tuple(row["patch"]) for row in rows}, reverse=True)
-    figure = Figure(figsize=(max(7.5, 5.2 * len(dtypes)), 4.6), layout="constrained")
+    figure = Figure(figsize=(max(7.5, 5.2 * len(dtypes)), 5.2), layout="constrained")
     panels = figure.subplots(1, max(1, len(dtypes)), sharey=True, squeeze=False)[0]
     for panel, dtype in zip(panels, dtypes):
         for colour, patch in zip(itertools.cycle(_COLOURS), patches):
@@ -45,12 +45,25 @@ def draw(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         best = plan["recommended"]
         if best is not None and best["dtype"] == dtype:
             at = (best["batch"], best["memory"]["total"] / _GIB)
-            panel.plot(*at, "*", color=INK, markersize=15, zorder=5, label="recommended")
+            panel.plot(*at, "*", color=INK, markersize=15, zorder=5)
+            panel.annotate("recommended", at, (-8, 6), textcoords="offset points", ha="right", fontsize=9)
         panel.set(title=dtype, xlabel="patches at once")
         panel.set_ylim(0, 2 * plan["available_gib"])
         panel.grid(color=FAINT, linewidth=0.5)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=7, loc="upper left")
+    # Every panel draws the same lines: one legend, a column a patch.
+    labelled = {
+        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels())
+    }
+    if labelled:
+        figure.legend(
+            labelled.values(),
+            labelled,
+            frameon=False,
+            fontsize=8,
+            loc="outside lower center",
+            ncols=len(patches),
+        )
     panels[0].set_ylabel("GiB on the device")
     kind = ", an estimate by the CPU's compiler" if plan["is_estimate"] else ""
     figure.suptitle(
