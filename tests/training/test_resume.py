@@ -95,7 +95,8 @@ def test_finished_run_says_so_and_can_be_extended(cache: Path, tmp_path: Path):
 
 @pytest.mark.long
 def test_killed_at_least_twenty_times(cache: Path, tmp_path: Path):
-    arguments = ("--config.training.phase1_epochs=8", "--config.training.phase2_epochs=8")
+    # Long enough that a fast machine, which comes far between two kills, is not done before the last.
+    arguments = ("--config.training.phase1_epochs=24", "--config.training.phase2_epochs=24")
     undisturbed, workdir = tmp_path / "undisturbed", tmp_path / "run"
     tiny.run(tiny.command(cache, undisturbed, *arguments))
     line = tiny.command(cache, workdir, *arguments)
