@@ -22,7 +22,7 @@ PARTS: dict[str, Callable[[parts.Setting], Sequence[Any]]] = {
     "compile": compiling.compilation,
 }
 _HEADING = (
-    f"{'part':<10} {'case':<34} {'ours':>13} {'theirs':>13}  {'theirs':<14} "
+    f"{'part':<10} {'case':<34} {'ours':>13} {'theirs':>13}  {'theirs':<32} "
     f"{'ours / theirs':<26} processor seconds, ours / theirs"
 )
 
