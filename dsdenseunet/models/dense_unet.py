@@ -164,7 +164,7 @@ class DenseUNet3D(nn.Module):
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         x = Stem(self.in_channels, self.stem_channels, norm, name="stem")(x, train)
         skips = [x]
-        x = max_pool(x, size=3, stride=2)
+        x = max_pool(x)
         channels = self.stem_channels
         for number, layers in enumerate(self.block_layers, start=1):
             block = DenseBlock(

@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
-from flax import linen as nn
-from jax import Array
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
 
 
-def max_pool(x_BDHWC: Array, size: int, stride: int) -> Array:
-    """Maximum over size^3 windows, padded by size // 2 on both sides with the lowest value."""
-    pad = size // 2
-    return nn.max_pool(x_BDHWC, (size,) * 3, (stride,) * 3, ((pad, pad),) * 3)
+def max_pool(x_BDHWC: Array) -> Array:
+    """Maximum over 3^3 windows at a stride of 2, padded by one voxel on both sides with the lowest value.
+
+    The gradient goes to the first voxel of a window, in the order (D, H, W), that has its maximum, as that of
+    `lax.reduce_window` does. One axis after the other, innermost first, in elementwise passes: XLA's CPU
+    backend visits windows one by one, and keeps the place of each maximum to find the gradient's.
+
+    Args:
+        x_BDHWC: any float type; kept.
+
+    Returns:
+        (B, ceil(D / 2), ceil(H / 2), ceil(W / 2), C).
+    """
+    for axis in (3, 2, 1):
+        x_BDHWC = _halve(x_BDHWC, axis)
+    return x_BDHWC
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _halve(x: Array, axis: int) -> Array:
+    before, middle, after = _windows(x, axis)
+    return jnp.maximum(jnp.maximum(before, middle), after)
+
+
+def _forward(x: Array, axis: int) -> tuple[Array, Array]:
+    return _halve(x, axis), x
+
+
+def _backward(axis: int, x: Array, gradient: Array) -> tuple[Array]:
+    before, middle, after = _windows(x, axis)
+    first = (before >= middle) & (before >= after)
+    second = ~first & (middle >= after)
+    zero = jnp.zeros((), gradient.dtype)
+    even = jnp.where(second, gradient, zero)
+    # What lies before a window's middle is what lies after that of the window before.
+    odd = jnp.where(first | second, zero, gradient) + _moved(jnp.where(first, gradient, zero), axis, -1, zero)
+    both = jnp.stack([even, odd], axis + 1)
+    whole = both.reshape(*x.shape[:axis], 2 * gradient.shape[axis], *x.shape[axis + 1 :])
+    return (lax.slice_in_dim(whole, 0, x.shape[axis], axis=axis),)
+
+
+_halve.defvjp(_forward, _backward)
+
+
+def _windows(x: Array, axis: int) -> tuple[Array, Array, Array]:
+    """The three voxels of each window along an axis: 2i - 1, 2i, 2i + 1."""
+    lowest = jnp.array(-jnp.inf, x.dtype)
+    size = x.shape[axis]
+    even = lax.slice_in_dim(x, 0, size, 2, axis)
+    odd = lax.slice_in_dim(x, 1, size, 2, axis) if size > 1 else lax.slice_in_dim(x, 0, 0, axis=axis)
+    missing = even.shape[axis] - odd.shape[axis]
+    after = lax.pad(odd, lowest, [(0, missing if a == axis else 0, 0) for a in range(x.ndim)])
+    return _moved(after, axis, 1, lowest), even, after
+
+
+def _moved(x: Array, axis: int, by: int, filling: Array) -> Array:
+    """Moves along an axis, `filling` coming in; same shape."""
+    return lax.pad(x, filling, [(by, -by, 0) if a == axis else (0, 0, 0) for a in range(x.ndim)])
