@@ -39,7 +39,7 @@ def base_config() -> ConfigDict:
     # float32 | bfloat16: type of activations; parameters, statistics and logits stay float32.
     config.model.dtype = "float32"
     # none | layer | block: convolutions that are computed again in the backward pass to save memory (BN, ReLU
-    # and upsampling always are): none, those of dense layers, or all but the stem's.
+    # and upsampling always are): none, those of dense layers, or all but stem's and head's.
     config.model.remat = "none"
 
     config.loss = ConfigDict()

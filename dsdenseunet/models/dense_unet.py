@@ -115,7 +115,7 @@ class DenseUNet3D(nn.Module):
         bn_epsilon: added to the variance.
         dtype: of activations; parameters, statistics and logits are float32.
         remat: none | layer | block: convolutions that the backward pass computes again (none, those of dense
-            layers, all but the stem's); normalisations, ReLUs and upsampling always are.
+            layers, all but those of stem and head); normalisations, ReLUs and upsampling always are.
     """
 
     in_channels: int = 1
@@ -150,7 +150,7 @@ class DenseUNet3D(nn.Module):
             Logits (B, D, H, W, num_classes), float32.
         """
         norm = NormSettings(self.bn_momentum, self.bn_epsilon)
-        transition, up_block, head = Transition, UpBlock, Head
+        transition, up_block = Transition, UpBlock
         if train:
             keep = (
                 jax.checkpoint_policies.nothing_saveable
@@ -159,7 +159,6 @@ class DenseUNet3D(nn.Module):
             )
             transition = nn.remat(Transition, static_argnums=(2,), policy=keep)
             up_block = nn.remat(UpBlock, static_argnums=(3,), policy=keep)
-            head = nn.remat(Head, static_argnums=(2,), policy=keep)
 
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         x = Stem(self.in_channels, self.stem_channels, norm, name="stem")(x, train)
@@ -194,4 +193,4 @@ class DenseUNet3D(nn.Module):
             skip_channels = 0 if skip is None else skip.shape[-1]
             up = up_block(channels, skip_channels, features, axes, self.link, norm, name=f"up{number}")
             x, channels = up(x, skip, train), features
-        return head(channels, self.num_classes, norm, name="head")(x, train)
+        return Head(channels, self.num_classes, norm, name="head")(x, train)
