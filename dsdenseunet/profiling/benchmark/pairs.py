@@ -72,8 +72,19 @@ class Alternation:
         }
 
 
-def alternate(workers: Mapping[str, Worker], rounds: int, sample_s: float = _SAMPLE_S) -> Alternation:
-    """A B C A B C ...: each worker's task for about `sample_s` seconds, at least once, in every round."""
+def alternate(
+    workers: Mapping[str, Worker], rounds: int, sample_s: float = _SAMPLE_S, untimed_calls: int = 0
+) -> Alternation:
+    """A B C A B C ...: each worker's task for about `sample_s` seconds, at least once, in every round.
+
+    Args:
+        workers: by the names of the sides.
+        rounds: samples of each.
+        sample_s: seconds of a sample.
+        untimed_calls: before each sample. In a run a step follows a step; a process that was idle pays for
+            what the system took from it meanwhile: virtual machines give freed memory back to their host
+            within seconds.
+    """
     calls = {}
     for name, worker in workers.items():
         once = worker.sample().wall_s
@@ -81,6 +92,8 @@ def alternate(workers: Mapping[str, Worker], rounds: int, sample_s: float = _SAM
     samples: dict[str, list[Sample]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
+            if untimed_calls:
+                worker.sample(untimed_calls)
             samples[name].append(worker.sample(calls[name]))
     return Alternation(samples)
 

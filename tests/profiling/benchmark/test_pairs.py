@@ -25,6 +25,14 @@ def test_sides_take_turns_and_short_calls_are_many():
     assert measured.seconds("theirs", "cpu_s").median == 8
 
 
+def test_untimed_calls_go_before_each_sample():
+    log = []
+    workers = {"ours": Fake("ours", 1.0, log), "theirs": Fake("theirs", 1.0, log)}
+    measured = alternate(workers, rounds=2, untimed_calls=3)
+    assert log == [("ours", 1), ("theirs", 1)] + 2 * [("ours", 3), ("ours", 1), ("theirs", 3), ("theirs", 1)]
+    assert len(measured.samples["ours"]) == 2
+
+
 def test_a_ratio_is_of_neighbours():
     # The machine is twice as slow in the second round: the ratio stays.
     ours = [Sample(1, 1), Sample(2, 1), Sample(3, 1)]

@@ -116,7 +116,7 @@ def schedule(setting: Setting) -> Iterator[dict[str, Any]]:
             setting.say(f"schedule: {blocks * block:,} steps took {whole:.1f} s")
             yield {
                 **{"part": "schedule", "case": f"DS, {total:,} steps, all of them run"},
-                **{"steps": blocks * block, "whole_s": round(whole, 1)},
+                **{"steps": blocks * block, "whole_s": round(whole, 3)},
                 "last_loss": loss if np.isfinite(loss) else None,
             }
 
