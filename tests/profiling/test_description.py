@@ -199,7 +199,7 @@ class Toy(nn.Module):
     @nn.compact
     def __call__(self, image_BDHWC, train):
         x = Conv(2, 4, (1, 3, 3), use_bias=False, name="first")(image_BDHWC)
-        return Conv(4, 3, (1, 1, 1), name="second")(max_pool(x, size=3, stride=2))
+        return Conv(4, 3, (1, 1, 1), name="second")(max_pool(x))
 
 
 def test_another_family_needs_nothing_more(monkeypatch):
