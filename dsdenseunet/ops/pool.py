@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from dsdenseunet.ops.axes import interleave, shift
+
 
 def max_pool(x_BDHWC: Array) -> Array:
     """Maximum over 3^3 windows at a stride of 2, padded by one voxel on both sides with the lowest value.
@@ -44,10 +46,8 @@ def _backward(axis: int, x: Array, gradient: Array) -> tuple[Array]:
     zero = jnp.zeros((), gradient.dtype)
     even = jnp.where(second, gradient, zero)
     # What lies before a window's middle is what lies after that of the window before.
-    odd = jnp.where(first | second, zero, gradient) + _moved(jnp.where(first, gradient, zero), axis, -1, zero)
-    both = jnp.stack([even, odd], axis + 1)
-    whole = both.reshape(*x.shape[:axis], 2 * gradient.shape[axis], *x.shape[axis + 1 :])
-    return (lax.slice_in_dim(whole, 0, x.shape[axis], axis=axis),)
+    odd = jnp.where(first | second, zero, gradient) + shift(jnp.where(first, gradient, zero), axis, -1)
+    return (lax.slice_in_dim(interleave([even, odd], axis), 0, x.shape[axis], axis=axis),)
 
 
 _halve.defvjp(_forward, _backward)
@@ -55,15 +55,10 @@ _halve.defvjp(_forward, _backward)
 
 def _windows(x: Array, axis: int) -> tuple[Array, Array, Array]:
     """The three voxels of each window along an axis: 2i - 1, 2i, 2i + 1."""
-    lowest = jnp.array(-jnp.inf, x.dtype)
     size = x.shape[axis]
     even = lax.slice_in_dim(x, 0, size, 2, axis)
-    odd = lax.slice_in_dim(x, 1, size, 2, axis) if size > 1 else lax.slice_in_dim(x, 0, 0, axis=axis)
+    odd = lax.slice_in_dim(x, 1, size, 2, axis)
     missing = even.shape[axis] - odd.shape[axis]
+    lowest = jnp.array(-jnp.inf, x.dtype)
     after = lax.pad(odd, lowest, [(0, missing if a == axis else 0, 0) for a in range(x.ndim)])
-    return _moved(after, axis, 1, lowest), even, after
-
-
-def _moved(x: Array, axis: int, by: int, filling: Array) -> Array:
-    """Moves along an axis, `filling` coming in; same shape."""
-    return lax.pad(x, filling, [(by, -by, 0) if a == axis else (0, 0, 0) for a in range(x.ndim)])
+    return shift(after, axis, 1, -jnp.inf), even, after

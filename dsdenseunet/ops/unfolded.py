@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax import Array, lax
 
+from dsdenseunet.ops.axes import interleave, shift
+
 Triple = tuple[int, int, int]
 
 
@@ -74,17 +76,8 @@ def fold(columns_BDHWK: Array, shape_DHW: Sequence[int], size: Sequence[int], st
         # Tap t of output voxel n lies at s * n + t - k // 2: one phase of the stride, shifted.
         phases: list[list[Array]] = [[] for _ in range(s)]
         for t, values in enumerate(taps):
-            shift, phase = divmod(t - k // 2, s)
-            phases[phase].append(_shifted(values, axis, shift))
+            offset, phase = divmod(t - k // 2, s)
+            phases[phase].append(shift(values, axis, offset))
         sums = [functools.reduce(jnp.add, phase) for phase in phases]
-        merged = jnp.stack(sums, axis + 1)
-        shape = list(sums[0].shape)
-        shape[axis] *= s
-        columns_BDHWK = lax.slice_in_dim(merged.reshape(shape), 0, length, axis=axis)
+        columns_BDHWK = lax.slice_in_dim(interleave(sums, axis), 0, length, axis=axis)
     return columns_BDHWK
-
-
-def _shifted(array: Array, axis: int, by: int) -> Array:
-    """Moves along an axis, zeros coming in; same shape."""
-    config = [(by, -by, 0) if a == axis else (0, 0, 0) for a in range(array.ndim)]
-    return lax.pad(array, jnp.zeros((), array.dtype), config)

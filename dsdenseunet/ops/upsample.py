@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from dsdenseunet.ops.axes import interleave
+
 
 def upsample_linear(x_BDHWC: Array, axes: Sequence[int]) -> Array:
     """Doubles the given axes by linear interpolation (paper, section 3: the upsampling block).
@@ -33,8 +35,7 @@ def _double(x: Array, axis: int) -> Array:
     cut = functools.partial(lax.slice_in_dim, x, axis=axis)
     before = jnp.concatenate([cut(0, 1), cut(0, size - 1)], axis)
     after = jnp.concatenate([cut(1, size), cut(size - 1, size)], axis)
-    pair = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
-    return pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return interleave([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis)
 
 
 def _double_forward(x: Array, axis: int) -> tuple[Array, None]:

@@ -187,8 +187,8 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
             with contextlib.ExitStack() as stack:
                 ours = stack.enter_context(Worker("ours"))
                 peers = {
-                    name: stack.enter_context(Worker(f"PyTorch, {name}", environment))
-                    for name, (_, environment) in PEERS.items()
+                    peer: stack.enter_context(Worker(f"PyTorch, {peer}", environment))
+                    for peer, (_, environment) in PEERS.items()
                 }
                 workers = {"ours": ours, **peers}
                 if part == "step":

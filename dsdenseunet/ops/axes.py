@@ -1,0 +1,21 @@
+"""Moves along one axis, and takes several arrays as the phases of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+def shift(array: Array, axis: int, by: int, filling: float = 0.0) -> Array:
+    """Moves `by` places along an axis, `filling` coming in; same shape."""
+    config = [(by, -by, 0) if a == axis else (0, 0, 0) for a in range(array.ndim)]
+    return lax.pad(array, jnp.array(filling, array.dtype), config)
+
+
+def interleave(phases: Sequence[Array], axis: int) -> Array:
+    """Arrays of one shape, taken in turn along an axis, which becomes as many times as long."""
+    shape = list(phases[0].shape)
+    shape[axis] *= len(phases)
+    return jnp.stack(phases, axis + 1).reshape(shape)
