@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from dsdenseunet import cli, files
+from dsdenseunet import cli, files, huge_pages
 from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import find_scans
@@ -29,6 +29,7 @@ _OUT = flags.DEFINE_string("out", None, "File to write everything that was measu
 def main(argv: Sequence[str]) -> None:
     """Measures and prints a table."""
     del argv
+    huge_pages.restart()
     scans = find_scans(_INPUT.value)
     config, variables = load_best(_WORKDIR.value)
     use_compilation_cache()

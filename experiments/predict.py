@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from dsdenseunet import cli
+from dsdenseunet import cli, huge_pages
 from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
@@ -44,6 +44,7 @@ _PIPELINED = flags.DEFINE_boolean("pipelined", True, "Read and write while the n
 def main(argv: Sequence[str]) -> int:
     """Reads the flags, predicts, prints the sums."""
     del argv
+    huge_pages.restart()
     scans, failures_name = take_shard(find_scans(_INPUT.value), _SHARD.value)
     config, variables = load_best(_WORKDIR.value, int(_PHASE.value) if _PHASE.value else None)
     options = {

@@ -12,7 +12,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, parallel, supervision
+from dsdenseunet import cli, huge_pages, parallel, supervision
 from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
@@ -31,6 +31,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: Sequence[str]) -> int:
     """Exit status: see docs/how-to/train.md."""
     del argv
+    huge_pages.restart()
     if _COORDINATOR.value is not None and not supervision.in_child():
         return supervision.supervise()
     parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

@@ -14,6 +14,7 @@ ALLOWED = {
     "files": {"errors"},
     "words": set(),
     "environment": set(),
+    "huge_pages": set(),
     "cli": {"errors"},
     "supervision": {"errors"},
     "stages": {"files"},
@@ -33,12 +34,21 @@ ALLOWED = {
     },
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "out_of_memory", "parallel", "environment", "words", "files", "errors"),
+        *(
+            "compilation",
+            "huge_pages",
+            "out_of_memory",
+            "parallel",
+            "environment",
+            "words",
+            "files",
+            "errors",
+        ),
     },
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (
-    *("errors", "files", "words", "environment", "cli", "supervision", "stages"),
+    *("errors", "files", "words", "environment", "huge_pages", "cli", "supervision", "stages"),
     *("data", "evaluation", "reporting"),
 )
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}

@@ -9,14 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from dsdenseunet.ops import unfolded, winograd
+from dsdenseunet.ops import tapwise, unfolded, winograd
 
 Stride = tuple[int, int, int]
 
-# Measured on two AVX2 cores. Tiles from which the Winograd form beats the others, for values and input
-# gradients and for filter gradients: with fewer, each transformed weight is used too seldom.
-_TILES_FOR_VALUES = 500
-_TILES_FOR_FILTERS = 200
+# Measured on two AVX-512 cores. Tiles from which the Winograd form beats the others: with fewer, each
+# transformed weight is used too seldom.
+_TILES_FOR_WINOGRAD = 100
 # One side of a convolution has few channels, and is worth unfolding, up to this share of the other's.
 _FEW = 0.3
 
@@ -24,8 +23,8 @@ _FEW = 0.3
 def conv3d(x_BDHWC: Array, kernel: Array, stride: Stride = (1, 1, 1)) -> Array:
     """Cross-correlates every input channel with every output channel.
 
-    On CPUs, float32 maps go through `ops.winograd` or `ops.unfolded` where these are faster; everything else
-    is `lax.conv_general_dilated`.
+    On CPUs, float32 maps go through `ops.winograd`, `ops.unfolded` or `ops.tapwise` where these are faster;
+    everything else is `lax.conv_general_dilated`.
 
     Args:
         x_BDHWC: input.
@@ -90,11 +89,11 @@ def _on_cpu(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
     if stride != (1, 1, 1):
         few_inputs = in_channels <= _FEW * features
         return (unfolded.conv if few_inputs else direct_conv)(x_BDHWC, kernel, stride)
-    if _winograd_pays(x_BDHWC, kernel, _TILES_FOR_VALUES):
+    if _winograd_pays(x_BDHWC, kernel):
         return winograd.conv(x_BDHWC, kernel)
     if features <= _FEW * in_channels:
         return unfolded.input_gradient(x_BDHWC, mirrored(kernel), stride, x_BDHWC.shape)
-    return direct_conv(x_BDHWC, kernel)
+    return (tapwise.conv if _is_small(x_BDHWC) else direct_conv)(x_BDHWC, kernel)
 
 
 def _gradients_on_cpu(
@@ -107,19 +106,19 @@ def _gradients_on_cpu(
             unfolded.input_gradient(gradient_BDHWC, kernel, stride, x_BDHWC.shape),
             unfolded.filter_gradient(x_BDHWC, gradient_BDHWC, size, stride),
         )
-    if _winograd_pays(x_BDHWC, kernel, _TILES_FOR_VALUES):
+    if _winograd_pays(x_BDHWC, kernel):
         by_input = winograd.conv(gradient_BDHWC, mirrored(kernel))
         return by_input, winograd.filter_gradient(x_BDHWC, gradient_BDHWC)
-    if features <= _FEW * in_channels or _tiles(x_BDHWC) < _TILES_FOR_FILTERS:
+    if features <= _FEW * in_channels:
         # The kernel's gradient is that of the mirrored convolution, which maps the outputs to the inputs.
         return (
             unfolded.conv(gradient_BDHWC, mirrored(kernel), stride),
             mirrored(unfolded.filter_gradient(gradient_BDHWC, x_BDHWC, size, stride)),
         )
-    by_input, by_kernel = _direct_gradients(x_BDHWC, kernel, gradient_BDHWC, stride)
-    if _winograd_pays(x_BDHWC, kernel, _TILES_FOR_FILTERS):
-        by_kernel = winograd.filter_gradient(x_BDHWC, gradient_BDHWC)
-    return by_input, by_kernel
+    if _is_small(x_BDHWC):
+        by_input = tapwise.input_gradient(gradient_BDHWC, kernel)
+        return by_input, tapwise.filter_gradient(x_BDHWC, gradient_BDHWC, size)
+    return _direct_gradients(x_BDHWC, kernel, gradient_BDHWC, stride)
 
 
 def _direct_gradients(
@@ -135,8 +134,12 @@ def mirrored(kernel: Array) -> Array:
     return kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
 
 
-def _winograd_pays(x_BDHWC: Array, kernel: Array, tiles: int) -> bool:
-    return kernel.shape[:3] == (3, 3, 3) and _tiles(x_BDHWC) >= tiles
+def _winograd_pays(x_BDHWC: Array, kernel: Array) -> bool:
+    return kernel.shape[:3] == (3, 3, 3) and not _is_small(x_BDHWC)
+
+
+def _is_small(x_BDHWC: Array) -> bool:
+    return _tiles(x_BDHWC) < _TILES_FOR_WINOGRAD
 
 
 def _tiles(x_BDHWC: Array) -> int:

@@ -104,7 +104,9 @@ def filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array) -> Array:
     zero = jnp.zeros((_WINDOW**2, 3, channels, features), jnp.float32)
     sums, _ = lax.scan(band, zero, jnp.arange(bands.count))
     sums = sums.reshape(_WINDOW, _WINDOW, 3, channels, features)
-    return jnp.einsum("ip,jq,ijdco->dpqco", _FILTER, _FILTER, sums, precision="highest")
+    by_row = jnp.stack(_combine(_FILTER.T, [sums[i] for i in range(_WINDOW)]))
+    taps = jnp.stack(_combine(_FILTER.T, [by_row[:, j] for j in range(_WINDOW)]), 1)
+    return jnp.moveaxis(taps, 2, 0)
 
 
 class _Bands:
@@ -166,7 +168,9 @@ class _Bands:
 
 def _transform_filters(kernel: Array) -> Array:
     """G g G': (36, C_in, 3 * C_out), the depth taps side by side."""
-    filters = jnp.einsum("ip,jq,dpqco->ijcdo", _FILTER, _FILTER, kernel, precision="highest")
+    by_row = jnp.stack(_combine(_FILTER, [kernel[:, p] for p in range(3)]))
+    cells = _combine(_FILTER, [by_row[:, :, q] for q in range(3)])
+    filters = jnp.stack([cell.swapaxes(1, 2) for cell in cells], 1)
     return filters.reshape(_WINDOW**2, kernel.shape[3], 3 * kernel.shape[4])
 
 

@@ -1,12 +1,14 @@
 """Memory of a prediction: about one scan on the host, on the device nothing that grows with the slices."""
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from dsdenseunet import huge_pages
 from dsdenseunet.data import nifti
 
 SCRIPT = """
@@ -42,6 +44,7 @@ def peaks_gib(folder, side, first):
     """Most memory of a process that predicts the first scans of a folder, and then all of them."""
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), str(side), str(first)],
+        env={**os.environ, **huge_pages.environment()},
         capture_output=True,
         text=True,
         check=False,

@@ -23,14 +23,15 @@ def value_and_gradients(function, x, kernel, weights):
         ((1, 3, 56, 56, 5), 6, (3, 3, 3), (1, 1, 1)),  # one band
         ((2, 4, 64, 60, 3), 6, (3, 3, 3), (1, 1, 1)),  # several bands, two volumes
         ((1, 6, 62, 57, 2), 6, (3, 3, 3), (1, 1, 1)),  # sides that no tile divides
-        ((1, 2, 30, 63, 4), 6, (3, 3, 3), (1, 1, 1)),  # only for the filter gradient
+        # Tap by tap
+        ((1, 3, 8, 9, 4), 6, (3, 3, 3), (1, 1, 1)),  # a small map
+        ((2, 4, 7, 6, 7), 4, (5, 1, 3), (1, 1, 1)),  # sides that differ
         # Unfolded
-        ((1, 3, 8, 9, 4), 6, (3, 3, 3), (1, 1, 1)),  # gradients of a small map
-        ((2, 3, 25, 28, 20), 6, (3, 3, 3), (1, 1, 1)),  # many channels to few
+        ((2, 3, 10, 7, 20), 6, (3, 3, 3), (1, 1, 1)),  # many channels to few
         ((2, 3, 14, 12, 6), 6, (3, 3, 3), (1, 2, 2)),  # a transition
         ((1, 3, 13, 7, 6), 5, (3, 3, 3), (2, 2, 1)),  # sides that the stride does not divide
         ((1, 4, 12, 10, 1), 6, (7, 7, 7), (2, 2, 2)),  # the stem
-        ((1, 4, 40, 41, 2), 3, (1, 5, 5), (1, 1, 1)),  # neither form has it
+        ((1, 4, 40, 41, 2), 3, (1, 5, 5), (1, 1, 1)),  # none of the forms has it
     ],
 )
 def test_equals_direct_convolution(shape, features, size, stride):

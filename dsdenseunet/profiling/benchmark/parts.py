@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dsdenseunet import huge_pages
 from dsdenseunet.profiling.benchmark import jax_tasks, pipeline_task, torch_tasks
 from dsdenseunet.profiling.benchmark.pairs import Alternation, Spread, alternate, difference
 from dsdenseunet.profiling.benchmark.shapes import ConvolutionCase, decoder_cases, depthwise_cases
 from dsdenseunet.profiling.benchmark.worker import Worker
 
 LAYOUTS = tuple(torch_tasks.LAYOUTS)
-# Whole networks: PyTorch's layout and variables of its process. It allocates each map by itself, so it is
-# fastest where the C library keeps what is freed.
+# PyTorch allocates each map by itself: it is fastest where the C library keeps what is freed, in huge pages.
 _KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
+TUNED = {"GLIBC_TUNABLES": f"{_KEPT}:glibc.malloc.hugetlb=1"}
+# Whole networks: PyTorch's layout and variables of its process; once as it comes.
 PEERS: dict[str, tuple[str, dict[str, str]]] = {
-    **{layout: (layout, {}) for layout in LAYOUTS},
-    "channels_last, freed memory kept": ("channels_last", {"GLIBC_TUNABLES": _KEPT}),
+    **{layout: (layout, TUNED) for layout in LAYOUTS},
+    "channels_last, not tuned": ("channels_last", {}),
 }
 # Logits, losses and single convolutions, as a share of the largest value.
 TOLERANCE = 1e-4
@@ -120,6 +122,11 @@ def _check(what: str, ours: Worker, theirs: Worker, tolerance: float = TOLERANCE
     return {name: float(f"{value:.2g}") for name, value in found.items()}
 
 
+def _ours(name: str = "ours") -> Worker:
+    """A process such as experiments.train begins."""
+    return Worker(name, huge_pages.environment())
+
+
 def depthwise(setting: Setting) -> list[Result]:
     """Depthwise convolutions of dense layers and transitions, alone and with both gradients."""
     cases = depthwise_cases(setting.config)
@@ -136,10 +143,10 @@ def _convolutions(setting: Setting, part: str, cases: list[ConvolutionCase], *fo
     depthwise = part == "depthwise"
     results = []
     with (
-        Worker("ours") as ours,
-        Worker(reference) as xla,
-        Worker("PyTorch") as first,
-        Worker("PyTorch") as second,
+        _ours() as ours,
+        _ours(reference) as xla,
+        Worker("PyTorch", TUNED) as first,
+        Worker("PyTorch", TUNED) as second,
     ):
         peers = dict(zip(LAYOUTS, (first, second), strict=True))
         for shape, features, stride in cases:
@@ -185,7 +192,7 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
             jax_tasks.write_weights(config["model"], weights)
             differences = _forward_differences(config, weights) if part == "step" else {}
             with contextlib.ExitStack() as stack:
-                ours = stack.enter_context(Worker("ours"))
+                ours = stack.enter_context(_ours())
                 peers = {
                     peer: stack.enter_context(Worker(f"PyTorch, {peer}", environment))
                     for peer, (_, environment) in PEERS.items()
@@ -216,7 +223,7 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
 def _forward_differences(config: Mapping[str, Any], weights: Path) -> dict[str, dict[str, float]]:
     """Of logits and loss in training mode, against each layout."""
     differences = {}
-    with Worker("ours") as ours, Worker("PyTorch") as theirs:
+    with _ours() as ours, Worker("PyTorch") as theirs:
         ours.load(functools.partial(jax_tasks.Forward, config, weights, True), warm_up=0)
         for layout, tolerance in TOLERANCES_IN_TRAINING.items():
             theirs.load(functools.partial(torch_tasks.Network, config, weights, layout, "forward"), warm_up=0)
@@ -229,7 +236,7 @@ def pipeline(setting: Setting) -> list[Result]:
     """A batch from the cache to the device beside a training step of the DS network."""
     config = setting.variant(True)
     results = []
-    with tempfile.TemporaryDirectory(dir=setting.folder) as temporary, Worker("step") as training:
+    with tempfile.TemporaryDirectory(dir=setting.folder) as temporary, _ours("step") as training:
         folder = Path(temporary)
         jax_tasks.write_weights(config["model"], folder)
         cache = pipeline_task.write_cache(folder)
@@ -238,7 +245,7 @@ def pipeline(setting: Setting) -> list[Result]:
             arguments = (config, cache, augmented_on == "device")
             # As many calls as batches are held ready, so that only what is read counts.
             held = config["data"]["prefetch"]
-            with Worker("feeding") as feeding, Worker("reading") as reading:
+            with _ours("feeding") as feeding, _ours("reading") as reading:
                 feeding.load(functools.partial(pipeline_task.Feeding, *arguments), warm_up=held)
                 reading.load(functools.partial(pipeline_task.Reading, *arguments), warm_up=held)
                 sent = sum(array.nbytes for array in reading.outputs().values())
