@@ -60,7 +60,12 @@ def test_convolutions_and_networks(config, monkeypatch):
     by_part = {result["part"]: result for result in results}
     assert set(by_part["depthwise"]["seconds"]) == {"shifted", "grouped", "pallas"}
     for part in ("step", "inference"):
-        assert by_part[part]["roofline"]["times_the_floor"] > 1
+        # Not always above 1 on a CPU: Winograd's form has fewer operations than are counted.
+        found = by_part[part]
+        seconds = found["seconds"][f"{found['case']}, ours"]["wall_s"]["median"]
+        floor = found["roofline"]["floor_s"]
+        assert 0 < floor == max(found["roofline"]["operations_s"], found["roofline"]["bytes_s"])
+        assert found["roofline"]["times_the_floor"] == pytest.approx(seconds / floor, rel=1e-3)
 
 
 @pytest.mark.long
