@@ -1,6 +1,6 @@
 """Measures what an NVIDIA GPU gives, beside PyTorch in the same run, in ten minutes; saves after each result.
 
-python -m experiments.benchmark_gpu [--parts=device,depthwise,volume,schedule,step,inference] [--out=FILE]
+python -m experiments.benchmark_gpu [--parts=device,volume,...] [--out=FILE]
 
 Without PyTorch only ours is measured. --config.FIELD=VALUE changes the network, the patch or the precision.
 """
@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from dsdenseunet import cli, files
 from dsdenseunet.errors import InputError
 
-_PARTS = ("device", "depthwise", "volume", "schedule", "step", "inference")
+_PARTS = ("device", "depthwise", "volume", "schedule", "step", "inference", "determinism")
 _CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/ds_dense_unet_569.py:ds", "A file of configs/; both variants are measured."
 )

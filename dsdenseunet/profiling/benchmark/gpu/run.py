@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsdenseunet.ops.depthwise_choice import Device
+from dsdenseunet.profiling.benchmark.determinism import determinism
 from dsdenseunet.profiling.benchmark.gpu import depthwise, networks, rates, roofline, schedule, volume
 from dsdenseunet.profiling.benchmark.gpu.setting import Amounts, Setting
 from dsdenseunet.profiling.benchmark.targets import Target, judge
@@ -26,6 +27,11 @@ class Part(NamedTuple):
     needs_s: float
 
 
+def _determinism(setting: Setting) -> Iterator[dict[str, Any]]:
+    found = determinism(setting.variant(True), setting.rounds, setting.say)
+    yield {"part": "determinism", "case": "DS", **found}
+
+
 PARTS = {
     "device": Part(rates.device, 20),
     "depthwise": Part(depthwise.depthwise, 60),
@@ -33,6 +39,7 @@ PARTS = {
     "schedule": Part(schedule.schedule, 40),
     "step": Part(networks.step, 150),
     "inference": Part(networks.inference, 60),
+    "determinism": Part(_determinism, 60),
 }
 
 

@@ -55,10 +55,12 @@ def test_rates_scan_and_schedule(config, monkeypatch):
 @pytest.mark.long
 def test_convolutions_and_networks(config, monkeypatch):
     monkeypatch.setattr(gpu_run, "find_spec", lambda name: None)
-    results = measure(config, ("device", "depthwise", "step", "inference"))[-1]["results"]
+    results = measure(config, ("device", "depthwise", "step", "inference", "determinism"))[-1]["results"]
     assert not [result for result in results if "error" in result or result.get("failed")]
     by_part = {result["part"]: result for result in results}
     assert set(by_part["depthwise"]["seconds"]) == {"shifted", "grouped", "pallas"}
+    # This machine has no GPU, so neither side varies.
+    assert by_part["determinism"]["equal_bits"] == {"default": True, "deterministic": True}
     for part in ("step", "inference"):
         # Not always above 1 on a CPU: Winograd's form has fewer operations than are counted.
         found = by_part[part]
