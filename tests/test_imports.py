@@ -34,16 +34,8 @@ ALLOWED = {
     },
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
-        *(
-            "compilation",
-            "huge_pages",
-            "out_of_memory",
-            "parallel",
-            "environment",
-            "words",
-            "files",
-            "errors",
-        ),
+        *("compilation", "huge_pages", "out_of_memory", "parallel"),
+        *("environment", "words", "files", "errors"),
     },
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.

@@ -1,4 +1,4 @@
-"""Moves along one axis, and takes several arrays as the phases of one."""
+"""What happens along axes of a volume: zeros around it, moves, several arrays as the phases of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array, lax
+
+
+def pad_for(x_BDHWC: Array, size: Sequence[int]) -> Array:
+    """Zeros around a volume for a kernel of `size` (kd, kh, kw, ...): k // 2 on both sides."""
+    return jnp.pad(x_BDHWC, [(0, 0), *((k // 2, k // 2) for k in size[:3]), (0, 0)])
 
 
 def shift(array: Array, axis: int, by: int, filling: float = 0.0) -> Array:

@@ -139,9 +139,6 @@ def _winograd_pays(x_BDHWC: Array, kernel: Array) -> bool:
 
 
 def _is_small(x_BDHWC: Array) -> bool:
-    return _tiles(x_BDHWC) < _TILES_FOR_WINOGRAD
-
-
-def _tiles(x_BDHWC: Array) -> int:
     batch, depth, height, width, _ = x_BDHWC.shape
-    return batch * (depth + 2) * math.ceil(height / winograd.TILE) * math.ceil(width / winograd.TILE)
+    tiles = batch * (depth + 2) * math.ceil(height / winograd.TILE) * math.ceil(width / winograd.TILE)
+    return tiles < _TILES_FOR_WINOGRAD

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from dsdenseunet.ops import depthwise_choice
+from dsdenseunet.ops.axes import pad_for
 
 Implementation = Literal["auto", "grouped", "shifted", "pallas"]
 Stride = tuple[int, int, int]
@@ -60,11 +61,6 @@ def _grouped(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
     )
 
 
-def _padded(x_BDHWC: Array, kernel: Array) -> Array:
-    pads = [(k // 2, k // 2) for k in kernel.shape[:3]]
-    return jnp.pad(x_BDHWC, [(0, 0), *pads, (0, 0)])
-
-
 def _taps(
     padded_BDHWC: Array, kernel: Array, stride: Stride, out_DHW: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], Array]]:
@@ -81,7 +77,7 @@ def _taps(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _shifted(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
     out_DHW = tuple(-(-n // s) for n, s in zip(x_BDHWC.shape[1:4], stride))
-    taps = _taps(_padded(x_BDHWC, kernel), kernel, stride, out_DHW)
+    taps = _taps(pad_for(x_BDHWC, kernel.shape), kernel, stride, out_DHW)
     return functools.reduce(jnp.add, (values * kernel[(*tap, 0)] for tap, values in taps))
 
 
@@ -101,7 +97,7 @@ def _shifted_backward(
 
 def _input_gradient(gradient_BDHWC: Array, kernel: Array, stride: Stride, shape: tuple[int, ...]) -> Array:
     """Sums of shifted gradients; each phase of the stride meets its own taps of the kernel."""
-    padded = _padded(gradient_BDHWC, kernel)
+    padded = pad_for(gradient_BDHWC, kernel.shape)
     batch, *out, channels = gradient_BDHWC.shape
     margins = [k // 2 for k in kernel.shape[:3]]
     phases = []
@@ -126,7 +122,7 @@ def _input_gradient(gradient_BDHWC: Array, kernel: Array, stride: Stride, shape:
 
 def _filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
     """For each tap the sum over all output voxels of input times gradient, in float32."""
-    padded = _padded(x_BDHWC, kernel)
+    padded = pad_for(x_BDHWC, kernel.shape)
     by_tap = functools.partial(_filter_gradient_by_tap, kernel=kernel, stride=stride)
     by_row = functools.partial(_filter_gradient_by_row, size=kernel.shape[:3], stride=stride)
     sums = lax.platform_dependent(padded, gradient_BDHWC, cpu=by_row, default=by_tap)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from dsdenseunet.ops.axes import pad_for
+
 
 def conv(x_BDHWC: Array, kernel: Array) -> Array:
     """`ops.conv.conv3d` with stride 1."""
@@ -28,7 +30,7 @@ def filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, size: Sequence[int]) 
     """Gradient of `conv` by its kernel, (*size, C_in, C_out)."""
     columns = x_BDHWC.reshape(-1, x_BDHWC.shape[-1]).T
     features = gradient_BDHWC.shape[-1]
-    padded = _pad(gradient_BDHWC, size)
+    padded = pad_for(gradient_BDHWC, size)
 
     def tap(offset: Array) -> Array:
         return jnp.dot(columns, _cut(padded, offset, gradient_BDHWC.shape).reshape(-1, features))
@@ -39,7 +41,7 @@ def filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, size: Sequence[int]) 
 def _sum_over_taps(x_BDHWC: Array, kernel: Array, offsets: Array, contracted: int) -> Array:
     """Sum of the shifted map times each tap's (C_in, C_out) matrix, over its axis `contracted`."""
     matrices = kernel.reshape(-1, *kernel.shape[3:])
-    padded = _pad(x_BDHWC, kernel.shape)
+    padded = pad_for(x_BDHWC, kernel.shape)
 
     def tap(y_BDHWC: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
         offset, matrix = step
@@ -53,10 +55,6 @@ def _sum_over_taps(x_BDHWC: Array, kernel: Array, offsets: Array, contracted: in
 def _offsets(size: Sequence[int]) -> Array:
     """(taps, 3): where in a padded map each tap begins, in the kernel's order."""
     return jnp.asarray(np.indices(size[:3]).reshape(3, math.prod(size[:3])).T)
-
-
-def _pad(x_BDHWC: Array, size: Sequence[int]) -> Array:
-    return jnp.pad(x_BDHWC, [(0, 0), *((k // 2, k // 2) for k in size[:3]), (0, 0)])
 
 
 def _cut(padded_BDHWC: Array, offset: Array, shape: Sequence[int]) -> Array:

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import re
 import subprocess
@@ -8,8 +7,8 @@ import pytest
 
 from dsdenseunet.errors import InputError
 from dsdenseunet.profiling.cards import card, card_of_kind, cards
+from dsdenseunet.profiling.planner.compiler import gpu_compiler_environment, has_gpu_compiler
 
-PLUGIN = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 SIZES_GIB = {8, 11, 12, 16, 24, 40, 80}
 
 
@@ -46,7 +45,7 @@ def test_an_unknown_card_is_refused():
     assert card_of_kind("NVIDIA Unheard Of") is None
 
 
-@pytest.mark.skipif(not PLUGIN, reason="without JAX's CUDA plugin (extras cuda12, cuda13)")
+@pytest.mark.skipif(not has_gpu_compiler(), reason="without JAX's CUDA plugin (extras cuda12, cuda13)")
 def test_the_compiler_takes_every_card():
     program = (
         "import jax\nfrom dsdenseunet.profiling.cards import cards\n"
@@ -59,12 +58,7 @@ def test_the_compiler_takes_every_card():
         "    assert jax.jit(lambda x: jax.nn.relu(x @ x)).lower(x).compile().as_text()\n"
         "    print(card.name)\n"
     )
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
-        "XLA_FLAGS": "--xla_gpu_autotune_level=0",
-    }
+    environment = {**os.environ, **gpu_compiler_environment()}
     done = subprocess.run(
         [sys.executable, "-c", program],
         **{"env": environment, "text": True, "capture_output": True, "check": False, "timeout": 600},

@@ -81,7 +81,7 @@ class Compiler:
         what = describe(program, config)
         start = time.monotonic()
         self.say(f"compiling {what} ...")
-        answer = in_child(self.module, request, _environment(), self.timeout_s, what)
+        answer = in_child(self.module, request, gpu_compiler_environment(), self.timeout_s, what)
         files.write_json(known, answer)
         self.say(f"compiled  {what} in {time.monotonic() - start:.0f} s")
         return answer
@@ -135,7 +135,8 @@ def describe(program: str, config: ConfigDict) -> str:
     return f"{program}, {kind}, {batch} x ({patch}), {config.model.dtype}, {mode}"
 
 
-def _environment() -> dict[str, str]:
+def gpu_compiler_environment() -> dict[str, str]:
+    """Variables with which a process compiles for a GPU that is not there."""
     # No search for the fastest convolution, which would need the card.
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
     return {

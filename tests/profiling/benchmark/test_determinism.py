@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import subprocess
 import sys
@@ -6,30 +5,11 @@ import sys
 import pytest
 
 from dsdenseunet.profiling.benchmark.determinism import FLAG, cost, determinism
+from dsdenseunet.profiling.planner.compiler import gpu_compiler_environment, has_gpu_compiler
 from tests.documents import ROOT
 from tests.profiling.benchmark import tasks
 from tests.training import tiny
 
-
-def test_the_flag_reaches_one_side_only_and_bits_are_compared(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    said = []
-    result = cost(tasks.Step, 2, said.append)
-    assert result["equal_bits"] == {"default": False, "deterministic": True}
-    assert len(result["seconds"]["deterministic"]["samples_wall_s"]) == 2
-    assert result["ratio"].keys() == {"median", "low", "high"}
-    assert "'deterministic': True" in said[0]
-
-
-@pytest.mark.long
-def test_a_step_on_this_machine():
-    """On a CPU the flag changes nothing, and both sides are bit-equal from process to process."""
-    result = determinism(tiny.get_config().to_dict(), 2, print)
-    assert result["flag"] == FLAG
-    assert result["equal_bits"] == {"default": True, "deterministic": True}
-
-
-PLUGIN = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
 # Prints a digest of what the compiler makes for an H200 of a scatter, which adds in any order unless it is
 # forbidden, and of the whole network's training step.
 COMPILE = """
@@ -66,17 +46,32 @@ for lowered in (
 """
 
 
+def test_the_flag_reaches_one_side_only_and_bits_are_compared(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    said = []
+    result = cost(tasks.Step, 2, said.append)
+    assert result["equal_bits"] == {"default": False, "deterministic": True}
+    assert len(result["seconds"]["deterministic"]["samples_wall_s"]) == 2
+    assert result["ratio"].keys() == {"median", "low", "high"}
+    assert "'deterministic': True" in said[0]
+
+
 @pytest.mark.long
-@pytest.mark.skipif(not PLUGIN, reason="without JAX's CUDA plugin (extras cuda12, cuda13)")
+def test_a_step_on_this_machine():
+    """On a CPU the flag changes nothing, and both sides are bit-equal from process to process."""
+    result = determinism(tiny.get_config().to_dict(), 2, print)
+    assert result["flag"] == FLAG
+    assert result["equal_bits"] == {"default": True, "deterministic": True}
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not has_gpu_compiler(), reason="without JAX's CUDA plugin (extras cuda12, cuda13)")
 def test_the_flag_leaves_the_compiled_step_as_it_is():
     """What it can cost is only what the libraries' algorithms do, which are chosen on the GPU."""
     programs = []
     for flag in ("", FLAG):
-        environment = {
-            **os.environ,
-            **{"JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"},
-            **{"JAX_ENABLE_COMPILATION_CACHE": "false", "XLA_FLAGS": f"--xla_gpu_autotune_level=0 {flag}"},
-        }
+        compiling = gpu_compiler_environment()
+        environment = {**os.environ, **compiling, "XLA_FLAGS": f"{compiling['XLA_FLAGS']} {flag}"}
         done = subprocess.run(
             [sys.executable, "-c", COMPILE],
             **{"cwd": ROOT, "env": environment, "text": True, "capture_output": True, "check": False},
