@@ -19,6 +19,9 @@ from dsdenseunet.evaluation import components
 # Above this a search tree costs more memory than a distance map of the box; the map is float32, so
 # distances then carry a relative error of 1e-7.
 MOST_TREE_POINTS = 3_000_000
+# A distance that exceeds a tolerance by rounding alone is within it: coordinates are rounded by their place,
+# the map by 1e-7, and headers hold spacings as 32-bit numbers.
+_ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,9 @@ class SurfaceDistances:
 
     def surface_dice(self, tolerance_mm: float) -> float:
         """Share of both surfaces' voxels that lie within `tolerance_mm` of the other surface."""
-        near = np.count_nonzero(self.from_prediction <= tolerance_mm)
-        near += np.count_nonzero(self.from_reference <= tolerance_mm)
+        within_mm = tolerance_mm * (1 + _ROUNDING)
+        near = np.count_nonzero(self.from_prediction <= within_mm)
+        near += np.count_nonzero(self.from_reference <= within_mm)
         return near / self._count
 
     @property
