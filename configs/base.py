@@ -51,7 +51,8 @@ def base_config() -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 0.01
     config.optimizer.momentum = 0.5
-    # The rate is multiplied by `decay_factor` every `decay_epochs` epochs and never falls below `lr_floor`.
+    # The rate is multiplied by `decay_factor` every `decay_epochs` epochs and never falls below `lr_floor`;
+    # a learning rate that is below the floor from the start stays as it is.
     config.optimizer.decay_factor = 0.5
     config.optimizer.decay_epochs = 10
     # Read literally (0.0) the paper's rate is 1e-5 at the end of phase 1 and nothing soon after.

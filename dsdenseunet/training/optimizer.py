@@ -6,18 +6,23 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 
 @dataclasses.dataclass(frozen=True)
 class StepDecay:
-    """Learning rate of a step: times `factor` every `interval_steps`, never below `floor`.
+    """Learning rate of a step: times `factor` every `interval_steps`, until that would go below `floor`.
+
+    That is max(initial * factor ** ((first_step + step) // interval_steps), floor), and never more than
+    `initial`: a rate that is at or below the floor from the start stays as it is.
 
     Equal schedules are equal objects, so that phases with the same one share their compiled step.
     """
 
     initial: float
+    # In (0, 1].
     factor: float
     interval_steps: int
     floor: float
@@ -26,10 +31,11 @@ class StepDecay:
 
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
         """The rate, a float32 scalar."""
-        decay = optax.exponential_decay(
-            self.initial, self.interval_steps, self.factor, staircase=True, end_value=self.floor
-        )
-        return jax.numpy.asarray(decay(step + self.first_step), jax.numpy.float32)
+        # Not optax.exponential_decay: it takes a factor of 1 for no schedule at all, and raises a rate that
+        # starts below its end value to that.
+        decays = (jnp.asarray(step) + self.first_step) // self.interval_steps
+        decayed = self.initial * jnp.power(jnp.float32(self.factor), decays.astype(jnp.float32))
+        return jnp.maximum(decayed, min(self.floor, self.initial)).astype(jnp.float32)
 
 
 def phase_schedule(config: ConfigDict, phase: int) -> StepDecay:

@@ -2,6 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dsdenseunet.training.optimizer import StepDecay, phase_schedule, sgd
 from tests.training import tiny
@@ -39,6 +41,45 @@ def test_floor():
     assert float(schedule(300)) == pytest.approx(0.00125)
     assert float(schedule(400)) == pytest.approx(1e-3)
     assert float(schedule(10_999)) == pytest.approx(1e-3)
+
+
+def plain_rate(step: int, initial: float, factor: float, interval: int, floor: float, first: int) -> float:
+    """What the documentation says, in Python's own numbers."""
+    return max(initial * factor ** ((step + first) // interval), min(floor, initial))
+
+
+@given(
+    step=st.integers(0, 2**30 - 1),
+    initial=st.floats(1e-8, 10),
+    factor=st.floats(0.01, 1),
+    interval=st.integers(1, 10**6),
+    floor=st.floats(0, 1),
+    first=st.integers(0, 2**30),
+)
+# Below its floor from the start; a factor of 1, also without a floor; the last step before a decay where
+# the quotient is no float32.
+@example(step=0, initial=1e-4, factor=0.5, interval=100, floor=1e-3, first=0)
+@example(step=5, initial=0.01, factor=1.0, interval=1, floor=0.0, first=0)
+@example(step=5, initial=0.01, factor=1.0, interval=1, floor=1e-3, first=0)
+@example(step=2**25 * 3 - 1, initial=0.01, factor=0.5, interval=2**25, floor=0.0, first=0)
+def test_every_schedule_is_what_the_documentation_says(
+    step: int, initial: float, factor: float, interval: int, floor: float, first: int
+):
+    rate = StepDecay(initial, factor, interval, floor, first)(step)
+    assert rate.dtype == jnp.float32
+    decays = (step + first) // interval
+    # A float32 factor is off by 2^-25 of itself, and that many times over after as many decays; a rate that
+    # no float32 holds is 0.
+    expected = plain_rate(step, initial, factor, interval, floor, first)
+    assert float(rate) == pytest.approx(expected, rel=1e-5 + 6e-8 * decays, abs=1e-37)
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-3])
+def test_the_papers_schedule_has_the_bits_it_always_had(floor: float):
+    schedule = StepDecay(0.01, 0.5, 100, floor)
+    before = optax.exponential_decay(0.01, 100, 0.5, staircase=True, end_value=floor)
+    for step in (0, 99, 100, 999, 1000, 2_345, 10_999):
+        np.testing.assert_array_equal(schedule(step), jnp.asarray(before(step), jnp.float32))
 
 
 def test_phase_two_restarts_or_goes_on():
