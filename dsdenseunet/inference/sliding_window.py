@@ -20,26 +20,34 @@ from numpy.typing import NDArray
 Size = tuple[int, int, int]
 # (B, D, H, W) patches of the image -> (B, D, H, W, C) class probabilities.
 Network = Callable[[jax.Array], jax.Array]
+# Of a patch's weight along one axis. The product over three axes, 1e-19, and its product with a probability
+# as small as that are float32 numbers still; below, a voxel that one patch alone reaches would be 0 / 0.
+LEAST_WEIGHT = float(np.finfo(np.float32).tiny) ** (1 / 6)
 
 
 def patch_starts(size: int, patch: int, overlap: float) -> tuple[int, ...]:
     """First voxels of the patches along one axis: as few as give `overlap`, spread evenly (nnU-Net's rule).
 
     The first patch starts at 0, the last one ends at `size`; neighbours share at least about `overlap` of a
-    patch. `size` must be at least `patch`.
+    patch, but never start at the same voxel. `size` must be at least `patch`.
     """
-    step = patch * (1.0 - overlap)
-    steps = math.ceil((size - patch) / step)
+    step = max(patch * (1.0 - overlap), 1.0)
+    # 10 * (1 - 0.8) is a little less than 2: what rounding adds to a whole number of steps is no step more.
+    steps = math.ceil((size - patch) / step * (1.0 - 1e-9))
     return tuple(round((size - patch) * index / max(steps, 1)) for index in range(steps + 1))
 
 
 def gaussian_weight(size: int, sigma_scale: float) -> NDArray[np.float32]:
-    """Weight (size,) of a patch's voxels along one axis, 1 at the centre.
+    """Weight (size,) of a patch's voxels along one axis, 1 at the centre and nowhere below `LEAST_WEIGHT`.
 
-    The standard deviation is `sigma_scale * size`. The product over the axes is the patch's weight.
+    The standard deviation is `sigma_scale * size`. The product over the axes is the patch's weight. nnU-Net
+    clips its weights from below too, since every voxel must be divided by the sum of its own.
     """
     offset = np.arange(size) - (size - 1) / 2
-    return np.exp(-0.5 * (offset / (sigma_scale * size)) ** 2).astype(np.float32)
+    # However narrow: what overflows here is the tail, which is clipped.
+    with np.errstate(over="ignore"):
+        exponent = -0.5 * (offset / (sigma_scale * size)) ** 2
+    return np.maximum(np.exp(exponent), LEAST_WEIGHT).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

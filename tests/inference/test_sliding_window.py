@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dsdenseunet.inference.sliding_window import Tiling, blend, gaussian_weight, patch_starts
+from dsdenseunet.inference.sliding_window import LEAST_WEIGHT, Tiling, blend, gaussian_weight, patch_starts
 
 
 def run(image, tiling, network, **options):
@@ -47,20 +47,24 @@ def mean_of_27(patches_BDHW):
         (31, 12, 0.5, (0, 5, 10, 14, 19)),
         (24, 12, 0.0, (0, 12)),
         (512, 224, 0.5, (0, 96, 192, 288)),
+        # In floats 10 x (1 - 0.8) is less than 2.
+        (30, 10, 0.8, tuple(range(0, 21, 2))),
+        # No patch twice, however large the overlap.
+        (14, 4, 0.9999999, tuple(range(11))),
     ],
 )
 def test_starts_by_hand(size, patch, overlap, expected):
     assert patch_starts(size, patch, overlap) == expected
 
 
-@given(st.integers(1, 300), st.integers(1, 64), st.floats(0, 0.9))
+@given(st.integers(1, 300), st.integers(1, 64), st.floats(0, 1, exclude_max=True))
 def test_starts_cover_without_gaps_and_at_the_asked_overlap(extra, patch, overlap):
     size = patch + extra - 1
     starts = patch_starts(size, patch, overlap)
     steps = np.diff(starts)
     assert starts[0] == 0
     assert starts[-1] + patch == size
-    assert np.all(steps >= 0)
+    assert np.all(steps >= 1)
     # Evenly spread: a step is the mean step, rounded up or down.
     assert np.all(steps <= np.ceil(patch * (1 - overlap)))
     assert len(steps) == 0 or np.ptp(steps) <= 1
@@ -71,6 +75,23 @@ def test_gaussian_weight_is_symmetric_with_the_asked_width():
     np.testing.assert_array_equal(weight, weight[::-1])
     np.testing.assert_allclose(weight[8 + 2] / weight[7], np.exp(-(2.5**2 - 0.5**2) / 2 / 2**2), rtol=1e-6)
     assert weight.min() > 0
+
+
+# Every positive float, as many of each magnitude: also those that underflow or overflow on their way.
+SIGMA_SCALES = st.floats(min_value=0, exclude_min=True, allow_infinity=False) | st.floats(1e-3, 1)
+
+
+@given(st.integers(1, 512), SIGMA_SCALES)
+def test_weights_are_positive_numbers_whatever_their_width(size, sigma_scale):
+    weight = gaussian_weight(size, sigma_scale)
+    assert weight.dtype == np.float32
+    assert np.all((weight >= LEAST_WEIGHT) & (weight <= 1))
+    np.testing.assert_array_equal(weight, weight[::-1])
+    assert np.all(np.diff(weight[: (size + 1) // 2]) >= 0)
+
+
+def test_the_default_weight_is_not_clipped():
+    assert gaussian_weight(512, 0.125).min() > 100 * LEAST_WEIGHT
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8), (11, 20, 13), (3, 5, 30), (2, 3, 4)])
@@ -113,20 +134,29 @@ def test_weight_sums_are_what_the_patches_add_up_to():
     assert count == tiling.patches
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=40)
 @given(
-    st.tuples(st.integers(1, 14), st.integers(1, 20), st.integers(1, 20)),
-    st.floats(0, 0.8),
-    st.integers(1, 3),
+    shape=st.tuples(st.integers(1, 14), st.integers(1, 20), st.integers(1, 20)),
+    patch=st.sampled_from([(4, 8, 8), (1, 1, 1), (12, 3, 6), (2, 5, 20)]),
+    overlap=st.floats(0, 0.8) | st.floats(0.8, 1, exclude_max=True),
+    sigma_scale=SIGMA_SCALES,
+    batch_size=st.integers(1, 3),
 )
-def test_a_constant_comes_out_constant_for_any_size_and_overlap(shape, overlap, batch_size):
-    """Only true if every voxel's weights are divided by exactly their sum."""
-    tiling = Tiling.of(shape, (4, 8, 8), overlap=overlap, sigma_scale=0.125)
-    ones = run(
-        np.zeros(shape, np.int16), tiling, lambda patch: jnp.ones((*patch.shape, 1)), batch_size=batch_size
+@example(shape=(9, 20, 20), patch=(4, 8, 8), overlap=0.5, sigma_scale=0.05, batch_size=1)
+@example(shape=(9, 20, 20), patch=(4, 8, 8), overlap=0.0, sigma_scale=0.01, batch_size=1)
+@example(shape=(1, 1, 1), patch=(4, 8, 8), overlap=0.999, sigma_scale=0.01, batch_size=2)
+def test_constant_logits_come_out_as_they_went_in(shape, patch, overlap, sigma_scale, batch_size):
+    """Only true if every voxel's weights are divided by exactly their sum, which is never 0."""
+    tiling = Tiling.of(shape, patch, overlap=overlap, sigma_scale=sigma_scale)
+    probabilities = jax.nn.softmax(jnp.asarray([0.0, 1.0, -30.0]))
+    blended = run(
+        np.zeros(shape, np.int16),
+        tiling,
+        lambda patches: jnp.broadcast_to(probabilities, (*patches.shape, 3)),
+        batch_size=batch_size,
     )
-    assert ones.shape == (*shape, 1)
-    np.testing.assert_allclose(ones, 1, rtol=1e-5)
+    assert blended.shape == (*shape, 3)
+    np.testing.assert_allclose(blended, np.broadcast_to(probabilities, blended.shape), rtol=2e-5)
 
 
 def test_weights_favour_the_patch_whose_centre_is_nearer():
