@@ -18,9 +18,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from dsdenseunet import files, out_of_memory, parallel
+from dsdenseunet import files
 from dsdenseunet.data import nifti
 from dsdenseunet.errors import InputError
+from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, Scan
 
@@ -238,9 +239,7 @@ class _Job:
                 try:
                     work.labels_DHW = predictor.network_labels(work.image_DHW, bar.update)
                 except Exception as error:
-                    if out_of_memory.is_cause(error):
-                        raise _no_room(predictor, error) from error
-                    raise
+                    raise network_faults.explained(work.scan, predictor, error) from None
         work.image_DHW = None
         if work.labels_DHW is not None and work.grid is not None:
             with self._stage(work, "clean-up"):
@@ -298,20 +297,6 @@ class _Job:
             "scan_mtime_ns": stat.st_mtime_ns,
             "predictor_sha256": self.weights,
         }
-
-
-def _no_room(predictor: Predictor, error: Exception) -> InputError:
-    """What to do where the network does not fit; the weights' own config is known to the caller only."""
-    device = parallel.first_device_memory()
-    smaller = (
-        "--batch_size=1" if predictor.batch_size > 1 else "JAX_PLATFORMS=cpu, or a card with more memory"
-    )
-    return InputError(
-        "memory",
-        found=out_of_memory.first_line(error),
-        expected=f"room for {predictor.batch_size} patch(es) of {predictor.patch_size} on {device[0]}",
-        fix=f"{smaller}; with the run's config for NAME, {out_of_memory.command('NAME', device)}",
-    )
 
 
 def _submit_next(

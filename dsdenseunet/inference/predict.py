@@ -18,6 +18,24 @@ from dsdenseunet.inference import postprocess
 from dsdenseunet.inference.sliding_window import Size, Tiling, blend
 from dsdenseunet.ops.intensity import normalise
 
+# In the place of a label, on its way from the device: the network said NaN or infinity here.
+_NO_NUMBER = 255
+
+
+class NonFiniteOutputError(ArithmeticError):
+    """The network's output is NaN or infinite somewhere, so that nothing there can be labelled.
+
+    Attributes:
+        weights: names of the network's own arrays that hold NaN or infinity.
+    """
+
+    def __init__(self, first_slice: int, voxels: int, weights: list[str]):
+        self.weights = weights
+        where = f"NaN or infinity from the network (voxels: {voxels:,}, the first in slice {first_slice})"
+        cause = f"; its own weights are not finite: {', '.join(weights[:3])}" if weights else ""
+        more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
+        super().__init__(where + cause + more)
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
@@ -85,16 +103,34 @@ class Predictor:
         """Yields (first slice, labels (k, H, W)), slices in order and before any clean-up.
 
         The next slab is dispatched before the previous one is fetched: the device never waits for the host.
+
+        Raises:
+            NonFiniteOutputError: the network said NaN or infinity for a voxel.
         """
         pending: tuple[int, jax.Array] | None = None
         for first, probabilities in self.probabilities(image_DHW):
             labels = _arg_max(probabilities)
             labels.copy_to_host_async()
             if pending is not None:
-                yield pending[0], np.asarray(pending[1])
+                yield pending[0], self._checked(*pending)
             pending = first, labels
         if pending is not None:
-            yield pending[0], np.asarray(pending[1])
+            yield pending[0], self._checked(*pending)
+
+    def _checked(self, first: int, fetched: jax.Array) -> NDArray[np.uint8]:
+        labels = np.asarray(fetched)
+        if labels.max(initial=0) != _NO_NUMBER:
+            return labels
+        bad = labels == _NO_NUMBER
+        raise NonFiniteOutputError(
+            first + int(np.flatnonzero(bad.any(axis=(1, 2)))[0]),
+            int(np.count_nonzero(bad)),
+            [
+                jax.tree_util.keystr(path, simple=True, separator="/")
+                for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables)
+                if not np.isfinite(np.asarray(leaf)).all()
+            ],
+        )
 
     def segment(
         self,
@@ -108,6 +144,9 @@ class Predictor:
             image_DHW: the volume; a memory map is read slab by slab.
             spacing_mm: millimetres between voxels (D, H, W); only `tumour_within_liver_mm` needs it.
             progress: called with the number of slices that were finished.
+
+        Raises:
+            NonFiniteOutputError: the network said NaN or infinity for a voxel.
         """
         labels_DHW = self.network_labels(image_DHW, progress)
         return self.clean(labels_DHW, spacing_mm)
@@ -171,4 +210,5 @@ def _flips(axes: tuple[int, ...]) -> list[NDArray[np.bool_]]:
 
 @jax.jit
 def _arg_max(probabilities: jax.Array) -> jax.Array:
-    return jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+    labels = jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+    return jnp.where(jnp.isfinite(probabilities).all(axis=-1), labels, jnp.uint8(_NO_NUMBER))

@@ -1,4 +1,4 @@
-"""What a run leaves for inspection when its loss is no longer finite."""
+"""How a run ends whose numbers are no longer finite, and what it leaves for inspection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from dsdenseunet.training.state import TrainState, state_arrays
 
 
 class NonFiniteLossError(RuntimeError):
-    """Loss or gradient became NaN or infinite."""
+    """Loss or gradient, or what the network says of a validation case, became NaN or infinite."""
+
+
+def lower_rate(rate: float) -> str:
+    """What to do where `rate` was too high; a run that has begun cannot change it."""
+    return (
+        f"train in a new --workdir with a lower rate, such as --config.optimizer.learning_rate={rate / 10:g}"
+    )
 
 
 def stop_on_non_finite(
@@ -61,9 +68,8 @@ def stop_on_non_finite(
         f"{where}: loss or gradient is not finite ({summary})\n"
         f"  cases:  {', '.join(cases)}\n"
         f"  dump:   {dumped}\n"
-        "  to do:  look for bad voxels in these cases, or start anew with a lower "
-        "config.optimizer.learning_rate; the same command goes back to the last checkpoint and meets "
-        "the same batch"
+        f"  to do:  look for bad voxels in these cases, or {lower_rate(metrics['learning_rate'])}; the same "
+        "command goes back to the last checkpoint and meets the same batch"
     )
 
 

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache, CachedCase
 from dsdenseunet.evaluation.overlap import dice_per_class
-from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
+from dsdenseunet.training.failure import NonFiniteLossError, lower_rate
 from dsdenseunet.training.state import TrainState, variables_of
 
 
@@ -33,6 +34,9 @@ def validate(
 
     Returns:
       liver_dice, tumour_dice and mean_dice, or None where it was abandoned.
+
+    Raises:
+      NonFiniteLossError: the network says NaN or infinity for a voxel of a case.
     """
     predictor = Predictor(
         state.recipe.model,
@@ -52,7 +56,14 @@ def validate(
             mine = [(first + place, lane) for place, lane in lanes if first + place < len(names)]
             working = [executor.submit(_dice, lane, cache.case(names[index])) for index, lane in mine]
             for (index, _), case in zip(mine, working, strict=True):
-                dice[index] = case.result()
+                try:
+                    dice[index] = case.result()
+                except NonFiniteOutputError as error:
+                    raise NonFiniteLossError(
+                        f"validation of {names[index]}: {error}\n"
+                        f"  to do:  {lower_rate(config.optimizer.learning_rate)}; the same command goes back "
+                        "to the last checkpoint and meets the same"
+                    ) from error
     # Each case is another process's zero: their sum is exact.
     liver, tumour = (float(value) for value in parallel.sum_over_processes(dice).mean(axis=0))
     return {"liver_dice": liver, "tumour_dice": tumour, "mean_dice": (liver + tumour) / 2}

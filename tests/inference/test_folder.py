@@ -9,6 +9,7 @@ import pytest
 from dsdenseunet.data import nifti
 from dsdenseunet.errors import InputError
 from dsdenseunet.inference.folder import STAGES, fingerprint, predict_folder
+from dsdenseunet.inference.predict import NonFiniteOutputError
 from dsdenseunet.inference.scans import find_scans
 
 
@@ -220,3 +221,22 @@ def test_exhausted_memory_says_what_was_asked_for_and_the_way_out(scans, tmp_pat
         "--batch_size=1" in message
         and "python -m experiments.plan_memory --config=configs/NAME.py" in message
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Bright):
+    def network_labels(self, image_DHW, progress):
+        if image_DHW.min() < -500:
+            raise NonFiniteOutputError(2, 17, [])
+        return super().network_labels(image_DHW, progress)
+
+
+def test_a_scan_for_which_the_network_says_no_number_is_named_and_left_out(scans, tmp_path):
+    make_scan(scans / "volume-1.nii", low=-900)
+    outcome, said = run(scans, tmp_path / "out", Broken({}))
+    assert sorted(outcome.done) == ["segmentation-0", "segmentation-2"]
+    (failure,) = outcome.failures
+    assert failure.scan.endswith("volume-1.nii") and failure.stage == "network"
+    assert "NaN or infinity from the network (voxels: 17, the first in slice 2)" in failure.message
+    assert "--phase=1 or --phase=2" in failure.message and "volume-1.nii" in said
+    assert not (tmp_path / "out" / "segmentation-1.nii.gz").exists()

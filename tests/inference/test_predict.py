@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dsdenseunet.inference import predict
-from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 
 
 class Threshold(nn.Module):
@@ -28,6 +28,18 @@ class Lopsided(nn.Module):
     def __call__(self, image_BDHWC, train):
         left = jnp.roll(image_BDHWC[..., 0], 1, axis=3)
         return jnp.stack([jnp.zeros_like(left), left, 2 * left - 1], axis=-1)
+
+
+class Broken(nn.Module):
+    """Says a value that no label can come from where the image is bright."""
+
+    value: float
+
+    @nn.compact
+    def __call__(self, image_BDHWC, train):
+        weight = self.param("weight", nn.initializers.ones, ())
+        bright = image_BDHWC * weight > 0.9
+        return jnp.concatenate([jnp.where(bright, self.value, 0.0), image_BDHWC], axis=-1)
 
 
 def predictor(model=None, **options):
@@ -114,3 +126,20 @@ def test_clean_up_follows_the_options():
     assert near.segment(image, (5.0, 1.0, 1.5)).max() == 1
     with pytest.raises(ValueError, match="spacing_mm"):
         near.segment(image)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("at", [(0, 0, 0), (5, 7, 12), (10, 19, 12)])
+def test_a_network_that_says_no_number_ends_in_an_error_not_in_background(value, at):
+    image = np.full((11, 20, 13), -200, np.int16)
+    image[at] = 250
+    with pytest.raises(NonFiniteOutputError, match=rf"voxels: 1, the first in slice {at[0]}\)$"):
+        predictor(Broken(value)).segment(image)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    broken = predictor()
+    broken = dataclasses.replace(broken, variables={"params": {"shift": np.float32(np.nan)}})
+    with pytest.raises(NonFiniteOutputError, match="weights are not finite: params/shift") as error:
+        broken.segment(np.zeros((9, 8, 8), np.int16))
+    assert error.value.weights == ["params/shift"]

@@ -6,10 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from dsdenseunet import parallel
+from dsdenseunet.data.cache import Cache
+from dsdenseunet.models import registry
+from dsdenseunet.training.failure import NonFiniteLossError
+from dsdenseunet.training.recipe import build_recipe
+from dsdenseunet.training.state import create_state
+from dsdenseunet.training.validation import validate
 from tests.training import tiny
 from tests.training.test_parallel import EIGHT, start_processes
 
@@ -86,3 +93,16 @@ def test_a_single_process_sums_over_itself():
     values = np.array([[0.1, 0.2]])
     np.testing.assert_array_equal(parallel.sum_over_processes(values), values)
     assert [place for place, _ in parallel.own_devices()] == list(range(parallel.device_count()))
+
+
+def test_a_network_that_says_no_number_ends_the_run_and_names_the_case(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
+    config = tiny.get_config()
+    state = parallel.place_state(parallel.data_mesh(), create_state(build_recipe(config), 5))
+    state = state.replace(batch_stats=jax.tree.map(lambda leaf: leaf * np.nan, state.batch_stats))
+    with pytest.raises(NonFiniteLossError, match="validation of volume-1: NaN or infinity") as error:
+        validate(config, state, Cache.open(cache), ["volume-1", "volume-2"], lambda: False)
+    assert "--config.optimizer.learning_rate=0.01" in str(error.value)
+    assert "its own weights are not finite: batch_stats/" in str(error.value)

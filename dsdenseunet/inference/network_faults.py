@@ -1,0 +1,41 @@
+"""What to do where the network cannot segment a scan, for the flags of `experiments.predict`."""
+
+from __future__ import annotations
+
+from dsdenseunet import out_of_memory, parallel
+from dsdenseunet.errors import InputError
+from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
+from dsdenseunet.inference.scans import Scan
+
+
+def explained(scan: Scan, predictor: Predictor, error: Exception) -> Exception:
+    """An `InputError` that says the way out where there is one, else the error itself."""
+    if isinstance(error, NonFiniteOutputError):
+        return _no_numbers(scan, error)
+    if out_of_memory.is_cause(error):
+        return _no_room(predictor, error)
+    return error
+
+
+def _no_numbers(scan: Scan, error: NonFiniteOutputError) -> InputError:
+    guess = "" if error.weights else "if other scans fail too, "
+    return InputError(
+        scan.image,
+        found=str(error),
+        expected="a finite number for each class of each voxel",
+        fix=f"{guess}the weights are at fault: take those of the other phase (--phase=1 or --phase=2) or of "
+        "another --workdir; a run with JAX_PLATFORMS=cpu shows whether the device is",
+    )
+
+
+def _no_room(predictor: Predictor, error: Exception) -> InputError:
+    device = parallel.first_device_memory()
+    smaller = (
+        "--batch_size=1" if predictor.batch_size > 1 else "JAX_PLATFORMS=cpu, or a card with more memory"
+    )
+    return InputError(
+        "memory",
+        found=out_of_memory.first_line(error),
+        expected=f"room for {predictor.batch_size} patch(es) of {predictor.patch_size} on {device[0]}",
+        fix=f"{smaller}; with the run's config for NAME, {out_of_memory.command('NAME', device)}",
+    )
