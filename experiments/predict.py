@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from dsdenseunet import cli, huge_pages
+from dsdenseunet import cli, failures, huge_pages
 from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
@@ -22,8 +22,6 @@ from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
 from dsdenseunet.models import registry
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import check_config
-
-EXIT_FAILURES = 1
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
@@ -73,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     print(outcome.summary())
     if outcome.failures:
         print(f"the failed scans and why: {_OUTPUT.value}/{failures_name}")
-    return EXIT_FAILURES if outcome.failures else 0
+    return failures.EXIT_STATUS if outcome.failures else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
+    "failures": {"files"},
     "words": set(),
     "environment": set(),
     "huge_pages": set(),
@@ -23,11 +24,14 @@ ALLOWED = {
     "parallel": {"errors"},
     "ops": {"errors"},
     "models": {"ops", "errors"},
-    "data": {"files", "errors"},
-    "evaluation": {"data", "environment", "words", "files", "errors"},
+    "data": {"failures", "files", "errors"},
+    "evaluation": {"data", "environment", "words", "failures", "files", "errors"},
     # From result files and NIfTI only: it never runs a model and never scores.
     "reporting": {"data", "stages", "words", "files", "errors"},
-    "inference": {"models", "ops", "data", "compilation", "out_of_memory", "parallel", "files", "errors"},
+    "inference": {
+        *("models", "ops", "data", "compilation", "out_of_memory", "parallel"),
+        *("failures", "files", "errors"),
+    },
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),
         *("compilation", "out_of_memory", "parallel", "environment", "files", "errors"),
@@ -40,7 +44,7 @@ ALLOWED = {
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (
-    *("errors", "files", "words", "environment", "huge_pages", "cli", "supervision", "stages"),
+    *("errors", "files", "failures", "words", "environment", "huge_pages", "cli", "supervision", "stages"),
     *("data", "evaluation", "reporting"),
 )
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}

@@ -18,9 +18,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from dsdenseunet import files
+from dsdenseunet import failures, files
 from dsdenseunet.data import nifti
 from dsdenseunet.errors import InputError
+from dsdenseunet.failures import Failure
 from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, Scan
@@ -28,16 +29,6 @@ from dsdenseunet.inference.scans import SUFFIXES, Scan
 STAGES = ("read", "network", "clean-up", "write")
 # What is known about each finished prediction, one file a scan, so that processes never share one.
 RECORDS = ".records"
-
-
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """A scan that could not be segmented, and why."""
-
-    scan: str
-    stage: str
-    error: str
-    message: str
 
 
 @dataclasses.dataclass
@@ -93,7 +84,7 @@ def predict_folder(
     output: str | os.PathLike[str],
     *,
     suffix: str = SUFFIXES[0],
-    failures_name: str = "failures.json",
+    failures_name: str = failures.NAME,
     pipelined: bool = True,
     report: Callable[[str], object] = tqdm.write,
 ) -> Outcome:
@@ -133,11 +124,7 @@ def predict_folder(
             # After Ctrl-C the scans in hand are finished, and no other is begun.
             queue.close()
     outcome.wall_seconds = time.perf_counter() - start
-    failures = output / failures_name
-    if outcome.failures:
-        files.write_json(failures, [dataclasses.asdict(failure) for failure in outcome.failures])
-    else:
-        failures.unlink(missing_ok=True)
+    failures.write(output / failures_name, outcome.failures)
     return outcome
 
 
@@ -271,9 +258,8 @@ class _Job:
             yield
         except Exception as error:  # whatever is wrong with one scan must not end the others
             work.image_DHW = work.labels_DHW = None
-            failure = Failure(str(work.scan.image), stage, type(error).__name__, str(error))
             with self._lock:
-                self.outcome.failures.append(failure)
+                self.outcome.failures.append(Failure.of(work.scan.image, stage, error))
             # What an earlier run with other weights or options said must not pass for this run's answer.
             if self._record(work.scan).exists():
                 self._target(work.scan).unlink(missing_ok=True)
