@@ -43,17 +43,12 @@ test-long: $(INSTALLED)  ## The tests that take many minutes.
 
 bench: $(INSTALLED) $(VENV)/.installed-bench  ## Ours beside PyTorch: equal first, then speed and memory (about half an hour on 2 cores).
 	$(BIN)/pytest -m bench
-	$(BIN)/python -m experiments.benchmark --out=docs/results/benchmark_cpu.json
+	$(BIN)/python -m experiments.benchmarks.cpu --out=docs/results/benchmark_cpu.json
 
 test-gpu:  ## Tests on an NVIDIA GPU, with the Python that has JAX for it (GPU_PYTHON=...).
 	$(ON_GPU) -m pytest -m gpu -W default $(shell grep -rl 'pytest\.mark\.gpu' tests)
 
-bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (about 15 minutes).
-	for dtype in float32 bfloat16; do \
-	  result=docs/results/benchmark_gpu_depthwise_$$dtype.json; \
-	  $(ON_GPU) -m experiments.benchmark_gpu --parts=depthwise --dtype=$$dtype --minutes=3 --out=$$result && \
-	  $(ON_GPU) -m experiments.record_depthwise --result=$$result || exit 1; \
-	done
+bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (about 10 minutes).
 	$(ON_GPU) -m experiments.benchmark_gpu --out=docs/results/benchmark_gpu.json
 
 clean:  ## Remove the virtual environment and the demo's output.

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     if unknown:
         found, expected = ",".join(unknown), f"some of {','.join(_PARTS)}"
         raise InputError("--parts", found=found, expected=expected, fix="name known parts")
-    from dsdenseunet.profiling.benchmark.gpu.run import run
+    from experiments.benchmarks.gpu.all_parts_gpu import run
 
     def save(record: dict[str, Any]) -> None:
         if OUT.value:

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from dsdenseunet import cli
 from dsdenseunet.profiling.cards import cards
-from dsdenseunet.profiling.planner.run import run
+from dsdenseunet.profiling.planner.planning import run
 from dsdenseunet.reporting.memory_plan import draw
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")

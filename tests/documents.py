@@ -31,6 +31,12 @@ def documents():
     ]
 
 
+def entry_points():
+    """Files that users run as `python -m experiments....`."""
+    folders = (ROOT / "experiments", ROOT / "experiments/benchmarks")
+    return [path for folder in folders for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+
+
 def blocks(path):
     """Fenced and indented code blocks of a document, code cells of a notebook."""
     name = path.relative_to(ROOT)

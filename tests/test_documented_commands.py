@@ -19,7 +19,11 @@ from dsdenseunet.training.settings import flatten
 from tests import documents
 
 ROOT = documents.ROOT
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem != "__init__")
+# By their names below `experiments.`: `train`, `benchmarks.cpu`.
+EXPERIMENTS = {
+    ".".join(path.relative_to(ROOT / "experiments").with_suffix("").parts): path
+    for path in documents.entry_points()
+}
 MODULES = {"pip", "venv", "json.tool", "http.server"}
 PROGRAMS = {
     ".",
@@ -99,9 +103,9 @@ REFUSED = [
 
 def test_every_command_parses():
     experiments = [(where, experiment) for where, words in COMMANDS if (experiment := experiment_of(words))]
-    for path in (*(ROOT / "experiments").glob("*.py"), *(ROOT / "configs").glob("*.py")):
+    for path in (*EXPERIMENTS.values(), *(ROOT / "configs").glob("*.py")):
         docstring = path.read_text().split('"""')[1]
-        usages = re.findall(r"python -m experiments\.\w+.*", docstring)
+        usages = re.findall(r"python -m experiments\.[\w.]+.*", docstring)
         experiments += [(path.name, experiment_of(documents.usage_words(usage))) for usage in usages]
     done = subprocess.run(
         [sys.executable, ROOT / "tests/parse_commands.py"],
@@ -186,8 +190,8 @@ SMALL = {
     "evaluate": ["--workers=1"],
     "submit": ["--partial"],
     "describe": [],
-    "scale": [],
-    "benchmark_scoring": ["--size=48,48,48", "--lesions=2"],
+    "benchmarks.scaling": [],
+    "benchmarks.scoring": ["--size=48,48,48", "--lesions=2"],
 }
 
 
@@ -231,10 +235,10 @@ def pretend_to_predict(folder):
 
 def test_every_flag_is_in_the_reference():
     text = (ROOT / "docs/reference/commands.md").read_text()
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## ([\w.]+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     assert set(sections) == set(EXPERIMENTS), "docs/reference/commands.md: a section for each entry point"
     for name, section in sections.items():
-        source = (ROOT / f"experiments/{name}.py").read_text()
+        source = EXPERIMENTS[name].read_text()
         flags = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source))
         documented = set(re.findall(r"^\| `--(\w+)` \|", section, re.MULTILINE))
         assert documented == flags, f"docs/reference/commands.md, {name}"

@@ -3,16 +3,17 @@
 import ast
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import documents
+
+ROOT = documents.ROOT
 FOLDERS = ("dsdenseunet", "experiments", "configs", "tests")
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-ENTRY_POINTS = [path for path in sorted((ROOT / "experiments").glob("*.py")) if path.name != "__init__.py"]
+ENTRY_POINTS = documents.entry_points()
 # About 300, as a page or two on a subject can end a little later.
 LONGEST_FILE = 330
 LONGEST_ENTRY_POINT = 80
@@ -39,9 +40,11 @@ def requirements():
 @pytest.mark.parametrize("path", ENTRY_POINTS, ids=name_of)
 def test_entry_points_are_flags_and_one_call(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= LONGEST_ENTRY_POINT, "move what it does into dsdenseunet/"
+    assert len(text.splitlines()) <= LONGEST_ENTRY_POINT, (
+        "move what it does into dsdenseunet/ or, of a benchmark, a folder"
+    )
     assert text.endswith('\n\nif __name__ == "__main__":\n    cli.run(main)\n')
-    usage = f"python -m experiments.{path.stem}"
+    usage = f"python -m {'.'.join(path.relative_to(ROOT).with_suffix('').parts)}"
     assert usage in ast.get_docstring(ast.parse(text)), f"the docstring shows no `{usage}`"
 
 

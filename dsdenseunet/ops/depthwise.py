@@ -30,7 +30,7 @@ def depthwise_conv(
         stride: step along (D, H, W).
         implementation: `grouped` is `lax.conv_general_dilated`, the reference; `shifted` sums one
             multiply-add a tap; `pallas` is a kernel for NVIDIA GPUs of compute capability 8.0 and above
-            (elsewhere it is interpreted, for tests); `auto` takes the fastest by `ops.depthwise_choice`.
+            (elsewhere it is interpreted, for tests); `auto` is what the table of `ops.depthwise_choice` says.
 
     Returns:
         (B, ceil(D / sd), ceil(H / sh), ceil(W / sw), C), of the input's type.

@@ -126,7 +126,7 @@ def test_the_doctor_tells_and_repairs(data, tmp_path):
 
 
 def test_the_benchmark_prints_json(tmp_path):
-    done = run("benchmark_scoring", "--size=48,64,64", "--lesions=12", f"--keep={tmp_path}")
+    done = run("benchmarks.scoring", "--size=48,64,64", "--lesions=12", f"--keep={tmp_path}")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["shape"] == [64, 64, 48]
@@ -134,13 +134,13 @@ def test_the_benchmark_prints_json(tmp_path):
     assert result["seconds"] > 0
     assert 0 < result["peak_gib"] < 4
     assert result["environment"]["versions"]["scipy"]
-    refused = run("benchmark_scoring", "--size=48,64")
+    refused = run("benchmarks.scoring", "--size=48,64")
     assert refused.returncode == 2
 
 
 @pytest.mark.long
 def test_the_largest_case_is_scored_within_its_limits():
-    done = run("benchmark_scoring")
+    done = run("benchmarks.scoring")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["cpu_seconds"] < 20

@@ -1,33 +1,27 @@
-"""The choice follows the records, and falls back where there are none."""
+"""The choice follows the table, and falls back where it has no row."""
 
+import jax
 import pytest
 
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.ops import depthwise_choice
-from dsdenseunet.ops.depthwise_choice import DEFAULT, Device, fastest
-from dsdenseunet.profiling.benchmark.shapes import depthwise_cases
+from dsdenseunet.ops.depthwise_choice import DEFAULT, Device, Kind, fastest, lowering_for, parse_capability
+from experiments.benchmarks.measuring.shapes import depthwise_cases
 
-SMALL = {"shape": [1, 3, 7, 7, 128], "stride": [1, 1, 1], "milliseconds": {"shifted": 2, "pallas": 3}}
-LARGE = {"shape": [1, 3, 56, 56, 128], "stride": [1, 1, 1], "milliseconds": {"shifted": 9, "pallas": 1}}
 HOPPER = Device("gpu", (9, 0))
 
 
 @pytest.fixture
-def records(monkeypatch):
-    record = {"platform": "gpu", "capability": [9, 0], "dtype": "bfloat16", "cases": [SMALL, LARGE]}
-    monkeypatch.setattr(depthwise_choice, "measurements", lambda: [record])
+def table(monkeypatch):
+    rows = {Kind("gpu", 9, "bfloat16", (1, 1, 1)): ((0, "grouped"), (1000, "pallas"))}
+    monkeypatch.setattr(depthwise_choice, "FASTEST", rows)
 
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [
-        ((1, 3, 7, 7, 128), "shifted"),
-        ((1, 3, 56, 56, 128), "pallas"),
-        ((1, 3, 10, 10, 96), "shifted"),
-        ((4, 3, 28, 28, 128), "pallas"),
-    ],
+    [((1, 1, 1, 1, 999), "grouped"), ((1, 1, 1, 1, 1000), "pallas"), ((2, 5, 5, 5, 4), "pallas")],
 )
-def test_nearest_case_decides(records, shape, expected):
+def test_size_decides(table, shape, expected):
     assert fastest(shape, "bfloat16", (1, 1, 1), HOPPER) == expected
 
 
@@ -41,11 +35,11 @@ def test_nearest_case_decides(records, shape, expected):
         ("bfloat16", (1, 1, 1), Device("gpu", (9, 0), devices=2)),
     ],
 )
-def test_what_was_not_measured_or_cannot_be_takes_the_default(records, dtype, stride, device):
+def test_what_was_not_measured_or_cannot_be_takes_the_default(table, dtype, stride, device):
     assert fastest((1, 3, 56, 56, 128), dtype, stride, device) == DEFAULT == "shifted"
 
 
-def test_a_newer_minor_capability_is_of_the_same_kind(records):
+def test_a_newer_minor_capability_is_of_the_same_kind(table):
     assert fastest((1, 3, 56, 56, 128), "bfloat16", (1, 1, 1), Device("gpu", (9, 5))) == "pallas"
 
 
@@ -55,6 +49,14 @@ def test_cpus_take_shifted_at_every_shape_of_the_network(dtype):
         assert fastest((1, *shape), dtype, stride, Device("cpu")) == "shifted"
 
 
-def test_every_recorded_number_says_where_it_comes_from():
-    for record in depthwise_choice.measurements():
-        assert record["commit"] and record["hardware"] and record["versions"]["jax"] and record["source"]
+def test_a_program_for_another_machine_chooses_for_it():
+    here = Device.present()
+    assert here.platform == jax.default_backend()
+    with lowering_for(HOPPER):
+        assert Device.present() == HOPPER
+    assert Device.present() == here
+
+
+def test_capabilities_are_read():
+    assert parse_capability("8.6") == (8, 6)
+    assert parse_capability(None) is parse_capability("gfx90a") is None

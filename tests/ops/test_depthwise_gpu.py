@@ -8,7 +8,7 @@ import pytest
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.ops.depthwise import depthwise_conv
 from dsdenseunet.ops.depthwise_choice import Device
-from dsdenseunet.profiling.benchmark.shapes import depthwise_cases
+from experiments.benchmarks.measuring.shapes import depthwise_cases
 
 pytestmark = [
     pytest.mark.gpu,

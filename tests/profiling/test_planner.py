@@ -12,7 +12,7 @@ from dsdenseunet.profiling.planner import plan as planner
 from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler, has_gpu_compiler
 from dsdenseunet.profiling.planner.hlo import Traffic, traffic
 from dsdenseunet.profiling.planner.law import LAUNCH_S, Law, Setting
-from dsdenseunet.profiling.planner.run import run
+from dsdenseunet.profiling.planner.planning import run
 from dsdenseunet.profiling.planner.search import Search, Space, macs_by_remat
 from dsdenseunet.profiling.planner.text import summary, table
 from dsdenseunet.reporting.memory_plan import draw
@@ -196,7 +196,7 @@ def test_a_batch_that_does_not_fit_at_once_is_offered_in_micro_batches(config):
 
 def test_plan_from_flags_to_files(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("dsdenseunet.profiling.planner.run.Compiler", FakeCompiler)
+    monkeypatch.setattr("dsdenseunet.profiling.planner.planning.Compiler", FakeCompiler)
     options = {"patches": [], "remats": ("none", "layer", "block"), "dtypes": ("float32", "bfloat16")}
     options |= {
         "max_batch": 8,

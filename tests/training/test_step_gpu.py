@@ -9,9 +9,9 @@ import pytest
 from configs.demo import get_config
 from dsdenseunet import parallel
 from dsdenseunet.ops import depthwise_choice
-from dsdenseunet.profiling.benchmark import jax_tasks
-from dsdenseunet.profiling.benchmark.inputs import network_inputs
 from dsdenseunet.training.step import train_step
+from experiments.benchmarks.measuring import jax_tasks
+from experiments.benchmarks.measuring.inputs import network_inputs
 
 pytestmark = [
     pytest.mark.gpu,

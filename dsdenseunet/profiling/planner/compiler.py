@@ -26,7 +26,7 @@ from dsdenseunet.training.settings import config_to_json
 
 # All that a compiled program depends on, relative to the package.
 _SOURCES = (
-    *("models/*.py", "ops/*.py", "ops/*.json", "profiling/planner/program.py", "profiling/planner/hlo.py"),
+    *("models/*.py", "ops/*.py", "profiling/planner/program.py", "profiling/planner/hlo.py"),
     *(f"training/{name}.py" for name in ("step", "state", "recipe", "losses", "optimizer")),
     *("inference/predict.py", "inference/sliding_window.py", "parallel.py"),
 )

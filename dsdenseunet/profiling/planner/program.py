@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -48,10 +47,11 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = config_from_json(request["config"])
     device = _device(request["target"])
-    capability = getattr(device, "compute_capability", None)
-    kind = depthwise_choice.Device("gpu" if request["target"] else "cpu", _capability(capability))
+    capability = depthwise_choice.parse_capability(getattr(device, "compute_capability", None))
     # The network takes its forms for the device that it will run on, not for the one that compiles.
-    with mock.patch.object(depthwise_choice.Device, "present", lambda: kind):
+    with depthwise_choice.lowering_for(
+        depthwise_choice.Device("gpu" if request["target"] else "cpu", capability)
+    ):
         if request["program"] == "volume":
             return {"memory": _volume(config, device, request["volume"])}
         start = time.perf_counter()
@@ -70,11 +70,6 @@ def _device(target: str | None) -> jax.Device:
         topology_name="planned", platform="cuda", target_config=target, topology="1x1x1"
     ).devices
     return device
-
-
-def _capability(text: str | None) -> tuple[int, int] | None:
-    major, _, minor = (text or "").partition(".")
-    return (int(major), int(minor)) if major else None
 
 
 def _known(request: Mapping[str, Any], lowered: Any) -> Path:

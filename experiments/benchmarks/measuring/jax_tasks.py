@@ -1,0 +1,271 @@
+"""What is timed of ours: the training step, the forward pass, convolutions in their forms, compiling."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from dsdenseunet import files, parallel
+from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.models import registry
+from dsdenseunet.models.dense_block import layer_sizes, unstack
+from dsdenseunet.models.initialise import init_variables
+from dsdenseunet.ops.conv import conv3d, direct_conv
+from dsdenseunet.ops.depthwise import Implementation, depthwise_conv
+from dsdenseunet.training.losses import weighted_cross_entropy
+from dsdenseunet.training.recipe import build_recipe
+from dsdenseunet.training.state import TrainState
+from dsdenseunet.training.step import train_step
+from experiments.benchmarks.measuring.inputs import convolution_inputs, network_inputs, read_weights
+
+
+def write_weights(model_config: Mapping[str, Any], folder: Path) -> None:
+    """Writes the network's first variables, every scale, bias and statistic moved, so that a swap shows.
+
+    `variables.npz` holds them as the Flax network does, `layers.npz` with each dense layer's own weights.
+    """
+    model = registry.build(model_config)
+    generator = np.random.default_rng(1)
+    arrays = {}
+    for name, array in traverse_util.flatten_dict(init_variables(model), sep="/").items():
+        leaf = name.rsplit("/", 1)[1]
+        noise = generator.standard_normal(array.shape, np.float32) * np.float32(0.1)
+        arrays[name] = array if leaf == "kernel" else array + (np.abs(noise) if leaf == "var" else noise)
+    _write_arrays(folder / "variables.npz", arrays)
+    variables = traverse_util.unflatten_dict(arrays, sep="/")
+    layers = {name: _by_layer(tree, model.growth_rate) for name, tree in variables.items()}
+    _write_arrays(folder / "layers.npz", traverse_util.flatten_dict(layers, sep="/"))
+
+
+def _by_layer(modules: Mapping[str, Any], growth_rate: int) -> dict[str, Any]:
+    """`block1/norm1/scale` of all layers becomes `block1/layer01/norm1/scale`, and so on."""
+    result = {}
+    for name, weights in modules.items():
+        if name.startswith("block"):
+            count, rows = len(_first(weights["norm2"])), _first(weights["norm1"]).size
+            in_channels = (rows - sum(layer_sizes(0, count, growth_rate))) // count
+            layers = unstack(weights, layer_sizes(in_channels, count, growth_rate))
+            result[name] = {f"layer{i:02d}": layer for i, layer in enumerate(layers, start=1)}
+        else:
+            result[name] = weights
+    return result
+
+
+def _first(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    return next(iter(values.values()))
+
+
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    with files.atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def read_variables(weights: Path) -> dict[str, Any]:
+    """The variables in a folder that `write_weights` wrote to."""
+    return traverse_util.unflatten_dict(read_weights(weights / "variables.npz"), sep="/")
+
+
+def _batch(config: ConfigDict) -> dict[str, np.ndarray]:
+    data, model = config.data, config.model
+    image, labels = network_inputs(data.patch_size, data.batch_size, model.in_channels, model.num_classes)
+    return {"image": image, "labels": labels}
+
+
+def first_state(config: ConfigDict, variables: Mapping[str, Any]) -> TrainState:
+    """The state before the first step, with these variables; nothing is drawn."""
+    recipe = build_recipe(config)
+    opt_state = jax.eval_shape(recipe.optimizer.init, variables["params"])
+    return TrainState(
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), opt_state),
+        step=jnp.zeros((), jnp.int32),
+        key=jnp.zeros(2, jnp.uint32),
+        healthy=jnp.ones((), jnp.bool_),
+        recipe=recipe,
+    )
+
+
+class Step:
+    """The training step as `experiments.train` runs it, on one patch.
+
+    Args:
+        config: a resolved config as plain values.
+        weights: folder that `write_weights` wrote to.
+    """
+
+    def __init__(self, config: Mapping[str, Any], weights: Path):
+        use_compilation_cache()
+        resolved = ConfigDict(config)
+        mesh = parallel.data_mesh()
+        self._state = parallel.place_state(mesh, first_state(resolved, read_variables(weights)))
+        self._batch = parallel.place_batch(mesh, _batch(resolved))
+        self._step = parallel.compile_step(train_step, mesh)
+        self._first: dict[str, np.ndarray] = {}
+
+    def run(self) -> None:
+        """One step."""
+        self._state, metrics = self._step(self._state, self._batch)
+        jax.block_until_ready((self._state, metrics))
+        if not self._first:
+            self._first = {name: np.asarray(metrics[name]) for name in ("loss", "grad_norm")}
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Loss and gradient norm of the first step; `device_peak_gib` where the device counts."""
+        return {**self._first, **device_peak()}
+
+
+class Forward:
+    """A forward pass on one patch, with running statistics or, where `train`, with the batch's."""
+
+    def __init__(self, config: Mapping[str, Any], weights: Path, train: bool):
+        use_compilation_cache()
+        resolved = ConfigDict(config)
+        self._config = resolved
+        self._variables = jax.device_put(read_variables(weights))
+        batch = _batch(resolved)
+        self._image = jax.device_put(batch["image"])
+        self._labels = batch["labels"]
+        model = registry.build(resolved.model)
+
+        def apply(variables: Any, image_BDHWC: jax.Array) -> Any:
+            if train:
+                return model.apply(variables, image_BDHWC, train=True, mutable=["batch_stats"])
+            return model.apply(variables, image_BDHWC, train=False), {}
+
+        self._apply = jax.jit(apply)
+
+    def run(self) -> None:
+        """One pass."""
+        jax.block_until_ready(self._apply(self._variables, self._image))
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Logits and loss."""
+        logits, _ = self._apply(self._variables, self._image)
+        loss = self._config.loss
+        value = weighted_cross_entropy(
+            logits, jnp.asarray(self._labels), tuple(loss.class_weights), loss.ignore_label
+        )
+        return {"logits": np.asarray(logits), "loss": np.asarray(value), **device_peak()}
+
+
+def device_peak() -> dict[str, np.ndarray]:
+    """`device_peak_gib`: most memory in use at once on the first device; nothing where it doesn't count."""
+    peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return {} if peak is None else {"device_peak_gib": np.asarray(peak / 2**30)}
+
+
+class Convolution:
+    """One 3^3 convolution, forward or forward and backward; the counterpart of `torch_tasks.Convolution`.
+
+    Args:
+        shape_DHWC: of the input.
+        features: channels of the output.
+        form: `auto`, `grouped`, `shifted` or `pallas` (depthwise), `conv3d` or `direct` (full).
+        stride: along (D, H, W).
+        backward: also the gradients by input and kernel.
+        dtype: of all arrays.
+        repeats: passes in one call, each on the results of the one before, so that a device's way to start
+            a program does not count; only with `backward`.
+    """
+
+    def __init__(
+        self,
+        shape_DHWC: tuple[int, ...],
+        features: int,
+        form: str,
+        stride: tuple[int, int, int],
+        backward: bool,
+        dtype: str = "float32",
+        repeats: int = 1,
+    ):
+        full = {"conv3d": conv3d, "direct": direct_conv}
+        convolve: Callable[..., jax.Array] = functools.partial(
+            full.get(form) or functools.partial(depthwise_conv, implementation=cast(Implementation, form)),
+            stride=stride,
+        )
+        fan = shape_DHWC[-1] if form in full else 1
+        arrays = convolution_inputs(shape_DHWC, (3, 3, 3, fan, features), stride, features)
+        self._arrays = [jax.device_put(array.astype(jnp.dtype(dtype))) for array in arrays]
+
+        def forward(x: jax.Array, kernel: jax.Array, _: jax.Array) -> tuple[jax.Array, ...]:
+            return (convolve(x, kernel),)
+
+        def both(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+            y, pull = jax.vjp(convolve, x, kernel)
+            return y, *pull(gradient)
+
+        def repeated(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
+            # About the square root of the number of taps: what goes round neither grows nor vanishes fast.
+            small = kernel / 6
+
+            def again(
+                _: int, arrays: tuple[jax.Array, jax.Array, jax.Array]
+            ) -> tuple[jax.Array, jax.Array, jax.Array]:
+                x, used, gradient = arrays
+                y, x_gradient, filter_gradient = both(x, used, gradient)
+                return x_gradient, small + 0 * filter_gradient, y
+
+            return jax.lax.fori_loop(0, repeats, again, (x, small, gradient))
+
+        self._once = jax.jit(both if backward else forward)
+        self._compute = jax.jit(repeated) if repeats > 1 else self._once
+
+    def run(self) -> None:
+        """One call: `repeats` passes."""
+        jax.block_until_ready(self._compute(*self._arrays))
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Of one pass: `y`, and where backward `input_gradient` and `filter_gradient`, as float32."""
+        names = ("y", "input_gradient", "filter_gradient")
+        return {name: np.asarray(array, np.float32) for name, array in zip(names, self._once(*self._arrays))}
+
+
+class Compilation:
+    """The training step of a fresh process: traced and compiled once, when it is made.
+
+    Where the compiled program comes from a cache is up to $JAX_COMPILATION_CACHE_DIR.
+    """
+
+    def __init__(self, config: Mapping[str, Any], weights: Path):
+        use_compilation_cache()
+        resolved = ConfigDict(config)
+        mesh = parallel.data_mesh()
+        state = parallel.place_state(mesh, first_state(resolved, read_variables(weights)))
+        batch = parallel.place_batch(mesh, _batch(resolved))
+        step: Any = parallel.compile_step(train_step, mesh)
+        clock = _Clock()
+        traced = step.trace(state, batch)
+        clock.stop("trace")
+        lowered = traced.lower()
+        clock.stop("lower")
+        lowered.compile()
+        clock.stop("compile")
+        self._seconds = clock.seconds
+
+    def run(self) -> None:
+        """Nothing is left to do."""
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """(wall, processor) seconds of `trace`, `lower`, `compile` (or reading from the cache)."""
+        return {name: np.asarray(pair) for name, pair in self._seconds.items()}
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, tuple[float, float]] = {}
+        self._last = time.perf_counter(), time.process_time()
+
+    def stop(self, name: str) -> None:
+        now = time.perf_counter(), time.process_time()
+        self.seconds[name] = now[0] - self._last[0], now[1] - self._last[1]
+        self._last = now

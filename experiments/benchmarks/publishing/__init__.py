@@ -1,0 +1,1 @@
+"""From results in docs/results to the tables of the documents."""

@@ -1,0 +1,89 @@
+"""What the benchmark wrote, as the Markdown tables of docs/explanation/speed.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from experiments.benchmarks.measuring.pairs import Spread
+
+Record = Mapping[str, Any]
+
+
+def markdown(record: Record) -> str:
+    """All tables: targets, convolutions, networks with the pipeline, compiling; blank lines between."""
+    results = record["results"]
+    tables = [
+        _table(
+            ("target", "measured", "worst case", ""),
+            (
+                (target["target"], f"{target['measured']:.3g}", target["case"], _met(target))
+                for target in record["targets"]
+            ),
+        )
+    ]
+    for part, reference in (("depthwise", "grouped"), ("conv", "direct")):
+        heads: tuple[str, ...] = (
+            "input",
+            "ours",
+            "PyTorch",
+            "ours / PyTorch",
+            "fastest",
+            "processor",
+            f"{reference} / ours",
+        )
+        tables.append(_table(heads, _convolutions(results, part, reference)))
+    heads = ("", "ours", "theirs", "ours / theirs", "fastest", "processor", "peak GiB, ours", "theirs")
+    networks = [r for r in results if r["part"] in ("step", "inference", "pipeline")]
+    tables.append(_table(heads, (_network(result) for result in networks)))
+    heads = ("input pipeline", "patches a second", "host's processor ms a batch", "MB to the device a batch")
+    tables.append(_table(heads, (_input(r) for r in results if "bytes_to_device_a_batch" in r)))
+    heads = ("trace and compile", "seconds", "processor seconds")
+    compiled = [r for r in results if r["part"] == "compile"]
+    rows = ((r["case"], _spread(r["wall_s"]), _spread(r["cpu_s"])) for r in compiled)
+    tables.append(_table(heads, rows))
+    return "\n\n".join(table for table in tables if table)
+
+
+def _convolutions(results: Sequence[Record], part: str, reference: str) -> Iterable[tuple[str, ...]]:
+    of_part = [result for result in results if result["part"] == part]
+    slow = {r["case"]: 1 / r["ratio"]["median"] for r in of_part if r["against"] == reference}
+    for result in of_part:
+        if result["against"] != reference:
+            yield (*_sides(result), f"{slow[result['case']]:.3g}")
+
+
+def _network(result: Record) -> tuple[str, ...]:
+    peaks = result.get("peak_gib", {})
+    sides = ("ours", result["against"])
+    case = result["case"] if result["part"] == "pipeline" else f"{result['part']}, {result['case']}"
+    return (case, *_sides(result)[1:], *(str(peaks.get(side, "")) for side in sides))
+
+
+def _input(result: Record) -> tuple[str, ...]:
+    patches, megabytes = _spread(result["patches_per_s"]), result["bytes_to_device_a_batch"] / 1e6
+    return result["case"], patches, f"{result['host_cpu_ms_a_batch']:.3g}", f"{megabytes:.3g}"
+
+
+def _sides(result: Record) -> tuple[str, ...]:
+    sides = [result["seconds"][side]["wall_s"] for side in ("ours", result["against"])]
+    ours, theirs = (_time(side["median"]) for side in sides)
+    fastest = f"{sides[0]['low'] / sides[1]['low']:.3g}"
+    return result["case"], ours, theirs, _spread(result["ratio"]), fastest, _spread(result["cpu_ratio"])
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _spread(values: Record) -> str:
+    return str(Spread(values["median"], values["low"], values["high"]))
+
+
+def _met(target: Record) -> str:
+    return "met" if target["met"] else "**missed**"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *lines]) if lines else ""

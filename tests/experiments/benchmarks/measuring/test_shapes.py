@@ -1,0 +1,59 @@
+import ast
+from pathlib import Path
+
+import numpy as np
+
+from configs.base import base_config
+from dsdenseunet.profiling.description import describe
+from experiments.benchmarks.measuring import inputs, shapes
+from tests.documents import ROOT
+
+
+def test_depthwise_shapes_are_the_networks():
+    found = shapes.depthwise_cases(base_config().to_dict())
+    layers = [shape for shape, _, stride in found if stride == (1, 1, 1)]
+    assert layers == [(3, 56, 56, 128), (3, 28, 28, 128), (3, 14, 14, 128), (3, 7, 7, 128)]
+    transitions = [shape for shape, _, stride in found if stride == (1, 2, 2)]
+    assert transitions == [(3, 56, 56, 112), (3, 28, 28, 248), (3, 14, 14, 508)]
+
+
+def test_decoder_shapes_are_the_networks():
+    config = base_config()
+    stages = {stage.name: stage.shape for stage in describe(config.model, config.data.patch_size).stages}
+    found = shapes.decoder_cases(config.to_dict())
+    assert [(*shape[:3], features) for shape, features, _ in found] == [stages[f"up{i}"] for i in range(1, 6)]
+    assert [shape[3] for shape, _, _ in found] == [1660, 504, 224, 192, 96]
+
+
+def test_inputs_are_the_same_every_time():
+    image, labels = inputs.network_inputs((4, 16, 16), 2, 1, 3)
+    again, _ = inputs.network_inputs((4, 16, 16), 2, 1, 3)
+    assert np.array_equal(image, again)
+    assert (image.shape, labels.shape) == ((2, 4, 16, 16, 1), (2, 4, 16, 16))
+    assert set(np.unique(labels)) == {0, 1, 2}
+    assert image.dtype == np.float32
+    assert np.abs(image).max() <= 1
+
+
+def imports(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    named = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return set(named + [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names])
+
+
+def test_neither_side_carries_the_other():
+    """The memory of each side is its own; and nothing but the benchmark needs PyTorch."""
+    own = "experiments.benchmarks.measuring."
+    folder = Path(inputs.__file__).parent
+    for name in ("torch_tasks", "torch_peer", "inputs", "worker"):
+        for module in imports(folder / f"{name}.py"):
+            assert module.split(".")[0] not in ("jax", "flax", "ml_collections"), f"{name} imports {module}"
+            ours = module.split(".")[0] in ("dsdenseunet", "experiments")
+            assert not ours or module.startswith(own), f"{name} imports {module}"
+    with_torch = {
+        path.stem
+        for package in ("dsdenseunet", "experiments", "configs")
+        for path in (ROOT / package).rglob("*.py")
+        if {module.split(".")[0] for module in imports(path)} & {"torch"}
+    }
+    assert with_torch == {"torch_peer", "torch_tasks"}
