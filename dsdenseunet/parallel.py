@@ -186,3 +186,18 @@ def sum_over_processes(values: np.ndarray) -> np.ndarray:
 def any_process(flag: bool) -> bool:
     """Whether any process says True; all processes must call it."""
     return bool(sum_over_processes(np.asarray([flag], np.int32))[0])
+
+
+def start_any_process(flag: bool) -> jax.Array:
+    """`any_process` as work for the devices, behind what they have to do: a bool array to look at later.
+
+    All processes must call it at the same point of their sequence of steps.
+    """
+    mesh = data_mesh()
+    flags = np.full(jax.local_device_count(), flag)
+    return _any(mesh)(jax.make_array_from_process_local_data(split_by_batch(mesh), flags))
+
+
+@functools.cache
+def _any(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(jax.numpy.any, out_shardings=replicated(mesh))

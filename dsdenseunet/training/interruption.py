@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+import jax
+
 from dsdenseunet import parallel
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -36,19 +38,29 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._previous: dict[int, Any] = {}
+        # Once all processes know of a signal they keep to it, wherever they ask next.
+        self._agreed = False
+        self._asked: jax.Array | None = None
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
 
     def agreed(self) -> bool:
-        """Whether any process was asked to stop; all processes must call it at the same point."""
-        return parallel.any_process(bool(self))
+        """Whether any process was asked to stop; all processes must call it at the same point, and wait."""
+        self._agreed = self._agreed or parallel.any_process(bool(self))
+        return self._agreed
 
-    def agreed_between_steps(self, ends_epoch: bool) -> bool:
-        """`agreed`, but several processes ask at the end of an epoch only: asking makes them wait."""
+    def agreed_between_steps(self) -> bool:
+        """`agreed`, but nobody waits: among several processes the answer is that to the call before this.
+
+        All processes must call it before every step. The devices answer between two steps, before the host
+        looks at the result of the first of them, so that it is there when it is asked for.
+        """
         if parallel.process_count() == 1:
             return bool(self)
-        return ends_epoch and self.agreed()
+        asked, self._asked = self._asked, parallel.start_any_process(bool(self))
+        self._agreed = self._agreed or (asked is not None and bool(asked))
+        return self._agreed
 
     def interrupted(self, where: str) -> Interrupted:
         """The error that ends the run; another process may have got the signal."""

@@ -81,6 +81,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
         origin = "complete already" if done else f"resumed at step {int(state.step)}"
     else:
         state, validated_step = create_state(recipe, config.seed), 0
+        # What a step draws is its phase's own: both count their steps from 0.
+        state = state.replace(key=jax.random.fold_in(state.key, phase.number))
         origin = "starts from random weights"
         if start is not None:
             state = warm_start(state, start[1], source=start[0])
@@ -108,7 +110,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
                 waiting.restart_clock()
 
             # 3. Save when due or asked to stop, and only once the last step is known to be good.
-            stopping = stop.agreed_between_steps(ends_epoch=step % phase.steps_per_epoch == 0)
+            stopping = stop.agreed_between_steps()
             if phase.due(step, config.training.checkpoint_epochs) or stopping:
                 waiting.read(state)
                 if checkpoints.latest_step != step:

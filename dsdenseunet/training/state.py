@@ -36,7 +36,7 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: Any
     # Completed steps of this phase, an int32 scalar.
     step: jax.Array
-    # The run's key; a step draws from fold_in(key, step) and never replaces it.
+    # The phase's key; a step draws from fold_in(key, step) and never replaces it.
     key: jax.Array
     # False from the first step on whose loss or gradient was not finite: nothing changes any more, so
     # that the state which led there can be looked at although the host learns of it a step later.

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -72,6 +73,17 @@ def test_provenance(reference: Path):
 def test_phases_draw_different_batches(reference: Path):
     first = [line["loss"] for line in read_lines(reference / "metrics.jsonl") if "loss" in line]
     assert not set(first[:4]) & set(first[4:])
+
+
+def test_phases_draw_different_dropout(reference: Path):
+    drawn = [
+        {
+            tuple(np.asarray(jax.random.fold_in(tiny.final_arrays(reference, phase)["['key']"], step)))
+            for step in range(4)
+        }
+        for phase in (1, 2)
+    ]
+    assert len(drawn[0] | drawn[1]) == 8
 
 
 def test_best_weights_are_those_of_the_best_validation(reference: Path):

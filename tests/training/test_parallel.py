@@ -97,10 +97,12 @@ def test_four_processes_equal_one(cache: Path, tmp_path: Path):
 LOST = "error: another process of this run, or the connection to it\n  found:    it ended without a word"
 
 
-def run_until_trained(cache: Path, workdir: Path) -> tuple[list[str], list[subprocess.Popen[str]]]:
+def run_until_trained(
+    cache: Path, workdir: Path, *more: str
+) -> tuple[list[str], list[subprocess.Popen[str]]]:
     """Two processes, some steps into a run of a minute or more."""
     arguments = ("--config.training.phase=phase1", "--config.training.phase1_epochs=2000")
-    line = tiny.command(cache, workdir, *arguments, "--config.training.validate_epochs=100")
+    line = tiny.command(cache, workdir, *arguments, "--config.training.validate_epochs=100", *more)
     processes = start_processes(line, 2)
     log = workdir / "metrics.jsonl"
     while not log.exists() or len(log.read_text().splitlines()) < 10:
@@ -148,15 +150,26 @@ def test_process_that_stops_answering_ends_the_others_with_a_clear_message(cache
     assert "resumed at step" in outputs[0]
 
 
-def test_signal_to_one_process_stops_all_and_the_restart_resumes(cache: Path, tmp_path: Path):
-    line, processes = run_until_trained(cache, tmp_path)
-    processes[1].terminate()
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
+@pytest.mark.parametrize("receiver", [0, 1])
+def test_signal_to_one_process_stops_all_within_an_epoch_and_the_restart_resumes(
+    cache: Path, tmp_path: Path, receiver: int
+):
+    """An epoch of ten thousand steps takes longer than any scheduler waits."""
+    line, processes = run_until_trained(cache, tmp_path, "--config.training.steps_per_epoch=10000")
+    processes[receiver].terminate()
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], outputs
     assert "the state is saved" in outputs[0]
     step = last_step(tmp_path)
-    output = tiny.run([*line, f"--config.training.phase1_epochs={step // 2 + 1}"])
-    assert f"resumed at step {step}" in output
+    assert step < 10000
+    process = tiny.start(line)
+    for text in process.stdout:
+        if "resumed at" in text:
+            process.terminate()
+            break
+    assert f"resumed at step {step};" in text
+    process.communicate(timeout=60)
+    assert process.returncode == 143
 
 
 def assert_close(workdir: Path, reference: Path, phase: int = 2) -> None:
