@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsdenseunet import files
-from dsdenseunet.data import body_checks, grid_checks, nifti, voxel_checks
+from dsdenseunet.data import body_checks, grid_checks, header_grid, nifti, voxel_checks
 from dsdenseunet.data.findings import Finding
 from dsdenseunet.data.lits import Case
 from dsdenseunet.data.nifti_file import NiftiFile, read_header
@@ -19,6 +19,21 @@ from dsdenseunet.errors import InputError
 
 # Grids that differ by less are rounding in the header.
 _SAME_GRID_VOXELS = 0.1
+_FROM_DICOM = "take the affine from the scan's DICOM files"
+# What to do about a header's fault, by the kind of `header_grid.Note`.
+_HEADER_REPAIRS = {
+    "no-orientation": _FROM_DICOM,
+    "broken-orientation": _FROM_DICOM,
+    "assumed-size": _FROM_DICOM,
+    "sizes-differ": _FROM_DICOM,
+    "sheared": f"{_FROM_DICOM}; resample a tilted gantry's slices onto axes at right angles",
+    "no-geometry": "take spacing and affine from the scan's DICOM files; "
+    "millimetres of this case mean nothing",
+    "contradiction": "find out which is right (the liver lies on the patient's right); "
+    "copies have the sform in both",
+}
+_HEADER_CHECKS = {"no-geometry": "spacing-unknown", "contradiction": "sform-qform"}
+_ANEW = "write the header anew, as it is read here"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +59,7 @@ def examine_case(case: Case) -> Examined:
     """Examines the files of one case."""
     findings: list[Finding] = []
     image = _read(case.image, findings)
-    labels = _read(case.labels, findings) if case.labels else None
+    labels = _read(case.labels, findings, image) if case.labels else None
     if case.labels is None and not case.test:
         found = Finding(
             "warning", "label-missing", case.image, "no label volume", "add it, or leave the case out"
@@ -55,7 +70,7 @@ def examine_case(case: Case) -> Examined:
         findings += voxel_checks.check_labels(labels.file, labels.voxels)
     if image:
         findings += voxel_checks.check_image(image.file, image.voxels)
-        findings += _check_header(image.file)
+        findings += _check_header(image)
         labels_DHW = None
         if labels:
             paired, turned = _check_pair(image, labels)
@@ -84,6 +99,7 @@ class _Opened:
     file: NiftiFile
     voxels: Voxels
     grid: nifti.Grid
+    notes: tuple[header_grid.Note, ...]
 
     @property
     def path(self) -> Path:
@@ -93,60 +109,73 @@ class _Opened:
     def array_DHW(self) -> np.ndarray:  # noqa: N802
         return self.grid.to_canonical(self.voxels.array_IJK)
 
+    @property
+    def placed(self) -> bool:
+        """Whether the header itself says where the voxels lie."""
+        return not any(header_grid.KINDS[note.kind] for note in self.notes)
 
-def _read(path: Path, findings: list[Finding]) -> _Opened | None:
+
+def _read(path: Path, findings: list[Finding], image: _Opened | None = None) -> _Opened | None:
     try:
-        header = read_header(path)
-        return _Opened(header, voxel_checks.read_voxels(header), nifti.read_grid(path))
+        file = read_header(path)
+        voxels = voxel_checks.read_voxels(file)
+        try:
+            return _Opened(file, voxels, nifti.read_grid(path), header_grid.place(file.header, path).notes)
+        except InputError as error:
+            if image is None or image.grid.shape_IJK != file.shape_IJK:
+                raise
+            # Labels are read voxel by voxel as their image: they need no header of their own.
+            return _Opened(file, voxels, image.grid, (header_grid.Note("broken-orientation", error.found),))
     except InputError as error:
         findings.append(Finding("error", "unreadable", path, error.found, error.fix))
         return None
 
 
-def _check_header(file: NiftiFile) -> list[Finding]:
-    if grid_checks.is_identity(file.header):
-        return [
+def _check_header(image: _Opened) -> list[Finding]:
+    findings = []
+    for note in image.notes:
+        assumed = header_grid.KINDS[note.kind]
+        findings.append(
             Finding(
-                "warning",
-                "spacing-unknown",
-                file.path,
-                "1 x 1 x 1 mm with an identity affine, as files have that lost their geometry",
-                "take spacing and affine from the scan's DICOM files; millimetres of this case mean nothing",
+                "error" if assumed and note.kind != "no-geometry" else "warning",
+                _HEADER_CHECKS.get(note.kind, "affine"),
+                image.path,
+                note.text,
+                _HEADER_REPAIRS.get(note.kind, _ANEW),
+                repairable=not assumed,
             )
-        ]
-    return [
-        Finding("error", "affine", file.path, fault, "take the affine from the scan's DICOM files")
-        for fault in grid_checks.affine_faults(file.header)
-    ]
+        )
+    return findings
 
 
 def _check_pair(image: _Opened, labels: _Opened) -> tuple[list[Finding], bool]:
     """Faults of the labels' grid, and whether the labels' voxels must be turned as their header says."""
     path = labels.path
-    if _check_header(image.file):
-        sound: list[str] = []
-    elif grid_checks.is_identity(labels.file.header):
-        sound = ["1 x 1 x 1 mm with an identity affine, unlike the image"]
-    else:
-        sound = grid_checks.affine_faults(labels.file.header)
     findings = [
-        Finding("warning", "affine", path, fault, "give it the image's affine", True) for fault in sound
+        Finding("warning", "affine", path, note.text, "give it the image's affine", True)
+        for note in labels.notes
+        if image.placed
     ]
     codes = grid_checks.axis_codes(labels.grid), grid_checks.axis_codes(image.grid)
     same_shape = labels.grid.shape_IJK == image.grid.shape_IJK
-    if codes[0] != codes[1] and not findings and labels.grid.shape_DHW == image.grid.shape_DHW:
+    if (
+        codes[0] != codes[1]
+        and image.placed
+        and labels.placed
+        and labels.grid.shape_DHW == image.grid.shape_DHW
+    ):
         as_stored = image.grid.to_canonical(labels.voxels.array_IJK) if same_shape else None
         if as_stored is None or body_checks.fits_better(image.array_DHW, labels.array_DHW, as_stored):
             found = (
                 f"voxels stored along {codes[0]}, the image's along {codes[1]}: they don't pair one by one"
             )
-            return [
-                Finding("error", "label-axes", path, found, "store them along the image's axes", True)
-            ], True
+            repair = "store them along the image's axes"
+            return [*findings, Finding("error", "label-axes", path, found, repair, True)], True
     if not same_shape:
         found = f"{_sides(labels.grid)} voxels, the image has {_sides(image.grid)}"
-        return [Finding("error", "grid-shape", path, found, "find the labels of this image")], False
-    if findings or _check_header(image.file):
+        findings.append(Finding("error", "grid-shape", path, found, "find the labels of this image"))
+        return findings, False
+    if not (image.placed and labels.placed):
         return findings, False
     if codes[0] != codes[1]:
         found = (
@@ -155,8 +184,9 @@ def _check_pair(image: _Opened, labels: _Opened) -> tuple[list[Finding], bool]:
     elif (apart := grid_checks.distance_voxels(image.grid, labels.grid)) > _SAME_GRID_VOXELS:
         found = f"a grid that lies {apart:.1f} voxels away from the image's"
     else:
-        return [], False
-    return [Finding("warning", "grid-place", path, found, "give it the image's affine", True)], False
+        return findings, False
+    findings.append(Finding("warning", "grid-place", path, found, "give it the image's affine", True))
+    return findings, False
 
 
 def _check_body(

@@ -3,7 +3,7 @@
 Canonical form, of every array in this project: axes (D, H, W), where the index grows towards the
 patient's head (D: inferior to superior), front (H: posterior to anterior) and right side (W: left to
 right): "RAS" orientation, slowest axis first. Spacing is in mm and in the same order. This module is
-the only one that knows of affines, axis orders and flips.
+the only one that knows of axis orders and flips; `header_grid` says what affine a header means.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation
 
 from dsdenseunet import files
+from dsdenseunet.data import header_grid
 from dsdenseunet.data.nifti_file import Header, NiftiFile, read_header
 from dsdenseunet.errors import InputError
 
 Spacing = tuple[float, float, float]
 
-# Voxel sides (mm) outside this range are taken for a broken affine.
-_SPACING_RANGE_MM = (1e-2, 1e2)
 _INT16 = np.iinfo(np.int16)
 
 
@@ -36,10 +35,12 @@ class Grid:
 
     Attributes:
         shape_IJK: sides in the file's own order.
-        affine: (4, 4), voxel (i, j, k) to mm; the first usable one of sform, qform and voxel size.
+        affine: (4, 4), voxel (i, j, k) to mm, as `header_grid.place` reads it.
         header: the file's header, as read.
         axis_order: for each canonical axis D, H, W the file's axis that it is.
         flips: for each canonical axis, whether its index runs against the file's.
+        marks: what was read under an assumption, a sentence each; empty for a sound file. Every command
+            shows them beside the case.
     """
 
     shape_IJK: tuple[int, int, int]
@@ -47,6 +48,7 @@ class Grid:
     header: Header
     axis_order: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
+    marks: tuple[str, ...] = ()
 
     @property
     def shape_DHW(self) -> tuple[int, int, int]:  # noqa: N802
@@ -91,7 +93,7 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     """Reads only the grid of a volume: shape, affine, orientation.
 
     Raises:
-        InputError: as `nifti_file.read_header`.
+        InputError: as `nifti_file.read_header`, or a header from which no voxel size can be read.
     """
     return _grid(read_header(path))
 
@@ -169,7 +171,9 @@ def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid |
 def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Grid) -> None:
     """Writes labels as uint8 on their own grid: axis order, flips, affine and header of the input.
 
-    The file is whole or absent; a name that ends in .gz is compressed. Header extensions are dropped.
+    A header that only tolerant programs read comes out as one that all read alike
+    (`header_grid.sound_header`). The file is whole or absent; a name that ends in .gz is compressed. Header
+    extensions are dropped.
 
     Args:
         path: ends in .nii or .nii.gz.
@@ -183,7 +187,7 @@ def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Gri
     if labels_DHW.dtype != np.uint8 or labels_DHW.shape != grid.shape_DHW:
         found = f"{labels_DHW.dtype} {labels_DHW.shape}"
         raise ValueError(f"labels are {found}, the grid takes uint8 {grid.shape_DHW}")
-    header = grid.header.copy()
+    header = header_grid.sound_header(grid.header, path)
     header.set_data_dtype(np.uint8)
     _write(path, header, grid.from_canonical(labels_DHW))
 
@@ -257,47 +261,13 @@ def _write(path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray) 
 
 
 def _grid(nifti: NiftiFile) -> Grid:
-    affine = _affine(nifti.header)
-    order, flips = _orientation(io_orientation(affine))
-    return Grid(nifti.shape_IJK, affine, nifti.header, order, flips)
+    placement = header_grid.place(nifti.header, nifti.path)
+    order, flips = _orientation(io_orientation(placement.affine))
+    marks = tuple(note.text for note in placement.notes)
+    return Grid(nifti.shape_IJK, placement.affine, nifti.header, order, flips, marks)
 
 
 def _orientation(ornt: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Axis order and flips from nibabel's table: a row a file axis, (world axis, direction)."""
     axes = {2 - int(world): (axis, bool(sign < 0)) for axis, (world, sign) in enumerate(ornt)}
     return (axes[0][0], axes[1][0], axes[2][0]), (axes[0][1], axes[1][1], axes[2][1])
-
-
-def _affine(header: Header) -> np.ndarray:
-    """The first that can be meant: sform and qform where their code is set, the voxel size, 1 mm."""
-    candidates: list[Callable[[], np.ndarray]] = []
-    if header["sform_code"] > 0:
-        candidates.append(header.get_sform)
-    if header["qform_code"] > 0:
-        candidates.append(header.get_qform)
-
-    def from_voxel_size() -> np.ndarray:
-        sides = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
-        # nibabel's convention for files without an orientation: the first axis points left.
-        centre = (np.array(header["dim"][1:4], dtype=np.float64) - 1) / 2
-        return nib.affines.from_matvec(np.diag(sides * (-1, 1, 1)), sides * (1, -1, -1) * centre)
-
-    for candidate in [*candidates, from_voxel_size]:
-        broken = (ValueError, nib.spatialimages.HeaderDataError, np.linalg.LinAlgError)
-        with contextlib.suppress(*broken), np.errstate(all="ignore"):
-            affine = np.asarray(candidate(), dtype=np.float64)
-            if _plausible(affine):
-                return affine
-    return np.diag((-1.0, 1.0, 1.0, 1.0))
-
-
-def _plausible(affine: np.ndarray) -> bool:
-    if not np.isfinite(affine).all():
-        return False
-    sides = np.linalg.norm(affine[:3, :3], axis=0)
-    if not ((sides >= _SPACING_RANGE_MM[0]) & (sides <= _SPACING_RANGE_MM[1])).all():
-        return False
-    # A sheared or flat affine has no axis of its own for each direction.
-    if abs(np.linalg.det(affine[:3, :3] / sides)) < 0.1:
-        return False
-    return bool(np.isfinite(io_orientation(affine)).all())

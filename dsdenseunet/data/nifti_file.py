@@ -96,9 +96,8 @@ def read_header(path: str | os.PathLike[str]) -> NiftiFile:
             cannot hold or that exceed `MAX_VOXELS`.
     """
     path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError(path, found=found, expected="a NIfTI file", fix="check the path")
+    if path.is_dir():
+        raise InputError(path, found="a folder", expected="a NIfTI file", fix="check the path")
     with _open(path) as stream:
         start = stream.read(4)
         kinds: dict[bytes, tuple[type[Header], str]] = {}
@@ -172,9 +171,10 @@ def _offset(header: Header, header_size: int, path: Path) -> int:
 
 def _check_size(nifti: NiftiFile) -> None:
     """Refuses a header whose voxels cannot be in a file of this size."""
-    size = nifti.path.stat().st_size
-    with nifti.path.open("rb") as stream:
-        packed = stream.read(2) == GZIP_MAGIC
+    with _reading(nifti.path):
+        size = nifti.path.stat().st_size
+        with nifti.path.open("rb") as stream:
+            packed = stream.read(2) == GZIP_MAGIC
     needed = nifti.offset + nifti.voxels * nifti.dtype.itemsize
     if size * (MAX_GZIP_RATIO if packed else 1) < needed:
         voxels = f"{' x '.join(map(str, nifti.shape_IJK))} voxels of {nifti.dtype}"
@@ -189,15 +189,21 @@ def _check_size(nifti: NiftiFile) -> None:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file by its content, gzip or plain; what goes wrong inside becomes an `InputError`."""
+    with _reading(path), path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        if packed:
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked  # type: ignore[misc]  # GzipFile is a binary stream in all but name.
+        else:
+            yield raw
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what a disk or damaged gzip data raise into an `InputError`."""
     try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            if packed:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield unpacked  # type: ignore[misc]  # GzipFile is a binary stream in all but name.
-            else:
-                yield raw
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
             path,
@@ -205,6 +211,8 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
             expected="a whole .nii.gz",
             fix="copy or download the file again (gzip -t shows whether it is whole)",
         ) from error
+    except FileNotFoundError as error:
+        raise InputError(path, found="no such file", expected="a NIfTI file", fix="check the path") from error
     except OSError as error:
         raise InputError(
             path, found=f"cannot be read: {error}", expected="a readable file", fix="check disk and rights"

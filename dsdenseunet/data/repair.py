@@ -15,6 +15,8 @@ from dsdenseunet.data import body_checks, grid_checks, nifti, voxel_checks
 from dsdenseunet.data.lits import Case
 from dsdenseunet.data.nifti_file import Header, read_header
 
+_MM = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -67,6 +69,8 @@ def _save(path: Path, array_IJK: NDArray[Any], affine: NDArray[np.float64], head
     header = header.copy()
     header.set_data_dtype(array_IJK.dtype)
     header["scl_slope"], header["scl_inter"] = 1, 0
+    # The affine is in mm, whatever unit the original states; the unit of time stays.
+    header["xyzt_units"] = (int(header["xyzt_units"]) & ~7) | _MM
     header.set_sform(affine, 1)
     header.set_qform(affine, 1)
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image

@@ -132,6 +132,21 @@ def set_sform(path, affine):
         stream.write(header.binaryblock + bytes(4) + array.tobytes(order="F"))
 
 
+def edit_header(path, **fields):
+    """Header bytes as no library would write them."""
+    data = bytearray(path.read_bytes())
+    header = nib.Nifti1Header(bytes(data[:348]), check=False)
+    for field, value in fields.items():
+        header[field] = value
+    path.write_bytes(header.binaryblock + data[348:])
+
+
+def mirror_qform(path):
+    header = nib.load(path).header
+    header.set_qform(header.get_sform() @ np.diag((-1, 1, 1, 1)), 1)
+    edit_header(path, **{name: header[name] for name in ("pixdim", "quatern_b", "quatern_c", "quatern_d")})
+
+
 def scale_to_bytes(array):
     return np.clip((array + 200) * (255 / 450), 0, 255).astype(np.uint8)
 
@@ -167,6 +182,28 @@ FAULTS = {
         LABELS,
     ),
     "NaN in the affine": (lambda d: set_sform(d / LABELS, np.full((3, 4), np.nan)), "affine", LABELS),
+    "no orientation": (
+        lambda d: edit_header(d / VOLUME, sform_code=0, qform_code=0),
+        "affine",
+        VOLUME,
+    ),
+    "mirrored qform": (lambda d: mirror_qform(d / VOLUME), "sform-qform", VOLUME),
+    "mirrored qform of labels": (lambda d: mirror_qform(d / LABELS), "affine", LABELS),
+    "zero voxel size": (
+        lambda d: edit_header(d / VOLUME, qform_code=0, pixdim=np.zeros(8)),
+        "affine",
+        VOLUME,
+    ),
+    "another voxel size": (
+        lambda d: edit_header(d / VOLUME, qform_code=0, pixdim=np.full(8, 3)),
+        "affine",
+        VOLUME,
+    ),
+    "no number in the labels' header": (
+        lambda d: edit_header(d / LABELS, pixdim=np.full(8, np.nan), srow_x=np.full(4, np.nan)),
+        "affine",
+        LABELS,
+    ),
     "label grid elsewhere": (
         lambda d: rewrite(d / LABELS, affine=shifted_affine(d / LABELS)),
         "grid-place",
@@ -274,6 +311,9 @@ def test_each_fault_is_found_and_nothing_else(fault, data):
         "label axes mixed",
         "label voxels turned",
         "nonsense affine of labels",
+        "mirrored qform",
+        "zero voxel size",
+        "no number in the labels' header",
         "label grid elsewhere",
         "label two slices up",
         "float labels",
