@@ -15,6 +15,7 @@ from absl import flags
 from tqdm import tqdm
 
 from dsdenseunet import cli, files
+from dsdenseunet.data import walk
 from dsdenseunet.data.case_checks import Examined
 from dsdenseunet.data.doctor import examine
 from dsdenseunet.data.findings import SEVERITIES
@@ -38,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
         findings, manifest = examine(DATA.value, repair_to=REPAIR.value, workers=WORKERS.value, on_case=show)
     for finding in findings:
         print(finding)
+    walk.tell(walk.from_json(manifest["passed_over"]))
     files.write_json(MANIFEST.value, manifest)
     counts = Counter(finding.severity for finding in findings)
     orientations = Counter(file["orientation"] for file in manifest["files"])

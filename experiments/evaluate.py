@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from dsdenseunet import cli
+from dsdenseunet.data import walk
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.score_page import write_score_page
@@ -44,6 +45,9 @@ def main(argv: Sequence[str]) -> None:
         workers=WORKERS.value,
         compare=COMPARE.value,
         images=IMAGES.value,
+    )
+    walk.tell(
+        walk.from_json(result["passed_over"] + result.get("comparison", {"passed_over": []})["passed_over"])
     )
     print(f"{'':<32}" + "".join(f"{mode:>12}" for mode in modes))
     for name in result["modes"][modes[0]]["scores"]:

@@ -16,6 +16,7 @@ from absl import flags
 
 from dsdenseunet import cli, failures, huge_pages
 from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.data import walk
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
@@ -43,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
     """Reads the flags, predicts, prints the sums."""
     del argv
     huge_pages.restart()
-    scans, failures_name = take_shard(find_scans(_INPUT.value), _SHARD.value)
+    found = find_scans(_INPUT.value, _OUTPUT.value)
+    scans, failures_name = take_shard(found.used, _SHARD.value)
     config, variables = load_best(_WORKDIR.value, int(_PHASE.value) if _PHASE.value else None)
     options = {
         "overlap": _OVERLAP.value,
@@ -55,11 +57,10 @@ def main(argv: Sequence[str]) -> int:
     config.inference.update({name: value for name, value in options.items() if value is not None})
     check_config(config)
     use_compilation_cache()
-    model = registry.build(config.model)
-    predictor = Predictor(
-        model, variables, tuple(config.data.patch_size), tuple(config.data.hu_window), **config.inference
-    )
+    data, model = config.data, registry.build(config.model)
+    predictor = Predictor(model, variables, tuple(data.patch_size), tuple(data.hu_window), **config.inference)
     print(f"{len(scans)} scans, {config.name} from {_WORKDIR.value} on {jax.local_device_count()} device(s)")
+    walk.tell(found.passed_over)
     outcome = predict_folder(
         [predictor.on(device) for device in jax.local_devices()],
         scans,
@@ -69,8 +70,6 @@ def main(argv: Sequence[str]) -> int:
         pipelined=_PIPELINED.value,
     )
     print(outcome.summary())
-    if outcome.failures:
-        print(f"the failed scans and why: {_OUTPUT.value}/{failures_name}")
     return failures.EXIT_STATUS if outcome.failures else 0
 
 

@@ -13,6 +13,7 @@ from absl import flags
 from tqdm import tqdm
 
 from dsdenseunet import cli
+from dsdenseunet.data import walk
 from dsdenseunet.data.lits import find_cases
 from dsdenseunet.data.preparation import Row, prepare, table
 
@@ -29,15 +30,16 @@ VERIFY = flags.DEFINE_bool("verify", False, "Compare what is there with its hash
 def main(argv: Sequence[str]) -> int:
     """Prepares, prints the table, and fails if any case did."""
     del argv
-    cases = find_cases(DATA.value)
-    with tqdm(total=len(cases), unit="case", disable=None) as progress:
+    found = find_cases(DATA.value)
+    with tqdm(total=len(found.used), unit="case", disable=None) as progress:
 
         def show(row: Row) -> None:
             progress.set_postfix_str(f"{row.name} {row.status}", refresh=False)
             progress.update()
 
-        rows = prepare(cases, CACHE.value, WORKERS.value, verify=VERIFY.value, on_row=show)
+        rows = prepare(found.used, CACHE.value, WORKERS.value, verify=VERIFY.value, on_row=show)
     print(table(rows))
+    walk.tell(found.passed_over)
     failed = [row for row in rows if row.error]
     for row in failed:
         print(f"\n{row.name}: {row.error}")

@@ -11,6 +11,7 @@ from absl import flags
 from tqdm import tqdm
 
 from dsdenseunet import cli
+from dsdenseunet.data import walk
 from dsdenseunet.evaluation.submission import Entry, write_submission
 from dsdenseunet.words import counted
 
@@ -29,9 +30,11 @@ def main(argv: Sequence[str]) -> None:
             progress.set_postfix_str(entry.name, refresh=False)
             progress.update()
 
-        entries = write_submission(
+        zipped = write_submission(
             PREDICTIONS.value, VOLUMES.value, OUT.value, partial=PARTIAL.value, on_entry=show
         )
+    walk.tell(zipped.passed_over)
+    entries = zipped.used
     for entry in entries:
         if not entry.liver_voxels:
             print(f"warning: {entry.name} has no liver: every score of its liver is the worst")

@@ -224,7 +224,7 @@ def pretend_to_predict(folder):
     """The folders that `predict` would leave and `submit` be given: labels are their own prediction."""
     for target, kind, name in (
         ("predictions", "segmentation", "test-segmentation"),
-        ("references", "segmentation", "segmentation"),
+        ("references", "segmentation", "test-segmentation"),
         ("test", "volume", "test-volume"),
     ):
         (folder / target).mkdir()

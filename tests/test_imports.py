@@ -24,7 +24,7 @@ ALLOWED = {
     "parallel": {"errors"},
     "ops": {"errors"},
     "models": {"ops", "errors"},
-    "data": {"failures", "files", "errors"},
+    "data": {"words", "failures", "files", "errors"},
     "evaluation": {"data", "environment", "words", "failures", "files", "errors"},
     # From result files and NIfTI only: it never runs a model and never scores.
     "reporting": {"data", "stages", "words", "files", "errors"},

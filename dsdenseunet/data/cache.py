@@ -14,8 +14,8 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,12 @@ def array_path(root: str | os.PathLike[str], name: str, array: str) -> Path:
     return Path(root) / name / f"{array}.npy"
 
 
+def is_folder_name(name: str) -> bool:
+    """Whether a case's name can be that of its folder: a name becomes a path, and may not lead elsewhere."""
+    controls = any(unicodedata.category(character) == "Cc" for character in name)
+    return bool(name) and not controls and "/" not in name and name[0] != "." and name != MANIFEST
+
+
 def untouched(source: Source) -> bool:
     """Whether a source file has the size and time that it had when it was prepared."""
     try:
@@ -251,8 +257,7 @@ def _sources(record: Record) -> tuple[Source, Source]:
 
 def _record(entry: Mapping[str, Any]) -> Record:
     name = entry["name"]
-    # The name becomes a path: it may not lead out of the cache.
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+    if not is_folder_name(name):
         raise ValueError(f"case name {name!r}")
     depth, height, width = (int(side) for side in entry["shape"])
     d_mm, h_mm, w_mm = (float(side) for side in entry["spacing_mm"])

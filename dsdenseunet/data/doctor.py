@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from dsdenseunet.data import walk
 from dsdenseunet.data.case_checks import Examined, examine_case
 from dsdenseunet.data.findings import SEVERITIES, Finding
 from dsdenseunet.data.lits import find_cases
@@ -36,7 +37,7 @@ def examine(
 
     Returns:
         findings, worst first, and the manifest: `files` (hash, shape, spacing, orientation, values),
-        `findings`, `copies`.
+        `findings`, `copies`, `passed_over`.
 
     Raises:
         InputError: no such folder, no cases, or `repair_to` inside the data set.
@@ -48,7 +49,8 @@ def examine(
             expected="another place: repaired copies never mix with the originals",
             fix="choose a folder elsewhere",
         )
-    cases = find_cases(root)
+    found = find_cases(root)
+    cases = found.used
     by_name = {}
     for examined in _run(examine_case, [(case,) for case in cases], workers):
         by_name[examined.case.name] = examined
@@ -71,6 +73,7 @@ def examine(
         copies = sorted(_run(repair_case, jobs, workers), key=lambda copy: str(copy["image"]))
     manifest = {
         "root": str(root),
+        "passed_over": walk.to_json(found.passed_over),
         "files": [fact for examined in examinations for fact in examined.facts],
         "findings": [{**dataclasses.asdict(f), "path": str(f.path)} for f in findings],
         "copies": copies,

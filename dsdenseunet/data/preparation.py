@@ -197,6 +197,13 @@ def _write_case(case: Case, root: Path, num_classes: int) -> cache.Record:
             expected=f"its label file (segmentation-N for {case.name}, or its namesake in labelsTr)",
             fix="add the label file, or leave the scan out",
         )
+    if not cache.is_folder_name(case.name):
+        raise InputError(
+            case.image,
+            found=f"a scan named {case.name!r}",
+            expected="a name that a folder of the cache can have",
+            fix="rename the scan and its labels",
+        )
     image_source, labels_source = _source(case.image), _source(case.labels)
     image = nifti.read_image(case.image)
     labels = nifti.read_labels(case.labels, num_classes, like=image.grid).array_DHW

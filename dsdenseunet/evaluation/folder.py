@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsdenseunet import environment, files
+from dsdenseunet.data import walk
 from dsdenseunet.evaluation import tables
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
@@ -48,15 +49,17 @@ def evaluate(
     pairs = [find_pairs(folder, references) for folder, _ in folders]
     scores, results = [], []
     for (folder, target), members in zip(folders, pairs, strict=True):
-        scores.append(score_pairs(members, target, modes, workers))
+        scores.append(score_pairs(members.used, target, modes, workers))
+        cts = find_images(members.used, images or references)
         results.append(
             {
-                "cases": len(members),
+                "cases": len(members.used),
                 "predictions": os.fspath(folder),
                 "references": os.fspath(references),
                 "modes": summarise(scores[-1]),
                 "differences": differences(scores[-1]),
-                "files": _file_table(members, find_images(members, images or references)),
+                "files": _file_table(members.used, cts),
+                "passed_over": walk.to_json(walk.not_used(members.passed_over, cts.values())),
                 "environment": environment.describe(LIBRARIES),
             }
         )
@@ -65,6 +68,7 @@ def evaluate(
             "first": os.fspath(predictions),
             "second": os.fspath(compare),
             "modes": compare_methods(scores[0], scores[1]),
+            "passed_over": results[1]["passed_over"],
         }
     for (_, target), members_scores, result in zip(folders, scores, results, strict=True):
         files.write_text(target / "cases.csv", tables.cases_csv(members_scores))

@@ -6,17 +6,28 @@ import dataclasses
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 
-from dsdenseunet.data.lits import natural_key
+from dsdenseunet.data.lits import IMAGE, kind_of, natural_key
+from dsdenseunet.data.walk import (
+    Found,
+    PassedOver,
+    VolumeFile,
+    describe,
+    not_used,
+    two_files,
+    walk,
+)
 from dsdenseunet.errors import InputError
+from dsdenseunet.words import counted
 
-_ENDINGS = (".nii.gz", ".nii")
-# LiTS in its three spellings, and the Medical Segmentation Decathlon.
-_NUMBERED = re.compile(r"(?:(?:test-)?(?:volume|segmentation)-|liver_)0*(\d+)")
-_CT = re.compile(r"(?:test-)?volume-\d+")
-_CT_FOLDERS = ("imagesTr", "imagesTs")
+# LiTS, and the Medical Segmentation Decathlon's names for the training part of it.
+_NUMBERED = re.compile(r"(?:(test-)?(?:volume|segmentation)-|liver_)0*([0-9]+)")
+# nnU-Net's suffix of an image's first channel; a prediction can have inherited it.
+_FIRST_CHANNEL = "_0000"
+
+Rule = Callable[[VolumeFile], Hashable]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,104 +39,118 @@ class FilePair:
     reference: Path
 
 
-def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLike[str]) -> list[FilePair]:
+def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLike[str]) -> Found[FilePair]:
     """Pairs every reference below one folder with its prediction below another.
 
-    A prediction has its reference's name or, with the number N, one of `test-segmentation-N`,
-    `segmentation-N`, `volume-N`, `liver_N`; .nii and .nii.gz are equal. CTs among the references
-    (`volume-N`, `imagesTr`) are passed over, and so are predictions without a reference.
+    A prediction has its reference's name (`_0000` after one of them is ignored) or, with the number N, one
+    of `segmentation-N`, `volume-N`, `liver_N`. LiTS numbers its test part anew, so a test case's prediction
+    is `test-segmentation-N` or `test-volume-N`, and no training case's is. CTs among the references
+    (`volume-N`, `imagesTr`) are passed over, and so are predictions without a reference. A reference is
+    never its own prediction.
 
     Raises:
         InputError: no such folder, no reference, predictions that are missing (all listed), or two files
             for one case.
     """
-    found = _label_files(references, skip_ct=True)
-    if not found:
+    truth, answers = walk(references), walk(predictions)
+    labels: list[VolumeFile] = []
+    cts: list[VolumeFile] = []
+    for file in truth.used:
+        (cts if kind_of(file) == IMAGE else labels).append(file)
+    others = [*truth.passed_over, *answers.passed_over]
+    others += [PassedOver(file.path, "a CT among the references") for file in cts]
+    if not labels:
         raise InputError(
             references,
-            found="no label volume",
+            found="; ".join(["no label volume", *describe(others)]),
             expected="reference labels such as segmentation-N.nii",
             fix="point at the folder with the references",
         )
-    candidates = _label_files(predictions, skip_ct=False)
-    by_number: dict[str, list[Path]] = defaultdict(list)
-    for stem, paths in candidates.items():
-        if match := _NUMBERED.fullmatch(stem):
-            by_number[match[1]].extend(paths)
-    pairs, missing = [], []
-    for stem in sorted(found, key=natural_key):
-        reference = _only(found[stem], stem)
-        match = _NUMBERED.fullmatch(stem)
-        named = candidates.get(stem) or (by_number.get(match[1], []) if match else [])
+    own = {os.path.realpath(file.path) for file in labels}
+    candidates = [file for file in answers.used if os.path.realpath(file.path) not in own]
+    # What has the very name of a reference is that one's; the others are looked for by wider rules.
+    names = {_name(file) for file in labels}
+    free = [file for file in candidates if _name(file) not in names]
+    rules: list[tuple[Rule, list[VolumeFile]]]
+    rules = [(_name, candidates), (_name_without_channel, free), (_number, free)]
+    indices = [(rule, _index(files, rule)) for rule, files in rules]
+    pairs, missing, unpaired, doubled = [], [], set(), []
+    for same_case in _index(labels, lambda file: _number(file) or _name(file)).values():
+        reference = same_case[0]
+        named = next((found for rule, index in indices if (found := index.get(rule(reference)))), [])
+        for files in (same_case, named):
+            doubled += [(reference.stem, files[0].path, second.path) for second in files[1:2]]
         if named:
-            pairs.append(FilePair(stem, _only(named, stem), reference))
+            pairs.append(FilePair(reference.stem, named[0].path, reference.path))
         else:
-            missing.append(stem)
+            missing.append(reference.stem)
+            unpaired.add(_number(reference))
+    if doubled:
+        raise two_files(doubled)
     if missing:
+        notes = []
+        if shared := len(answers.used) - len(candidates):
+            notes.append(f"; {counted(shared, 'file')} here are references themselves")
+        if any(number and (not number[0], number[1]) in unpaired for number in map(_number, candidates)):
+            notes.append("; `test-` names are LiTS' test part, whose numbers are other patients'")
         raise InputError(
             predictions,
-            found=f"no prediction for {len(missing)} of {len(found)} references: {', '.join(missing)}",
+            found=f"no prediction for {len(missing)} of {len(pairs) + len(missing)} references: "
+            + ", ".join(sorted(missing, key=natural_key))
+            + "".join(notes),
             expected="a .nii or .nii.gz of the same name or number for each reference",
             fix="predict these cases, or leave their references out",
         )
-    return pairs
+    pairs.sort(key=lambda pair: natural_key(pair.name))
+    others += [PassedOver(file.path, "a prediction without a reference") for file in candidates]
+    used = [path for pair in pairs for path in (pair.prediction, pair.reference)]
+    return Found(tuple(pairs), not_used(others, used))
 
 
-def find_images(pairs: list[FilePair], root: str | os.PathLike[str]) -> dict[str, Path]:
+def find_images(pairs: Iterable[FilePair], root: str | os.PathLike[str]) -> dict[str, Path]:
     """The CT of each case that has one below a folder, by case name.
 
-    A CT is `volume-N` or `test-volume-N`, or of the reference's name in a folder `imagesTr` or `imagesTs`.
+    A CT is `volume-N` (`test-volume-N` of a test case), or of the reference's name in a folder `imagesTr` or
+    `imagesTs`. Where two files could be a case's CT, neither is taken: a picture of another patient
+    is worse than none.
 
     Raises:
         InputError: no such folder.
     """
-    if not Path(root).is_dir():
-        raise InputError(root, found="no such folder", expected="a folder with CTs", fix="check the path")
-    by_number: dict[str, Path] = {}
-    by_name: dict[str, Path] = {}
-    for stem, path in _volumes(root):
-        if _CT.fullmatch(stem) and (match := _NUMBERED.fullmatch(stem)):
-            by_number.setdefault(match[1], path)
-        elif path.parent.name in _CT_FOLDERS:
-            by_name[stem] = path
-    images = {}
+    images = [file for file in walk(root).used if kind_of(file) == IMAGE]
+    by_name, by_number = _index(images, _name_without_channel), _index(images, _number)
+    found = {}
     for pair in pairs:
-        match = _NUMBERED.fullmatch(pair.name)
-        image = by_name.get(pair.name) or (by_number.get(match[1]) if match else None)
-        if image:
-            images[pair.name] = image
-    return images
+        reference = VolumeFile(pair.reference, pair.name, pair.reference.parent.name, 0)
+        named = by_name.get(_name_without_channel(reference)) or by_number.get(_number(reference), [])
+        if len(named) == 1:
+            found[pair.name] = named[0].path
+    return found
 
 
-def _label_files(root: str | os.PathLike[str], *, skip_ct: bool) -> dict[str, list[Path]]:
-    """Files below a folder by their name without ending."""
-    root = Path(root)
-    if not root.is_dir():
-        found = "a file" if root.exists() else "no such folder"
-        raise InputError(root, found=found, expected="a folder with label volumes", fix="check the path")
-    files: dict[str, list[Path]] = defaultdict(list)
-    for stem, path in _volumes(root):
-        if not (skip_ct and (_CT.fullmatch(stem) or path.parent.name in _CT_FOLDERS)):
-            files[stem].append(path)
-    return files
+def _index(files: Iterable[VolumeFile], rule: Rule) -> dict[Hashable, list[VolumeFile]]:
+    """Files by what a rule makes of their names (nothing: left out); one reached by two paths counts once."""
+    index: dict[Hashable, dict[str, VolumeFile]] = defaultdict(dict)
+    for file in files:
+        key = rule(file)
+        if key is not None:
+            index[key].setdefault(os.path.realpath(file.path), file)
+    return {key: list(same.values()) for key, same in index.items()}
 
 
-def _volumes(root: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:
-    """Name without ending and path of each .nii or .nii.gz below a folder; hidden ones are passed over."""
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
-            if ending is not None and not name.startswith("."):
-                yield name.removesuffix(ending), Path(folder) / name
+def _name(file: VolumeFile) -> str:
+    return file.stem
 
 
-def _only(paths: list[Path], stem: str) -> Path:
-    if len(paths) > 1:
-        raise InputError(
-            paths[1],
-            found=f"a second file for {stem}; the first is {paths[0]}",
-            expected="one file a case",
-            fix="remove one of the two",
-        )
-    return paths[0]
+def _name_without_channel(file: VolumeFile) -> str:
+    return file.stem.removesuffix(_FIRST_CHANNEL) or file.stem
+
+
+def _number(file: VolumeFile) -> tuple[bool, int] | None:
+    """Whether a case is of LiTS' test part, and its number there."""
+    match = _NUMBERED.fullmatch(file.stem.removesuffix(_FIRST_CHANNEL))
+    in_test_part = file.folder.endswith("Ts")
+    # The Decathlon has test cases of other hospitals under numbers of its own.
+    if match is None or (in_test_part and file.stem.startswith("liver_")):
+        return None
+    return in_test_part or bool(match[1]), int(match[2])

@@ -15,11 +15,21 @@ import numpy as np
 
 from dsdenseunet import files
 from dsdenseunet.data import grid_checks, nifti
+from dsdenseunet.data.walk import (
+    Found,
+    PassedOver,
+    VolumeFile,
+    describe,
+    not_used,
+    same_file,
+    two_files,
+    walk,
+)
 from dsdenseunet.errors import InputError
 
 TEST_CASES = range(70)
-_VOLUME = re.compile(r"test-volume-0*(\d+)\.nii(\.gz)?")
-_PREDICTION = re.compile(r"test-(?:segmentation|volume)-0*(\d+)\.nii(\.gz)?")
+_VOLUME = re.compile(r"test-volume-0*([0-9]+)")
+_PREDICTION = re.compile(r"test-(?:segmentation|volume)-0*([0-9]+)")
 # A grid counts as the volume's if its corners are as near as this, in voxels.
 _SAME_GRID_VOXELS = 0.1
 # Zip entries carry a time; a fixed one makes equal predictions equal files.
@@ -42,7 +52,7 @@ def write_submission(
     *,
     partial: bool = False,
     on_entry: Callable[[Entry], None] = lambda entry: None,
-) -> list[Entry]:
+) -> Found[Entry]:
     """Writes the zip, whole or not at all.
 
     Args:
@@ -52,6 +62,9 @@ def write_submission(
         partial: take the cases that are there instead of all of 0 to 69.
         on_entry: called for each file written.
 
+    Returns:
+        The files of the zip, and what was passed over in the two folders.
+
     Raises:
         InputError: missing or doubled files, labels other than 0, 1, 2, or another grid than the
             volume's (shape or place).
@@ -59,8 +72,14 @@ def write_submission(
     out = Path(out)
     if out.suffix != ".zip":
         raise InputError(out, found="another ending", expected="a .zip file", fix="rename the output")
-    predicted = _numbered(predictions, _PREDICTION, "test-segmentation-N.nii")
-    scans = _numbered(volumes, _VOLUME, "test-volume-N.nii")
+    answers, truth = walk(predictions), walk(volumes)
+    scans = _numbered(volumes, truth, _VOLUME, "test-volume-N.nii")
+    # A scan is not its own prediction where both lie in one folder.
+    known = {os.path.realpath(path) for path in scans.values()}
+    answers = Found(
+        tuple(file for file in answers.used if os.path.realpath(file.path) not in known), answers.passed_over
+    )
+    predicted = _numbered(predictions, answers, _PREDICTION, "test-segmentation-N.nii")
     wanted = sorted(predicted) if partial else list(TEST_CASES)
     _require(predicted, wanted, predictions, "predictions")
     _require(scans, wanted, volumes, "test volumes")
@@ -80,7 +99,12 @@ def write_submission(
                 shutil.copyfileobj(source, to)
             unpacked.unlink()
             on_entry(entries[-1])
-    return entries
+    others = [*answers.passed_over, *truth.passed_over]
+    others += [
+        PassedOver(file.path, "not among the cases of the zip") for file in (*answers.used, *truth.used)
+    ]
+    used = [path for number in wanted for path in (predicted[number], scans[number])]
+    return Found(tuple(entries), not_used(others, used))
 
 
 def _write_entry(prediction: Path, scan: Path, target: Path) -> Entry:
@@ -117,25 +141,22 @@ def _zip_info(path: Path) -> zipfile.ZipInfo:
     return info
 
 
-def _numbered(root: str | os.PathLike[str], pattern: re.Pattern[str], example: str) -> dict[int, Path]:
-    root = Path(root)
-    if not root.is_dir():
-        found = "a file" if root.exists() else "no such folder"
-        raise InputError(root, found=found, expected=f"a folder with {example}", fix="check the path")
+def _numbered(
+    root: str | os.PathLike[str], tree: Found[VolumeFile], pattern: re.Pattern[str], example: str
+) -> dict[int, Path]:
     numbered: dict[int, Path] = {}
-    for path in sorted(root.rglob("*.nii*")):
-        if match := pattern.fullmatch(path.name):
+    doubled = []
+    for file in tree.used:
+        if match := pattern.fullmatch(file.stem):
             number = int(match[1])
-            if number in numbered:
-                raise InputError(
-                    path,
-                    found=f"a second file for test case {number}; the first is {numbered[number]}",
-                    expected="one file a case",
-                    fix="remove one of the two",
-                )
-            numbered[number] = path
+            first = numbered.setdefault(number, file.path)
+            if first != file.path and not same_file(first, file.path):
+                doubled.append((f"test case {number}", first, file.path))
+    if doubled:
+        raise two_files(doubled)
     if not numbered:
-        raise InputError(root, found=f"no {example}", expected="test cases 0 to 69", fix="check the path")
+        found = "; ".join([f"no {example}", *describe(tree.passed_over)])
+        raise InputError(root, found=found, expected="test cases 0 to 69", fix="check the path")
     return numbered
 
 

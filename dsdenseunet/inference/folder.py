@@ -125,6 +125,8 @@ def predict_folder(
             queue.close()
     outcome.wall_seconds = time.perf_counter() - start
     failures.write(output / failures_name, outcome.failures)
+    if outcome.failures:
+        report(f"the failed scans and why: {output / failures_name}")
     return outcome
 
 

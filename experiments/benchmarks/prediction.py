@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints a table."""
     del argv
     huge_pages.restart()
-    scans = find_scans(_INPUT.value)
+    scans = find_scans(_INPUT.value).used
     config, variables = load_best(_WORKDIR.value)
     use_compilation_cache()
     predictor = Predictor(

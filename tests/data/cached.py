@@ -29,7 +29,7 @@ def make_cache(root, cases=3, **kwargs):
     """A prepared cache of `cases` volumes."""
     for number in range(cases):
         write_case(root / "data", number, **kwargs)
-    rows = prepare(find_cases(root / "data"), root / "cache")
+    rows = prepare(find_cases(root / "data").used, root / "cache")
     assert [row.status for row in rows] == ["new"] * cases
     return Cache.open(root / "cache")
 

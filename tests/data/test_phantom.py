@@ -87,7 +87,7 @@ def test_files_are_lits(tmp_path, compressed):
     seen = []
     paths = write_phantoms(tmp_path, 3, seed=1, size=(32, 32, 40), compressed=compressed, on_case=seen.append)
     assert seen == paths
-    cases = find_cases(tmp_path)
+    cases = find_cases(tmp_path).used
     assert [case.name for case in cases] == ["volume-0", "volume-1", "volume-2"]
     for index, case in enumerate(cases):
         phantom = make_phantom(1, index, (32, 32, 40))

@@ -26,7 +26,7 @@ def leftovers(root):
 
 def test_the_cache_holds_what_the_files_hold(tmp_path):
     image, labels = write_case(tmp_path / "data", 7)
-    rows = prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+    rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
     case = Cache.open(tmp_path / "cache").case("volume-7")
     np.testing.assert_array_equal(case.image_DHW, image)
     np.testing.assert_array_equal(case.labels_DHW, labels)
@@ -51,7 +51,7 @@ def test_the_cache_holds_what_the_files_hold(tmp_path):
 def test_a_second_run_does_nothing(tmp_path):
     for number in range(3):
         write_case(tmp_path / "data", number)
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
     assert statuses(prepare(cases, tmp_path / "cache")) == ["new"] * 3
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.*")}
     assert statuses(prepare(cases, tmp_path / "cache")) == ["current"] * 3
@@ -63,7 +63,7 @@ def test_a_second_run_does_nothing(tmp_path):
 
 def test_a_touched_source_is_current_a_changed_one_is_not(tmp_path):
     write_case(tmp_path / "data", 0)
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
     prepare(cases, tmp_path / "cache")
     opened = Cache.open(tmp_path / "cache")
     assert opened.changed_sources() == []
@@ -84,7 +84,7 @@ def test_a_touched_source_is_current_a_changed_one_is_not(tmp_path):
 def test_the_fingerprint_is_of_the_data_not_of_its_place(tmp_path):
     for place in ("a", "b"):
         write_case(tmp_path / place / "data", 0)
-        prepare(find_cases(tmp_path / place / "data"), tmp_path / place / "cache")
+        prepare(find_cases(tmp_path / place / "data").used, tmp_path / place / "cache")
     assert Cache.open(tmp_path / "a/cache").fingerprint == Cache.open(tmp_path / "b/cache").fingerprint
 
 
@@ -103,7 +103,7 @@ def test_a_bad_case_is_named_and_the_rest_prepared(tmp_path, workers):
     (data / "volume-7.nii").rename(data / "test-volume-7.nii")
     (data / "segmentation-7.nii").unlink()
     seen = []
-    rows = prepare(find_cases(data), tmp_path / "cache", workers, on_row=seen.append)
+    rows = prepare(find_cases(data).used, tmp_path / "cache", workers, on_row=seen.append)
     assert [(row.name, row.status) for row in rows] == [
         ("test-volume-7", "unlabelled"),
         *((f"volume-{number}", "failed") for number in range(5)),
@@ -124,13 +124,13 @@ def test_a_bad_case_is_named_and_the_rest_prepared(tmp_path, workers):
     # Put right, only what failed is read.
     for number in range(5):
         write_case(data, number)
-    assert statuses(prepare(find_cases(data), tmp_path / "cache"))[1:] == ["new"] * 5 + ["current"]
+    assert statuses(prepare(find_cases(data).used, tmp_path / "cache"))[1:] == ["new"] * 5 + ["current"]
 
 
 def test_workers_write_the_same_cache(tmp_path):
     for number in range(3):
         write_case(tmp_path / "data", number, ending=".nii.gz")
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
     prepare(cases, tmp_path / "alone")
     assert statuses(prepare(cases, tmp_path / "together", workers=2)) == ["new"] * 3
     alone, together = ((tmp_path / name / "manifest.json").read_text() for name in ("alone", "together"))
@@ -139,7 +139,7 @@ def test_workers_write_the_same_cache(tmp_path):
 
 def test_a_flipped_bit_is_rewritten_on_demand(tmp_path):
     write_case(tmp_path / "data", 0)
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
     prepare(cases, tmp_path / "cache")
     path = tmp_path / "cache/volume-0/labels.npy"
     good = path.read_bytes()
@@ -153,7 +153,7 @@ def test_a_flipped_bit_is_rewritten_on_demand(tmp_path):
 def test_an_interrupted_run_goes_on(tmp_path):
     for number in range(3):
         write_case(tmp_path / "data", number)
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
 
     def stop(row):
         if row.name == "volume-1":
@@ -170,7 +170,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
     (tmp_path / "cache" / "volume-0").mkdir(parents=True)
     for place in ("volume-0/.partial-abc-image.npy", ".partial-abc-manifest.json"):
         (tmp_path / "cache" / place).write_bytes(b"half")
-    prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+    prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
     assert not leftovers(tmp_path)
 
 
@@ -178,7 +178,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
 def test_a_full_disk_at_any_write_loses_nothing(tmp_path, monkeypatch, fail_at):
     for number in range(2):
         write_case(tmp_path / "data", number)
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
     calls = iter(range(1000))
     fsync = os.fsync
 
@@ -202,12 +202,12 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "cache"):
         with pytest.raises(InputError, match="may write to"):
-            prepare(find_cases(tmp_path / "data"), place)
+            prepare(find_cases(tmp_path / "data").used, place)
 
 
 def test_one_process_at_a_time(tmp_path):
     write_case(tmp_path / "data", 0)
-    cases = find_cases(tmp_path / "data")
+    cases = find_cases(tmp_path / "data").used
     prepare(cases, tmp_path / "cache")
     with (tmp_path / "cache" / ".lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -220,7 +220,7 @@ def test_a_worker_that_dies_is_told_with_its_cases(tmp_path, monkeypatch):
     write_case(tmp_path / "data", 0)
     monkeypatch.setattr(preparation, "_prepare_case", die)
     with pytest.raises(InputError, match=r"died while these were open: volume-0") as caught:
-        prepare(find_cases(tmp_path / "data"), tmp_path / "cache", workers=1)
+        prepare(find_cases(tmp_path / "data").used, tmp_path / "cache", workers=1)
     assert "--workers" in caught.value.fix
 
 
@@ -234,7 +234,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, monkeypatch):
         return volume
 
     monkeypatch.setattr(nifti, "read_image", meddle)
-    rows = prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+    rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
     assert "changed while it was read" in rows[0].error
 
 
@@ -246,7 +246,7 @@ def test_a_fault_nobody_thought_of_names_its_case(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nifti, "read_image", fail)
     with pytest.raises(RuntimeError, match="case volume-0: MemoryError: no room"):
-        prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+        prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
 
 
 def test_a_source_that_is_gone(tmp_path):
@@ -257,15 +257,15 @@ def test_a_source_that_is_gone(tmp_path):
 def test_cases_of_another_data_set_stay(tmp_path):
     write_case(tmp_path / "a", 0)
     write_case(tmp_path / "b", 1)
-    prepare(find_cases(tmp_path / "a"), tmp_path / "cache")
-    prepare(find_cases(tmp_path / "b"), tmp_path / "cache")
+    prepare(find_cases(tmp_path / "a").used, tmp_path / "cache")
+    prepare(find_cases(tmp_path / "b").used, tmp_path / "cache")
     assert Cache.open(tmp_path / "cache").names == ("volume-0", "volume-1")
 
 
 def test_the_table_gives_millilitres(tmp_path):
     _, labels = write_case(tmp_path / "data", 0)
     (tmp_path / "data" / "test-volume-3.nii").write_bytes(b"never read")
-    rows = prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+    rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
     lines = table(rows).splitlines()
     assert lines[0].startswith("case")
     assert lines[0].endswith("liver (mL)  tumour (mL)")
@@ -279,7 +279,7 @@ def test_the_table_gives_millilitres(tmp_path):
 
 def test_the_manifest_is_plain_json(tmp_path):
     write_case(tmp_path / "data", 0)
-    prepare(find_cases(tmp_path / "data"), tmp_path / "cache")
+    prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
     manifest = json.loads((tmp_path / "cache/manifest.json").read_text())
     assert manifest["format_version"] == 1
     (entry,) = manifest["cases"]

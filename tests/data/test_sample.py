@@ -43,10 +43,13 @@ def test_slabs_are_cases_that_touch_but_do_not_overlap(wheel, tmp_path, monkeypa
     monkeypatch.setattr(sample, "_download", lambda folder: wheel)
     fetched = sample.fetch_sample(tmp_path / "out")
     image_DHW, labels_DHW = sample.read_wheel(wheel)
-    assert [case.name for case in find_cases(fetched.development)] == [fetched.training, fetched.validation]
-    (test,) = find_cases(fetched.held_out)
+    assert [case.name for case in find_cases(fetched.development).used] == [
+        fetched.training,
+        fetched.validation,
+    ]
+    (test,) = find_cases(fetched.held_out).used
     assert test.name == fetched.test
-    cases = {case.name: case for case in find_cases(tmp_path / "out")}
+    cases = {case.name: case for case in find_cases(tmp_path / "out").used}
     volumes = [
         nifti.read_image(cases[name].image) for name in (fetched.training, fetched.validation, test.name)
     ]

@@ -27,7 +27,7 @@ def folders(tmp_path):
     for number, seed in enumerate((0, 7, 9)):
         prediction, reference, spacing = make_pair(seed)
         write(tmp_path / "references" / f"segmentation-{number}.nii", reference, spacing=spacing)
-        write(tmp_path / "predictions" / f"test-segmentation-{number}.nii.gz", prediction, spacing=spacing)
+        write(tmp_path / "predictions" / f"volume-{number}.nii.gz", prediction, spacing=spacing)
     return tmp_path
 
 
@@ -45,8 +45,8 @@ def read_csv(path):
     [
         ("segmentation-3.nii", "segmentation-3.nii"),
         ("volume-3.nii.gz", "segmentation-3.nii"),
-        ("test-segmentation-3.nii", "segmentation-003.nii.gz"),
-        ("segmentation-3.nii", "test-segmentation-3.nii"),
+        ("test-volume-3.nii", "test-segmentation-003.nii.gz"),
+        ("segmentation-3.nii", "segmentation-003.nii.gz"),
         ("liver_3.nii.gz", "liver_3.nii.gz"),
         ("segmentation-3.nii", "liver_3.nii.gz"),
         ("patient A.nii.gz", "patient A.nii"),
@@ -56,22 +56,22 @@ def test_names_that_belong_together(tmp_path, prediction, reference):
     for place, name in (("p", prediction), ("r", reference)):
         (tmp_path / place).mkdir()
         (tmp_path / place / name).touch()
-    found = pairing.find_pairs(tmp_path / "p", tmp_path / "r")
+    found = pairing.find_pairs(tmp_path / "p", tmp_path / "r").used
     assert [(pair.prediction.name, pair.reference.name) for pair in found] == [(prediction, reference)]
 
 
 def test_pairs_come_in_natural_order_and_cts_are_no_references(tmp_path):
     for name in ("segmentation-10.nii", "segmentation-2.nii", "volume-2.nii", ".hidden.nii", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [pair.name for pair in pairing.find_pairs(tmp_path, tmp_path)] == [
-        "segmentation-2",
-        "segmentation-10",
-    ]
+        for place in ("p", "r"):
+            (tmp_path / place).mkdir(exist_ok=True)
+            (tmp_path / place / name).touch()
+    found = pairing.find_pairs(tmp_path / "p", tmp_path / "r")
+    assert [pair.name for pair in found.used] == ["segmentation-2", "segmentation-10"]
 
 
 def test_all_missing_predictions_are_listed(folders):
     for number in (0, 2):
-        (folders / "predictions" / f"test-segmentation-{number}.nii.gz").unlink()
+        (folders / "predictions" / f"volume-{number}.nii.gz").unlink()
     with pytest.raises(InputError, match="2 of 3 references: segmentation-0, segmentation-2"):
         evaluate(folders)
     assert not (folders / "out").exists()
@@ -133,13 +133,13 @@ def test_only_what_changed_is_scored_again(folders, monkeypatch):
     assert evaluate(folders)["modes"] == first["modes"]
     assert len(scored) == 3
     prediction, _, spacing = make_pair(7)
-    write(folders / "predictions" / "test-segmentation-1.nii.gz", np.zeros_like(prediction), spacing=spacing)
+    write(folders / "predictions" / "volume-1.nii.gz", np.zeros_like(prediction), spacing=spacing)
     evaluate(folders)
     assert scored[3:] == ["segmentation-1"]
 
 
 def test_an_interrupted_run_goes_on(folders):
-    bad = folders / "predictions" / "test-segmentation-2.nii.gz"
+    bad = folders / "predictions" / "volume-2.nii.gz"
     whole = bad.read_bytes()
     bad.write_bytes(whole[:-20])
     with pytest.raises(InputError):
@@ -154,7 +154,7 @@ def test_an_interrupted_run_goes_on(folders):
 
 
 def test_a_bad_file_stops_worker_processes_with_its_message(folders):
-    bad = folders / "predictions" / "test-segmentation-0.nii.gz"
+    bad = folders / "predictions" / "volume-0.nii.gz"
     bad.write_bytes(bad.read_bytes()[:-20])
     with pytest.raises(InputError, match=bad.name):
         evaluate(folders, workers=2)

@@ -27,7 +27,7 @@ def folders(tmp_path):
 
 
 def submit(root, **options):
-    return write_submission(root / "predictions", root / "volumes", root / "out.zip", **options)
+    return write_submission(root / "predictions", root / "volumes", root / "out.zip", **options).used
 
 
 def test_a_whole_submission(folders):

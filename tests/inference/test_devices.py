@@ -29,7 +29,7 @@ variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 8, 8, 1)), train=Fals
 predictor = Predictor(model, variables, (4, 8, 8), (-200.0, 250.0))
 lanes = [predictor.on(device) for device in jax.local_devices()]
 folder = Path(sys.argv[1])
-outcome = predict_folder(lanes, find_scans(folder / "scans"), folder / "out", report=lambda line: None)
+outcome = predict_folder(lanes, find_scans(folder / "scans").used, folder / "out", report=lambda line: None)
 assert not outcome.failures, outcome.failures
 print(len(lanes), len(outcome.done), class_probabilities._cache_size())
 """

@@ -50,7 +50,7 @@ def scans(tmp_path):
 
 def run(folder, output, predictor=BRIGHT, **options):
     said = []
-    outcome = predict_folder([predictor], find_scans(folder), output, report=said.append, **options)
+    outcome = predict_folder([predictor], find_scans(folder).used, output, report=said.append, **options)
     return outcome, "\n".join(said)
 
 
@@ -149,7 +149,7 @@ def test_a_scan_is_never_its_own_prediction(tmp_path):
 def test_several_lanes_share_the_scans(scans, tmp_path):
     for number in range(3, 8):
         make_scan(scans / f"volume-{number}.nii", number)
-    outcome = predict_folder([BRIGHT] * 3, find_scans(scans), tmp_path / "out", report=lambda line: None)
+    outcome = predict_folder([BRIGHT] * 3, find_scans(scans).used, tmp_path / "out", report=lambda line: None)
     assert sorted(outcome.done) == [f"segmentation-{number}" for number in range(8)]
 
 

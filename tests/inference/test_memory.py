@@ -30,7 +30,7 @@ class Threshold(nn.Module):
 
 folder, side, first = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 predictor = Predictor(Threshold(), {}, (12, side, side), (-200.0, 250.0), overlap=0.25)
-scans = find_scans(folder / "scans")
+scans = find_scans(folder / "scans").used
 peaks = []
 for part in (scans[:first], scans):
     outcome = predict_folder([predictor], part, folder / "out", report=lambda line: None)

@@ -21,7 +21,7 @@ def test_predictions_are_named_as_the_challenge_does(scan, prediction):
 
 
 def names(path):
-    return [scan.name for scan in find_scans(path)]
+    return [scan.name for scan in find_scans(path).used]
 
 
 def test_lits_folders_give_their_images_only(tmp_path):
@@ -45,7 +45,7 @@ def test_a_single_file(tmp_path):
 def test_two_scans_of_one_name_are_refused(tmp_path):
     (tmp_path / "p.nii").touch()
     (tmp_path / "p.nii.gz").touch()
-    with pytest.raises(InputError, match="a second scan named like"):
+    with pytest.raises(InputError, match="a second file for 1 case"):
         find_scans(tmp_path)
 
 

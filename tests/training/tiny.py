@@ -77,7 +77,7 @@ def make_cache(folder: Path) -> Path:
     from dsdenseunet.data import lits, phantom, preparation
 
     phantom.write_phantoms(folder / "data", cases=3, seed=0, size=(32, 32, 32))
-    preparation.prepare(lits.find_cases(folder / "data"), folder / "cache")
+    preparation.prepare(lits.find_cases(folder / "data").used, folder / "cache")
     return folder / "cache"
 
 

@@ -26,7 +26,7 @@ CASES, SIZE = 3, (64, 512, 512)
 def write_cache(folder: Path, size: tuple[int, int, int] = SIZE) -> Path:
     """Writes phantoms and prepares them; returns the cache's folder."""
     write_phantoms(folder / "phantoms", CASES, seed=0, size=size)
-    prepare(find_cases(folder / "phantoms"), folder / "cache")
+    prepare(find_cases(folder / "phantoms").used, folder / "cache")
     return folder / "cache"
 
 

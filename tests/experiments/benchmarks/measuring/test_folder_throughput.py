@@ -18,7 +18,7 @@ def scans(tmp_path):
     for number in range(3):
         image = np.random.default_rng(number).integers(-500, 500, (4, 6, 5)).astype(np.int16)
         nifti.write_new(tmp_path / f"volume-{number}.nii", image, (2.5, 0.7, 0.8), "LPS")
-    return find_scans(tmp_path)
+    return find_scans(tmp_path).used
 
 
 def test_both_ways_take_turns(scans):
