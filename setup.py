@@ -34,6 +34,9 @@ setup(
         # JAX's own extras bring the CUDA libraries; the driver must be new enough for them.
         "cuda12": ["jax[cuda12]>=0.9"],
         "cuda13": ["jax[cuda13]>=0.9"],
+        # Cards of compute capability below 7.5 (Pascal, Volta), which JAX for CUDA 12 still
+        # serves and cuDNN from 9.11 on, which it would take, does not.
+        "cuda12-pascal": ["jax[cuda12]>=0.9", "nvidia-cudnn-cu12>=9.10.2,<9.11"],
         # What `make test` installs.
         "test": ["hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.11"],
         # PyTorch, to compare speed with.

@@ -21,6 +21,7 @@ from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
 from dsdenseunet.models import registry
+from dsdenseunet.preflight import check as preflight
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import check_config
 
@@ -38,6 +39,7 @@ _WITHIN = flags.DEFINE_float(
 _SUFFIX = flags.DEFINE_enum("suffix", SUFFIXES[0], SUFFIXES, "Ending of the predictions' names.")
 _SHARD = flags.DEFINE_string("shard", "0/1", "I/N: this process takes every N-th scan, from the I-th.")
 _PIPELINED = flags.DEFINE_boolean("pipelined", True, "Read and write while the network works.")
+_PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (experiments.preflight).")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,8 +59,9 @@ def main(argv: Sequence[str]) -> int:
     config.inference.update({name: value for name, value in options.items() if value is not None})
     check_config(config)
     use_compilation_cache()
-    data, model = config.data, registry.build(config.model)
-    predictor = Predictor(model, variables, tuple(data.patch_size), tuple(data.hu_window), **config.inference)
+    if _PREFLIGHT.value:
+        preflight.require(config, training=False, otherwise="compute on the CPU: JAX_PLATFORMS=cpu")
+    predictor = Predictor.of(config, registry.build(config.model), variables)
     print(f"{len(scans)} scans, {config.name} from {_WORKDIR.value} on {jax.local_device_count()} device(s)")
     walk.tell(found.passed_over)
     outcome = predict_folder(

@@ -13,9 +13,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from dsdenseunet import cli, huge_pages, parallel, supervision
+from dsdenseunet.preflight import check as preflight
 from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
+from dsdenseunet.training.settings import check_config
 
 EXIT_NON_FINITE = 3
 
@@ -25,6 +27,7 @@ _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Many hosts: how many processes.")
 _PROCESS = flags.DEFINE_integer("process", None, "Many hosts: the number of this one, from 0.")
+_PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (experiments.preflight).")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -35,6 +38,10 @@ def main(argv: Sequence[str]) -> int:
     if _COORDINATOR.value is not None and not supervision.in_child():
         return supervision.supervise()
     parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    if _PREFLIGHT.value:
+        check_config(_CONFIG.value)
+        otherwise = "choose the other config.model.dtype"
+        preflight.require(_CONFIG.value, training=True, otherwise=otherwise)
     try:
         cascade.run(_CONFIG.value, _WORKDIR.value or "", extend_to=_EXTEND_TO.value)
     except Interrupted as interrupted:

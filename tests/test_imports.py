@@ -36,6 +36,7 @@ ALLOWED = {
         *("inference", "evaluation", "models", "ops", "data"),
         *("compilation", "out_of_memory", "parallel", "environment", "files", "errors"),
     },
+    "preflight": {"training", "models", "ops", "parallel", "files", "errors"},
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
         *("compilation", "huge_pages", "out_of_memory", "parallel"),

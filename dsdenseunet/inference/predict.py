@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from dsdenseunet.inference import postprocess
@@ -68,6 +69,12 @@ class Predictor:
     largest_component: bool = False
     tumour_within_liver_mm: float = -1.0
     device: jax.Device | None = None
+
+    @classmethod
+    def of(cls, config: ConfigDict, model: nn.Module, variables: Mapping[str, Any]) -> Predictor:
+        """The predictor that a run's config asks for."""
+        low, high = config.data.hu_window
+        return cls(model, variables, tuple(config.data.patch_size), (low, high), **config.inference)
 
     def on(self, device: jax.Device) -> Predictor:
         """The same predictor, its weights and its work on one device."""

@@ -38,13 +38,7 @@ def validate(
     Raises:
       NonFiniteLossError: the network says NaN or infinity for a voxel of a case.
     """
-    predictor = Predictor(
-        state.recipe.model,
-        parallel.local_copy(variables_of(state)),
-        tuple(config.data.patch_size),
-        tuple(config.data.hu_window),
-        **config.inference,
-    )
+    predictor = Predictor.of(config, state.recipe.model, parallel.local_copy(variables_of(state)))
     lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
     devices = parallel.device_count()
     dice = np.zeros((len(names), 2))

@@ -33,13 +33,7 @@ def main(argv: Sequence[str]) -> None:
     scans = find_scans(_INPUT.value).used
     config, variables = load_best(_WORKDIR.value)
     use_compilation_cache()
-    predictor = Predictor(
-        registry.build(config.model),
-        variables,
-        tuple(config.data.patch_size),
-        tuple(config.data.hu_window),
-        **config.inference,
-    )
+    predictor = Predictor.of(config, registry.build(config.model), variables)
     lanes = [predictor.on(device) for device in jax.local_devices()]
     record = measure(lanes, scans, _ROUNDS.value, lambda line: print(line, flush=True))
     print(f"\n{markdown(record)}")
