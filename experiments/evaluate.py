@@ -5,7 +5,8 @@ python -m experiments.evaluate --predictions=DIR --references=DIR --out=DIR
 
 Writes cases.csv, lesions.csv, scores.json and report.html. `official` gives what the challenge's scorer
 gives, faults included; `corrected` repairs them (docs/reference/metrics.md). Called again, it goes on where
-it was interrupted and scores only what has changed.
+it was interrupted and scores only what has changed. Exit status 1: some pairs could not be scored, see
+failures.json; the scores are those of the others.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from dsdenseunet import cli
-from dsdenseunet.data import walk
+from dsdenseunet import cli, failures
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.folder import evaluate
+from dsdenseunet.reporting.score_lines import score_lines
 from dsdenseunet.reporting.score_page import write_score_page
 from dsdenseunet.words import counted
 
@@ -33,29 +34,23 @@ IMAGES = flags.DEFINE_string("images", None, "Folder of the CTs, for pictures; d
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases scored at once (up to 2 GB each).", 1)
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> int:
     """Scores, prints the table and the page's path."""
     del argv
-    modes = MODES if MODE.value == "both" else (MODE.value,)
     result = evaluate(
         PREDICTIONS.value,
         REFERENCES.value,
         OUT.value,
-        modes=modes,
+        modes=MODES if MODE.value == "both" else (MODE.value,),
         workers=WORKERS.value,
         compare=COMPARE.value,
         images=IMAGES.value,
     )
-    walk.tell(
-        walk.from_json(result["passed_over"] + result.get("comparison", {"passed_over": []})["passed_over"])
-    )
-    print(f"{'':<32}" + "".join(f"{mode:>12}" for mode in modes))
-    for name in result["modes"][modes[0]]["scores"]:
-        values = [result["modes"][mode]["scores"][name] for mode in modes]
-        print(f"{name:<32}" + "".join(f"{'-' if v is None else format(v, '.3f'):>12}" for v in values))
-    for row in result.get("comparison", {"modes": {modes[-1]: []}})["modes"][modes[-1]]:
-        print(f"{row['name']}: {row['better']}{': ' if row['reason'] else ''}{row['reason']}")
+    for line in score_lines(result):
+        print(line)
     print(f"{counted(result['cases'], 'case')}; {write_score_page(OUT.value)}")
+    failed = result["failures"] or result.get("comparison", {"failures": []})["failures"]
+    return failures.EXIT_STATUS if failed else 0
 
 
 if __name__ == "__main__":

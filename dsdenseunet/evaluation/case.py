@@ -69,7 +69,9 @@ class CaseScore:
         volumes_ml: liver and tumour of both sides, mL.
         surface_dice: normalised surface Dice, by names from "liver_1mm" to "tumour_3mm".
         lesion_records: every lesion of both sides.
-        marks: what a reader must know about this case: crashes of the original, undefined numbers.
+        marks: what a reader must know about this case: crashes of the original, undefined numbers, what its
+            files' headers say.
+        turned: whether the prediction was turned onto the reference's axes before it was compared.
     """
 
     mode: str
@@ -88,6 +90,7 @@ class CaseScore:
     surface_dice: dict[str, float]
     lesion_records: tuple[LesionRecord, ...]
     marks: tuple[str, ...]
+    turned: bool = False
 
     @property
     def burden_difference(self) -> float:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import environment, files
+from dsdenseunet import environment, failures, files
 from dsdenseunet.data import walk
+from dsdenseunet.errors import InputError
 from dsdenseunet.evaluation import tables
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
 from dsdenseunet.evaluation.reading import LIBRARIES
 from dsdenseunet.evaluation.run import score_pairs
-from dsdenseunet.evaluation.summary import compare_methods, differences, summarise
+from dsdenseunet.evaluation.summary import compare_methods, differences, summarise, without
+from dsdenseunet.evaluation.tables import Scores
+from dsdenseunet.failures import Failure
+from dsdenseunet.words import counted
+
+# What stands for the set; the last one is written by `reporting.score_page`.
+RESULTS = ("scores.json", "cases.csv", "lesions.csv", "report.html")
 
 
 def evaluate(
@@ -29,6 +37,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Writes cases.csv, lesions.csv and scores.json to `out`; returns what scores.json holds.
 
+    Pairs that cannot be scored are written to failures.json, and told in the result; all else is about the
+    others.
+
     Args:
         predictions: folder of label volumes.
         references: folder of label volumes.
@@ -36,30 +47,36 @@ def evaluate(
         modes: of "official" and "corrected".
         workers: processes.
         compare: folder with a second method's predictions of the same cases; its own results go to
-            `out`/compare, the comparison into scores.json.
+            `out`/compare, the comparison, over the cases that both have scores of, into scores.json.
         images: folder with the cases' CTs, whose paths go into scores.json for pictures; by default CTs are
             looked for among the references.
 
     Raises:
-        InputError: see `pairing.find_pairs` and `reading.score_files`.
+        InputError: see `pairing.find_pairs`; or no pair can be scored, and then older results are removed.
     """
     folders = [(predictions, Path(out))]
     if compare is not None:
         folders.append((compare, Path(out) / "compare"))
     pairs = [find_pairs(folder, references) for folder, _ in folders]
+    cts = [find_images(members.used, images or references) for members in pairs]
     scores, results = [], []
-    for (folder, target), members in zip(folders, pairs, strict=True):
-        scores.append(score_pairs(members.used, target, modes, workers))
-        cts = find_images(members.used, images or references)
+    for (folder, target), members, shown in zip(folders, pairs, cts, strict=True):
+        scored, failed = score_pairs(members.used, target, modes, workers)
+        failures.write(target / failures.NAME, failed)
+        if not scored:
+            raise _nothing_scored(folder, target, failed)
+        scores.append(scored)
         results.append(
             {
-                "cases": len(members.used),
+                "cases": len(scored),
+                "failures": [dataclasses.asdict(failure) for failure in failed],
                 "predictions": os.fspath(folder),
                 "references": os.fspath(references),
-                "modes": summarise(scores[-1]),
-                "differences": differences(scores[-1]),
-                "files": _file_table(members.used, cts),
-                "passed_over": walk.to_json(walk.not_used(members.passed_over, cts.values())),
+                "modes": summarise(scored),
+                "absent": {mode: cases for mode in modes if (cases := without(mode, scored))},
+                "differences": differences(scored),
+                "files": _file_table([pair for pair in members.used if pair.name in scored], shown),
+                "passed_over": walk.to_json(walk.not_used(members.passed_over, shown.values())),
                 "environment": environment.describe(LIBRARIES),
             }
         )
@@ -67,7 +84,8 @@ def evaluate(
         results[0]["comparison"] = {
             "first": os.fspath(predictions),
             "second": os.fspath(compare),
-            "modes": compare_methods(scores[0], scores[1]),
+            "failures": results[1]["failures"],
+            **_compare(scores[0], scores[1], compare),
             "passed_over": results[1]["passed_over"],
         }
     for (_, target), members_scores, result in zip(folders, scores, results, strict=True):
@@ -75,6 +93,32 @@ def evaluate(
         files.write_text(target / "lesions.csv", tables.lesions_csv(members_scores))
         files.write_json(target / "scores.json", result)
     return results[0]
+
+
+def _compare(first: Scores, second: Scores, folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Two methods over the cases that both have scores of."""
+    names = [name for name in first if name in second]
+    if not names:
+        raise InputError(
+            folder,
+            found="no case that both methods have a score of",
+            expected="at least one",
+            fix=f"mend what {failures.NAME} of either method names",
+        )
+    one, two = ({name: scores[name] for name in names} for scores in (first, second))
+    return {"cases": len(names), "modes": compare_methods(one, two)}
+
+
+def _nothing_scored(folder: str | os.PathLike[str], target: Path, failed: Sequence[Failure]) -> InputError:
+    # Results of an earlier run must not pass for this one's.
+    for name in RESULTS:
+        (target / name).unlink(missing_ok=True)
+    return InputError(
+        folder,
+        found=f"none of {counted(len(failed), 'pair')} can be scored; the first: {failed[0].message}",
+        expected="labels 0, 1 and 2 on their references' grids",
+        fix=f"mend what {target / failures.NAME} names",
+    )
 
 
 def _file_table(pairs: Sequence[FilePair], images: dict[str, Path]) -> dict[str, dict[str, str | None]]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
 from dsdenseunet.data import nifti
+from dsdenseunet.data.header_affines import candidates
+from dsdenseunet.data.header_grid import zooms_mm_as_nibabel_loads
+from dsdenseunet.data.nifti import Spacing
 from dsdenseunet.errors import InputError
+from dsdenseunet.evaluation import geometry
 from dsdenseunet.evaluation.case import CORRECTED, MODES, OFFICIAL, CaseScore
 from dsdenseunet.evaluation.overlap import dice_per_class
 from dsdenseunet.evaluation.pairing import FilePair
@@ -16,74 +21,144 @@ from dsdenseunet.evaluation.score import score_modes
 
 # What scores depend on.
 LIBRARIES = ("numpy", "scipy", "connected-components-3d", "edt", "nibabel")
+CODE = ("dsdenseunet.evaluation", "dsdenseunet.data")
+
+AS_STORED = (
+    "headers: the prediction's axes run differently; compared as the voxels lie, as the challenge does"
+)
 TURNED = "headers: the prediction's axes run differently; turned onto the reference's"
 NOT_TURNED = "headers: axes run differently, but the livers agree as the voxels lie; not turned"
-MOVED = "headers: prediction and reference lie at different places; compared voxel by voxel"
+ONE_SHAPE = "headers: axes run differently, but the shapes agree as the voxels lie only; not turned"
+NOT_OFFICIAL = (
+    "no official score: the files store their axes in different orders, and the challenge's scorer does not "
+    "turn them"
+)
 SPACING = "headers: the reference's voxel size and affine disagree about spacing; the affine's is used"
-# Headers hold 32-bit numbers, so a tenth of a voxel is no rounding.
-_SAME_PLACE_VOXELS = 0.1
+SPACING_OFFICIAL = (
+    "headers: the reference's voxel size and affine disagree about spacing; the voxel size is used, as the "
+    "challenge does"
+)
+CONVERTED = "headers: the reference's lengths are no millimetres; converted, which the challenge does not do"
+NO_VOXEL_SIZE = "headers: the reference's voxel size is no number; the affine's is used"
+
+
+def elsewhere(names: Sequence[str]) -> str:
+    """The mark of a pair whose grids differ; see `geometry.differences` for the names."""
+    found = " and ".join(names)
+    return f"headers: prediction and reference differ in {found}; compared voxel by voxel"
 
 
 def score_files(pair: FilePair, modes: Sequence[str] = MODES) -> dict[str, CaseScore]:
     """Scores the prediction of one case.
 
-    The official mode compares the voxels as they lie in the files, by shape only, with the voxel size of
-    the reference's header. The corrected mode turns a prediction whose header says that its axes run
-    differently (unless the livers agree better as they lie: LiTS has nonsense affines) and takes the
-    spacing of the reference's affine. What it found in the headers is among the case's marks.
+    The official mode compares the voxels as they lie in the files, by shape only, with the voxel size that
+    nibabel loads from the reference's header. The corrected mode turns a prediction whose header says that
+    its axes run differently (unless the livers agree better as they lie: LiTS has nonsense affines) and
+    takes the spacing of the reference's affine. What it found in the headers is among the case's marks.
+
+    Returns:
+        scores by mode. Where files store one grid along other axes, the official mode cannot compare them:
+        it is then left out, and the corrected score's marks say so.
 
     Raises:
-        InputError: a file that can't be read as labels 0, 1, 2, or shapes that differ.
+        InputError: a file that can't be read as labels 0, 1, 2, or shapes that no mode in `modes` can
+            compare.
     """
-    reference = nifti.read_labels(pair.reference)
-    grid = reference.grid
-    own = nifti.read_grid(pair.prediction)
-    turned = (own.axis_order, own.flips) != (grid.axis_order, grid.flips)
-    same_shape = own.shape_IJK == grid.shape_IJK
-    if not same_shape and (OFFICIAL in modes or own.shape_DHW != grid.shape_DHW):
-        raise InputError(
-            pair.prediction,
-            found=f"{' x '.join(map(str, own.shape_IJK))} voxels",
-            expected=f"{' x '.join(map(str, grid.shape_IJK))}, as {pair.reference}",
-            fix="resample the prediction onto the reference's grid, nearest neighbour",
-        )
+    reference, own = nifti.read_grid(pair.reference), nifti.read_grid(pair.prediction)
+    as_stored, if_turned = own.shape_IJK == reference.shape_IJK, own.shape_DHW == reference.shape_DHW
+    if not as_stored and not (if_turned and CORRECTED in modes):
+        raise _other_shape(pair, own, reference, if_turned)
     # Labels as the file has them: read with their own grid and put back by it.
+    reference_IJK = reference.from_canonical(nifti.read_labels(pair.reference).array_DHW)
     prediction_DHW = nifti.read_labels(pair.prediction).array_DHW
-    prediction_IJK = own.from_canonical(prediction_DHW)
-    reference_IJK = grid.from_canonical(reference.array_DHW)
-    marks = []
-    if turned:
-        as_turned = grid.from_canonical(prediction_DHW)
-        if same_shape and _liver(prediction_IJK, reference_IJK) >= _liver(as_turned, reference_IJK):
-            marks.append(NOT_TURNED)
-            as_turned = prediction_IJK
-        else:
-            marks.append(TURNED)
-    else:
-        as_turned = prediction_IJK
-        if not np.allclose(
-            own.affine[:3, 3], grid.affine[:3, 3], atol=_SAME_PLACE_VOXELS * min(grid.spacing_mm)
-        ):
-            marks.append(MOVED)
-    voxel_size = tuple(float(side) for side in grid.header.get_zooms()[:3])
-    affine_size = tuple(float(side) for side in np.linalg.norm(grid.affine[:3, :3], axis=0))
-    if np.allclose(voxel_size, affine_size, rtol=1e-4):
-        affine_size = voxel_size
-    else:
-        marks.append(SPACING)
-    if as_turned is prediction_IJK and affine_size == voxel_size:
-        scores = score_modes(prediction_IJK, reference_IJK, voxel_size, modes)
-    else:
-        scores = {}
-        if OFFICIAL in modes:
-            scores |= score_modes(prediction_IJK, reference_IJK, voxel_size, (OFFICIAL,))
-        if CORRECTED in modes:
-            scores |= score_modes(as_turned, reference_IJK, affine_size, (CORRECTED,))
+    predictions_IJK = {
+        False: own.from_canonical(prediction_DHW),
+        True: reference.from_canonical(prediction_DHW),
+    }
+    same_axes = (own.axis_order, own.flips) == (reference.axis_order, reference.flips)
+    liver_dice = {
+        way: dice_per_class(predictions_IJK[way], reference_IJK)["liver"]
+        for way, fits in ((False, as_stored), (True, if_turned))
+        if fits and not same_axes
+    }
+    turned = liver_dice.get(True, -1.0) > liver_dice.get(False, -1.0)
+    marks = _header_marks(reference, own, same_axes or turned)
+    views = {}
+    if OFFICIAL in modes and as_stored:
+        axes = "" if same_axes else AS_STORED
+        unit = "" if candidates(reference.header)[0] == 1 else CONVERTED
+        views[OFFICIAL] = _view(False, _official_spacing(reference), *marks, axes, unit)
+    if CORRECTED in modes:
+        axes = "" if same_axes else TURNED if turned else NOT_TURNED if if_turned else ONE_SHAPE
+        absent = NOT_OFFICIAL if OFFICIAL in modes and not as_stored else ""
+        views[CORRECTED] = _view(turned, _corrected_spacing(reference), *marks, axes, absent)
+    # What is computed of two label volumes serves all modes that compare the same ones.
+    together: dict[tuple[bool, Spacing], list[str]] = defaultdict(list)
+    for mode, view in views.items():
+        together[view.turned, view.spacing_mm].append(mode)
+    scores: dict[str, CaseScore] = {}
+    for (way, spacing_mm), alike in together.items():
+        scores |= score_modes(predictions_IJK[way], reference_IJK, spacing_mm, alike)
     return {
-        mode: dataclasses.replace(score, marks=(*score.marks, *marks)) if mode == CORRECTED else score
-        for mode, score in scores.items()
+        mode: dataclasses.replace(scores[mode], turned=view.turned, marks=(*scores[mode].marks, *view.marks))
+        for mode, view in views.items()
     }
 
 
-def _liver(prediction: np.ndarray, reference: np.ndarray) -> float:
-    return dice_per_class(prediction, reference)["liver"]
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """How a mode sees a pair: whether the prediction is turned, the spacing in file order, what to know."""
+
+    turned: bool
+    spacing_mm: Spacing
+    marks: tuple[str, ...]
+
+
+def _view(turned: bool, spacing: tuple[Spacing, str], *marks: str) -> _View:
+    size_mm, mark = spacing
+    return _View(turned, size_mm, tuple(filter(None, (*marks, mark))))
+
+
+def _header_marks(reference: nifti.Grid, own: nifti.Grid, comparable: bool) -> list[str]:
+    """What was assumed of either header, and in what the grids differ if their axes run alike."""
+    sides = (("reference", reference), ("prediction", own))
+    marks = [f"{side}: {mark}" for side, grid in sides for mark in grid.marks]
+    names = geometry.differences(reference, own) if comparable else []
+    return [*marks, elsewhere(names)] if names else marks
+
+
+def _official_spacing(reference: nifti.Grid) -> tuple[Spacing, str]:
+    voxel_size = zooms_mm_as_nibabel_loads(reference.header)
+    affine_size = _affine_size(reference)
+    if not np.isfinite(voxel_size).all():
+        return affine_size, NO_VOXEL_SIZE
+    return voxel_size, "" if _equal(voxel_size, affine_size) else SPACING_OFFICIAL
+
+
+def _corrected_spacing(reference: nifti.Grid) -> tuple[Spacing, str]:
+    """The affine's spacing, in the voxel size's own digits where the two agree."""
+    official, mark = _official_spacing(reference)
+    return (_affine_size(reference), SPACING) if mark == SPACING_OFFICIAL else (official, mark)
+
+
+def _affine_size(grid: nifti.Grid) -> Spacing:
+    i, j, k = (float(side) for side in np.linalg.norm(grid.affine[:3, :3], axis=0))
+    return i, j, k
+
+
+def _equal(first: Spacing, second: Spacing) -> bool:
+    return bool(np.allclose(first, second, rtol=1e-4))
+
+
+def _other_shape(pair: FilePair, own: nifti.Grid, reference: nifti.Grid, if_turned: bool) -> InputError:
+    fix = (
+        "predict the reference's own scan again, or resample the prediction onto its grid, nearest neighbour"
+    )
+    if if_turned:
+        fix = "--mode=corrected turns it by its header; or store it along the reference's axes"
+    return InputError(
+        pair.prediction,
+        found=f"{' x '.join(map(str, own.shape_IJK))} voxels",
+        expected=f"{' x '.join(map(str, reference.shape_IJK))}, as {pair.reference}",
+        fix=fix,
+    )

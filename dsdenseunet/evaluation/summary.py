@@ -11,28 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.evaluation import cohort, statistics
-from dsdenseunet.evaluation.case import CORRECTED, OFFICIAL, CaseScore
+from dsdenseunet.evaluation.case import CORRECTED, MODES, OFFICIAL, CaseScore
 from dsdenseunet.evaluation.free_response import free_response
 from dsdenseunet.evaluation.size_bins import score_by_size
 from dsdenseunet.evaluation.tables import Scores
 
 
 def summarise(scores: Scores, seed: int = 0) -> dict[str, Any]:
-    """All scores of a set by mode.
+    """All scores of a set, by the modes that every case has a score of.
 
     Returns:
-        for each mode: `scores` (the challenge's names), `extra`, `intervals` (95 %, bootstrap over cases,
+        for each of them: `scores` (the challenge's names), `extra`, `intervals` (95 %, bootstrap over cases,
         of both), `by_size`, `free_response`, `marks` (case names by mark). None: not defined.
     """
     weights = statistics.case_weights(len(scores), seed)
-    modes = next(iter(scores.values())).keys()
     return {
-        mode: _summarise_mode({name: case[mode] for name, case in scores.items()}, weights) for mode in modes
+        mode: _summarise_mode({name: case[mode] for name, case in scores.items()}, weights)
+        for mode in MODES
+        if not without(mode, scores)
     }
 
 
+def without(mode: str, scores: Scores) -> list[str]:
+    """Names of the cases that a mode could not score; the set then has no score in it."""
+    return [name for name, modes in scores.items() if mode not in modes]
+
+
 def compare_methods(first: Scores, second: Scores, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
-    """Two methods over the same cases by mode; see `statistics.compare`."""
+    """Two methods over the same cases, by the modes that both have of all; see `statistics.compare`."""
     weights = statistics.case_weights(len(first), seed)
     return {
         mode: [
@@ -44,7 +50,8 @@ def compare_methods(first: Scores, second: Scores, seed: int = 0) -> dict[str, l
                 seed,
             )
         ]
-        for mode in next(iter(first.values()))
+        for mode in MODES
+        if not without(mode, first) and not without(mode, second)
     }
 
 

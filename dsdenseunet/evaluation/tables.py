@@ -46,6 +46,7 @@ def case_row(name: str, score: CaseScore) -> dict[str, Any]:
         for side in ("prediction", "reference", "intersection")
     }
     row["spacing_mm"] = " ".join(f"{side:g}" for side in score.spacing_mm)
+    row["turned"] = score.turned
     row["marks"] = "; ".join(score.marks)
     return row
 

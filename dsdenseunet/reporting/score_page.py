@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dsdenseunet import files
-from dsdenseunet.data import nifti
-from dsdenseunet.reporting import html, overlays, score_figures, style
+from dsdenseunet.data import walk
+from dsdenseunet.reporting import case_pictures, html, pictures, results, score_figures, score_lines
+from dsdenseunet.reporting.results import finite
 from dsdenseunet.words import counted
 
 CaseRow = Mapping[str, str]
-# Which case is best or worst is decided by this one.
-RANKED_BY = "lesion_dice_per_case"
-SLICES = 2
+COMMAND = "experiments.evaluate"
 
 
 def write_score_page(out: str | os.PathLike[str]) -> Path:
     """Writes report.html and its pictures into a folder that `evaluation.folder.evaluate` has filled.
+
+    A picture that cannot be drawn, such as that of a damaged CT, is told in a sentence on the page.
 
     Args:
         out: folder with scores.json and cases.csv.
@@ -33,41 +29,59 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
         The page's path.
 
     Raises:
-        InputError: a result, or a volume that scores.json names, is missing or damaged.
+        InputError: a result is missing or damaged.
     """
     out = Path(out)
-    scores = files.read_json(out / "scores.json")
-    rows = list(csv.DictReader(io.StringIO((out / "cases.csv").read_text(encoding="utf-8"))))
-    modes = list(scores["modes"])
-    shown = modes[-1]
-    cases = [row for row in rows if row["mode"] == shown]
-    pictures = {"cases": score_figures.case_figure(cases, shown)}
-    response = scores["modes"][shown]["free_response"]
+    scores_path, cases_path = out / "scores.json", out / "cases.csv"
+    scores = files.read_json(scores_path)
+    with results.complete(scores_path, COMMAND):
+        shown = list(scores["modes"])[-1]
+        response = scores["modes"][shown]["free_response"]
+        values = {
+            "lead": (
+                f"{counted(scores['cases'], 'case')}: {scores['predictions']} against {scores['references']}"
+            ),
+            "modes": list(scores["modes"]),
+            "shown": shown,
+            "failures": _failures(scores),
+            "absent": dict(scores["absent"]),
+            "score_rows": _score_rows(scores["modes"]),
+            "size_rows": [_size_row(row) for row in scores["modes"][shown]["by_size"]],
+            "differences": [_difference_row(row) for row in scores["differences"]],
+            "marks": score_lines.marks(scores["modes"]),
+            "sensitivity": _number(response["mean"]) if response else "",
+            "comparison": _comparison(scores, shown),
+            "facts": _facts(scores),
+        }
+        paths = {name: dict(of_case) for name, of_case in scores["files"].items()}
+    with results.complete(cases_path, COMMAND):
+        cases = [row for row in results.read_rows(cases_path) if row["mode"] == shown]
+        if {row["case"] for row in cases} != set(paths):
+            raise ValueError(f"other cases than in {scores_path}")
+        values["case_rows"] = [_case_row(row) for row in cases]
+        choices = case_pictures.choose([row for row in cases if paths[row["case"]]["image"]])
+    figures = {
+        "cases": pictures.draw(
+            out / "cases.png",
+            "Dice of liver and tumour of each case",
+            lambda: score_figures.case_figure(cases, shown),
+        )
+    }
     if response:
-        pictures["free_response"] = score_figures.free_response_figure(response)
-    for name, figure in pictures.items():
-        style.save(figure, out / f"{name}.png")
+        figures["free_response"] = pictures.draw(
+            out / "free_response.png",
+            "Lesions touched over false positives a case",
+            lambda: score_figures.free_response_figure(response),
+        )
     page = out / "report.html"
     html.write_page(
         page,
         "scores.html",
         title="Scores",
-        lead=f"{counted(scores['cases'], 'case')}: {scores['predictions']} against {scores['references']}",
-        modes=modes,
-        shown=shown,
-        score_rows=_score_rows(scores["modes"]),
         case_headings=_CASE_COLUMNS.values(),
-        case_rows=[_case_row(row) for row in cases],
-        size_rows=[_size_row(row) for row in scores["modes"][shown]["by_size"]],
-        differences=[_difference_row(row) for row in scores["differences"]],
-        marks=[
-            (mode, mark, names) for mode in modes for mark, names in scores["modes"][mode]["marks"].items()
-        ],
-        response=response,
-        comparison=_comparison(scores, shown),
-        figures={name: html.inline_png(out / f"{name}.png") for name in pictures},
-        overlays=_overlays(out, cases, scores["files"]),
-        facts=_facts(scores["environment"]),
+        figures=figures,
+        overlays=[case_pictures.draw(out, choice, paths[choice.case]) for choice in choices],
+        **values,
     )
     return page
 
@@ -83,12 +97,13 @@ _CASE_COLUMNS = {
     "tumour_reference_ml": "tumour, mL",
     "tumour_prediction_ml": "predicted, mL",
 }
+_COUNTS = ("true_reference", "false_negative", "false_positive")
 
 
 def _number(value: float | str | None, digits: int = 3) -> str:
     if value is None or value == "":
         return "-"
-    return f"{float(value):.{digits}f}"
+    return f"{finite(value):.{digits}f}"
 
 
 def _score_rows(modes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -96,6 +111,8 @@ def _score_rows(modes: Mapping[str, Any]) -> list[dict[str, Any]]:
     first = next(iter(modes.values()))
     rows = []
     for group in ("scores", "extra"):
+        if any(mode[group].keys() != first[group].keys() for mode in modes.values()):
+            raise ValueError(f"modes with different {group}")
         for name in first[group]:
             values = [mode[group][name] for mode in modes.values()]
             cells = []
@@ -107,8 +124,14 @@ def _score_rows(modes: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _case_row(row: CaseRow) -> list[str]:
-    counts = ("true_reference", "false_negative", "false_positive")
-    return [row[name] if name == "case" or name in counts else _number(row[name]) for name in _CASE_COLUMNS]
+    numbers = list(_CASE_COLUMNS)[1:]
+    return [row["case"], *(_number(row[name], 0 if name in _COUNTS else 3) for name in numbers)]
+
+
+def _failures(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """File and message of every pair that could not be scored, of both methods."""
+    both = [*scores["failures"], *scores.get("comparison", {"failures": []})["failures"]]
+    return [(failure["scan"], failure["message"]) for failure in both]
 
 
 def _size_row(row: Mapping[str, Any]) -> list[str]:
@@ -134,48 +157,16 @@ def _comparison(scores: Mapping[str, Any], mode: str) -> dict[str, Any] | None:
         verdict = words.get(row["better"], f"no difference shown: {row['reason']}")
         values = [_number(row[name]) for name in ("first", "second", "difference")]
         rows.append([row["name"], *values, interval, _number(row["p_adjusted"], 4), verdict])
-    return {"first": comparison["first"], "second": comparison["second"], "rows": rows}
+    return {
+        "first": comparison["first"],
+        "second": comparison["second"],
+        "cases": counted(comparison["cases"], "case"),
+        "rows": rows,
+    }
 
 
-def _overlays(
-    out: Path, cases: Sequence[CaseRow], paths: Mapping[str, Mapping[str, str | None]]
-) -> list[tuple[str, str]]:
-    """Title and picture of the best, the median and the worst case of those whose CT is known."""
-    ranked = sorted(
-        (row for row in cases if paths[row["case"]]["image"]), key=lambda row: float(row[RANKED_BY])
-    )
-    if not ranked:
-        return []
-    chosen = {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
-    pictures, seen = [], set()
-    for rank, row in chosen.items():
-        if row["case"] in seen:
-            continue
-        seen.add(row["case"])
-        picture = out / f"overlay_{rank}.png"
-        title = f"{rank}: {row['case']}, tumour Dice {_number(row[RANKED_BY])}"
-        _draw_overlay(picture, paths[row["case"]], title)
-        pictures.append((title, html.inline_png(picture)))
-    return pictures
-
-
-def _draw_overlay(picture: Path, paths: Mapping[str, str | None], title: str) -> None:
-    image = nifti.read_image(paths["image"] or "")
-    truth, prediction = (_labels_on(image, paths[side] or "") for side in ("reference", "prediction"))
-    slices = overlays.choose_slices(truth, SLICES)
-    figure = overlays.overlay_figure(
-        image.array_DHW, truth, prediction, image.spacing_mm, slices, title=title
-    )
-    style.save(figure, picture)
-
-
-def _labels_on(image: nifti.Volume, path: str) -> NDArray[np.uint8]:
-    """Labels paired with the image voxel by voxel, or, where they lie along other axes, by their header."""
-    paired = nifti.read_grid(path).shape_IJK == image.grid.shape_IJK
-    return nifti.read_labels(path, like=image.grid if paired else None).array_DHW
-
-
-def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    environment = scores["environment"]
     versions, hardware = dict(environment["versions"]), environment["hardware"]
     package, python = versions.pop("dsdenseunet"), versions.pop("python")
     libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -183,4 +174,5 @@ def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("dsdenseunet", f"{package}, commit {environment['commit'] or 'unknown'}"),
         ("Python", f"{python}; {libraries}"),
         ("machine", f"{hardware['processor']}, {hardware['cpu_cores']} cores, {hardware['system']}"),
+        *(("files", line) for line in walk.describe(walk.from_json(scores["passed_over"]))),
     ]

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
+import shutil
+import signal
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -138,26 +140,123 @@ def test_only_what_changed_is_scored_again(folders, monkeypatch):
     assert scored[3:] == ["segmentation-1"]
 
 
-def test_an_interrupted_run_goes_on(folders):
-    bad = folders / "predictions" / "volume-2.nii.gz"
-    whole = bad.read_bytes()
-    bad.write_bytes(whole[:-20])
-    with pytest.raises(InputError):
-        evaluate(folders)
-    assert sorted(path.stem for path in (folders / "out" / "cases").iterdir()) == [
-        "segmentation-0",
-        "segmentation-1",
-    ]
-    assert not (folders / "out" / "scores.json").exists()
-    bad.write_bytes(whole)
+def damage(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    return whole
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bad_pairs_are_listed_and_the_others_scored(folders, workers):
+    first, third = sorted((folders / "predictions").iterdir())[::2]
+    whole = damage(first)
+    labels = nifti.read_labels(third)
+    nifti.write_labels(third, np.full_like(labels.array_DHW, 3), labels.grid)
+    result = evaluate(folders, workers=workers)
+    assert result["cases"] == 1
+    assert list(result["files"]) == ["segmentation-1"]
+    told = json.loads((folders / "out" / "failures.json").read_text())
+    assert result["failures"] == told
+    assert [row["scan"] for row in told] == [str(first), str(third)]
+    assert "gzip" in told[0]["message"]
+    assert "label values 3" in told[1]["message"]
+    assert {row["case"] for row in read_csv(folders / "out" / "cases.csv")} == {"segmentation-1"}
+    # Mended, the pair is scored, the others are taken as they were, and the list of failures goes.
+    first.write_bytes(whole)
+    nifti.write_labels(third, labels.array_DHW, labels.grid)
     assert evaluate(folders)["cases"] == 3
+    assert not (folders / "out" / "failures.json").exists()
 
 
-def test_a_bad_file_stops_worker_processes_with_its_message(folders):
-    bad = folders / "predictions" / "volume-0.nii.gz"
-    bad.write_bytes(bad.read_bytes()[:-20])
-    with pytest.raises(InputError, match=bad.name):
-        evaluate(folders, workers=2)
+def test_where_nothing_can_be_scored_nothing_older_stands_for_it(folders):
+    evaluate(folders)
+    (folders / "out" / "report.html").write_text("of the first run")
+    for path in (folders / "predictions").iterdir():
+        damage(path)
+    with pytest.raises(InputError, match="none of 3 pairs can be scored"):
+        evaluate(folders)
+    assert sorted(path.name for path in (folders / "out").iterdir()) == ["cases", "failures.json"]
+    assert len(json.loads((folders / "out" / "failures.json").read_text())) == 3
+
+
+def kill_the_first(job):
+    """Stands for a process that the system ends, as it does when memory runs out."""
+    if job[0].name == "segmentation-0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return score(job)
+
+
+score = run._score
+
+
+def test_a_process_that_dies_is_named_with_its_case(folders, monkeypatch):
+    monkeypatch.setattr(run, "_score", kill_the_first)
+    result = evaluate(folders, workers=2)
+    assert result["cases"] == 2
+    (failure,) = result["failures"]
+    assert failure["scan"].endswith("-0.nii.gz")
+    assert "ended by the system" in failure["message"]
+
+
+def test_a_damaged_record_of_an_earlier_run_is_scored_anew(folders):
+    first = evaluate(folders)
+    records = sorted((folders / "out" / "cases").iterdir())
+    record = json.loads(records[2].read_text())
+    del record["scores"]["official"]["liver"]
+    for path, text in zip(records, ("{", "[]", json.dumps(record)), strict=True):
+        path.write_text(text)
+    assert evaluate(folders)["modes"] == first["modes"]
+
+
+@pytest.mark.parametrize("changed", ["code_fingerprint", "describe"])
+def test_another_code_or_library_scores_anew(folders, monkeypatch, changed):
+    """The reader of the files is part of the code: what it reads otherwise must be scored otherwise."""
+    assert {"dsdenseunet.data", "dsdenseunet.evaluation"} <= set(reading.CODE)
+    evaluate(folders)
+    states = {"code_fingerprint": "f" * 64, "describe": {"versions": {"scipy": "0"}, "commit": None}}
+    scored = []
+
+    def counted(pair, modes):
+        scored.append(pair.name)
+        return reading.score_files(pair, modes)
+
+    monkeypatch.setattr(run, "score_files", counted)
+    monkeypatch.setattr(run.environment, changed, lambda *of: states[changed])
+    evaluate(folders)
+    assert len(scored) == 3
+
+
+def test_a_set_has_official_scores_only_where_every_case_has(folders):
+    """The challenge's scorer does not turn files; the default says so and gives what there is."""
+    labels = nifti.read_labels(folders / "predictions" / "volume-1.nii.gz")
+    write(folders / "predictions" / "volume-1.nii.gz", labels.array_DHW, "SAR", labels.spacing_mm)
+    result = evaluate(folders)
+    assert list(result["modes"]) == ["corrected"]
+    assert result["absent"] == {"official": ["segmentation-1"]}
+    assert result["modes"]["corrected"]["marks"][reading.NOT_OFFICIAL] == ["segmentation-1"]
+    rows = read_csv(folders / "out" / "cases.csv")
+    assert [row["case"] for row in rows if row["mode"] == "official"] == ["segmentation-0", "segmentation-2"]
+    alone = evaluate(folders, modes=("official",))
+    assert [failure["scan"] for failure in alone["failures"]] == [
+        str(folders / "predictions" / "volume-1.nii.gz")
+    ]
+    assert "--mode=corrected" in alone["failures"][0]["message"]
+
+
+def test_methods_are_compared_over_the_cases_that_both_have(folders):
+    shutil.copytree(folders / "predictions", folders / "second")
+    paths = [sorted((folders / name).iterdir())[at] for name, at in (("predictions", 0), ("second", 2))]
+    for path in paths:
+        damage(path)
+    result = evaluate(folders, compare=folders / "second")
+    assert result["comparison"]["cases"] == 1
+    assert [failure["scan"] for failure in result["comparison"]["failures"]] == [str(paths[1])]
+
+
+def test_a_folder_of_cts_is_looked_up_before_the_work(folders):
+    with pytest.raises(InputError, match="no such folder"):
+        evaluate(folders, images=folders / "none")
+    assert not (folders / "out").exists()
 
 
 def test_a_second_method_is_compared(folders):
@@ -169,71 +268,6 @@ def test_a_second_method_is_compared(folders):
     assert {row["better"] for row in rows} == {"undecided"}
     assert rows[0]["reason"] == "3 cases are too few for any difference to show"
     assert (folders / "out" / "compare" / "scores.json").exists()
-
-
-def test_the_official_mode_takes_files_as_they_lie_and_the_corrected_one_turns_them(tmp_path):
-    labels = np.zeros((6, 8, 10), np.uint8)
-    labels[1:3, 2:7, 1:6] = 1
-    labels[1, 3, 2:4] = 2
-    pair = FilePair(
-        "a",
-        write(tmp_path / "p.nii", labels, "RAS"),
-        write(tmp_path / "r.nii", labels, "LPS"),
-    )
-    scores = reading.score_files(pair)
-    assert scores["official"].liver_dice < 1
-    assert scores["official"].marks == ()
-    assert scores["corrected"].liver_dice == 1
-    assert scores["corrected"].marks == (reading.TURNED,)
-
-
-def test_a_nonsense_header_does_not_turn_what_fits(tmp_path):
-    labels = np.zeros((6, 8, 10), np.uint8)
-    labels[1:3, 2:7, 1:6] = 1
-    write(tmp_path / "p.nii", labels, "LPS")
-    stored = nib.load(tmp_path / "p.nii")
-    array = np.asanyarray(stored.dataobj).copy()
-    nib.save(nib.Nifti1Image(array, np.diag([0.5, 1, 2, 1])), tmp_path / "r.nii")
-    scores = reading.score_files(FilePair("a", tmp_path / "p.nii", tmp_path / "r.nii"))
-    assert scores["corrected"].liver_dice == 1
-    assert scores["corrected"].marks == (reading.NOT_TURNED,)
-
-
-def test_spacing_and_place_of_the_headers(tmp_path):
-    labels = np.zeros((4, 5, 6), np.uint8)
-    labels[1:3, 1:3, 1:3] = 1
-    path = write(tmp_path / "r.nii", labels, "RAS", (1.0, 1.0, 1.0))
-    affine = nib.load(path).affine.copy()
-    affine[:3, 3] += 5
-    array = np.asanyarray(nib.load(path).dataobj).copy()
-    nib.save(nib.Nifti1Image(array, affine), tmp_path / "p.nii")
-    scores = reading.score_files(FilePair("a", tmp_path / "p.nii", path))
-    assert scores["corrected"].marks == (reading.MOVED,)
-    # A voxel size that the affine contradicts: the original believes the voxel size.
-    header = nib.load(path).header.copy()
-    header["pixdim"][1:4] = 2
-    with (tmp_path / "s.nii").open("wb") as stream:
-        header["vox_offset"] = 352
-        stream.write(header.binaryblock + bytes(4) + array.tobytes(order="F"))
-    scores = reading.score_files(FilePair("a", path, tmp_path / "s.nii"))
-    assert scores["official"].spacing_mm == (2, 2, 2)
-    assert scores["corrected"].spacing_mm == (1, 1, 1)
-    assert reading.SPACING in scores["corrected"].marks
-
-
-def test_shapes_and_labels_are_checked(tmp_path):
-    labels = np.ones((4, 5, 6), np.uint8)
-    reference = write(tmp_path / "r.nii", labels)
-    other = write(tmp_path / "other.nii", labels[:3])
-    with pytest.raises(InputError, match="resample"):
-        reading.score_files(FilePair("a", other, reference))
-    # The same scan stored along other axes can only be compared once it is turned.
-    turned = write(tmp_path / "turned.nii", labels, "SAR")
-    with pytest.raises(InputError, match="resample"):
-        reading.score_files(FilePair("a", turned, reference))
-    assert reading.score_files(FilePair("a", turned, reference), ("corrected",))["corrected"].liver_dice == 1
-    with pytest.raises(InputError, match="label values 3"):
-        reading.score_files(FilePair("a", write(tmp_path / "three.nii", labels * 3), reference))
 
 
 def test_images_are_found_by_number_or_in_decathlon_folders(tmp_path):

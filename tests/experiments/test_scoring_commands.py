@@ -26,6 +26,7 @@ def data(tmp_path_factory):
         labels = nifti.read_labels(folder / "data" / f"segmentation-{number}.nii")
         moved = np.roll(labels.array_DHW, 1, 1)
         nifti.write_labels(folder / "predictions" / f"volume-{number}.nii.gz", moved, labels.grid)
+        nifti.write_labels(folder / "perfect" / f"liver_{number}.nii.gz", labels.array_DHW, labels.grid)
     return folder
 
 
@@ -34,7 +35,7 @@ def test_a_folder_is_scored_and_shown(data, tmp_path):
         "evaluate",
         f"--predictions={data / 'predictions'}",
         f"--references={data / 'data'}",
-        f"--compare={data / 'data'}",  # CTs among them don't disturb: names of labels come first.
+        f"--compare={data / 'perfect'}",
         f"--out={tmp_path}",
         "--workers=1",
     )
@@ -47,6 +48,30 @@ def test_a_folder_is_scored_and_shown(data, tmp_path):
         assert text in page
     for name in ("cases.csv", "lesions.csv", "scores.json", "overlay_median.png"):
         assert (tmp_path / name).stat().st_size > 0
+
+
+def test_a_bad_pair_is_told_and_ends_with_status_1(data, tmp_path):
+    """Its file, why, the list of failures, the page, and the scores of the others."""
+    shutil.copytree(data / "predictions", tmp_path / "predictions")
+    bad = tmp_path / "predictions" / "volume-3.nii.gz"
+    bad.write_bytes(b"x")
+    command = (
+        f"--predictions={tmp_path / 'predictions'}",
+        f"--references={data / 'data'}",
+        f"--out={tmp_path / 'out'}",
+        "--workers=2",
+    )
+    done = run("evaluate", *command)
+    assert done.returncode == 1, done.stderr
+    assert f"not scored, see failures.json: {bad}" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("4 cases; ")
+    assert json.loads((tmp_path / "out" / "failures.json").read_text())[0]["scan"] == str(bad)
+    assert "1 not scored" in (tmp_path / "out" / "report.html").read_text()
+    bad.unlink()
+    bad.mkdir()
+    again = run("evaluate", *command)
+    assert again.returncode == 2
+    assert "Traceback" not in again.stderr
 
 
 def test_a_page_without_pictures_lesions_or_second_mode(tmp_path):

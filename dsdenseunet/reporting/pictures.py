@@ -1,0 +1,41 @@
+"""Pictures of a page. One that cannot be drawn is told in a sentence and never costs the page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dsdenseunet.errors import InputError
+from dsdenseunet.reporting import html, style
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture, or why there is none.
+
+    Attributes:
+        title: what it shows.
+        source: data URL; empty where it could not be drawn.
+        fault: why it could not; empty where it could.
+    """
+
+    title: str
+    source: str
+    fault: str
+
+
+def draw(path: Path, title: str, figure: Callable[[], Figure]) -> Picture:
+    """Draws and saves a figure as PNG; an older file of that name goes where that fails."""
+    try:
+        style.save(figure(), path)
+        return Picture(title, html.inline_png(path), "")
+    except Exception as error:  # decoration
+        path.unlink(missing_ok=True)
+        if isinstance(error, InputError):
+            fault = f"{error.where}: found {error.found}, expected {error.expected}"
+        else:
+            fault = f"{type(error).__name__}: {error}"
+        return Picture(title, "", fault)

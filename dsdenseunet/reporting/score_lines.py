@@ -1,0 +1,49 @@
+"""An evaluation in lines for the terminal: scores by mode, what to know about cases, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dsdenseunet.data import walk
+from dsdenseunet.words import counted
+
+_NAMED = 3
+
+
+def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """What scores.json holds, as `evaluation.folder.evaluate` returns it, for a reader in a hurry."""
+    modes, comparison = result["modes"], result.get("comparison")
+    methods = [result, comparison] if comparison else [result]
+    passed_over: list[str] = []
+    walk.tell(walk.from_json([entry for one in methods for entry in one["passed_over"]]), passed_over.append)
+    yield from passed_over
+    yield f"{'':<32}" + "".join(f"{mode:>12}" for mode in modes)
+    for name in next(iter(modes.values()))["scores"]:
+        values = [mode["scores"][name] for mode in modes.values()]
+        yield f"{name:<32}" + "".join(f"{'-' if v is None else format(v, '.3f'):>12}" for v in values)
+    if comparison:
+        for row in comparison["modes"][list(modes)[-1]]:
+            yield f"{row['name']}: {row['better']}{': ' if row['reason'] else ''}{row['reason']}"
+    for mode, names in result["absent"].items():
+        yield f"no {mode} scores of the set, as there are none of {_some(names)}"
+    for which, mark, names in marks(modes):
+        yield f"{which}: {mark}: {_some(names)}"
+    failed = [failure["scan"] for one in methods for failure in one["failures"]]
+    if failed:
+        yield f"not scored, see failures.json: {_some(failed)}"
+
+
+def marks(modes: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Modes, mark and case names of every mark; what is said in both modes of the same cases is said once."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for mode, scores in modes.items():
+        for mark, names in scores["marks"].items():
+            found.setdefault((mark, tuple(names)), []).append(mode)
+    return [(" and ".join(which), mark, list(names)) for (mark, names), which in found.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {counted(more, 'more', 'more')}" if more > 0 else "")
