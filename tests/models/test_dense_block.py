@@ -1,11 +1,11 @@
-"""The scanned block against its layers run one by one, and those against Flax's own layers."""
+"""The scanned block against its layers run one by one, and against the plain block of Flax's own layers."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
+from dsdenseunet.models import plain
 from dsdenseunet.models.dense_block import DenseBlock, unstack
 from dsdenseunet.models.dense_layers import Features, dense_layer, features_of
 from dsdenseunet.models.layers import NormSettings
@@ -37,25 +37,6 @@ def one_by_one(variables, x, block, train):
         seen.append(dict(zip(("norm1", "norm2", "norm3"), [first, *later])))
         x = jnp.concatenate([x, new], -1)
     return x, seen
-
-
-class FlaxLayer(nn.Module):
-    """The separable dense layer written with Flax's own convolutions and normalisation."""
-
-    growth_rate: int
-    bottleneck: int
-
-    @nn.compact
-    def __call__(self, x, train):
-        def norm(name):
-            return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3, name=name)
-
-        x = nn.Conv(self.bottleneck, (1, 1, 1), name="conv1")(nn.relu(norm("norm1")(x)))
-        x = nn.relu(norm("norm2")(x))
-        wide = self.bottleneck
-        x = nn.Conv(wide, (3, 3, 3), padding=1, feature_group_count=wide, name="depthwise")(x)
-        x = nn.relu(norm("norm3")(x))
-        return nn.Conv(self.growth_rate, (1, 1, 1), use_bias=False, name="pointwise")(x)
 
 
 def randomised(variables, seed):
@@ -118,14 +99,43 @@ def compare_with_layers_one_by_one(separable, remat, train):
                 np.testing.assert_allclose(new[layer][part][name], moved, rtol=1e-5, atol=1e-5)
 
 
+def by_layer(tree, sizes):
+    """Parameters, statistics or gradients of the fast block, named as the plain one has them."""
+    return {f"layer{number}": own for number, own in enumerate(unstack(tree, sizes))}
+
+
+def values_gradients_statistics(block, variables, x, train):
+    """Of a sum in which every output voxel has a weight of its own."""
+
+    def loss(params, x):
+        y, updates = block.apply({**variables, "params": params}, x, train, mutable=["batch_stats"])
+        return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape))), (y, updates["batch_stats"])
+
+    (by_params, by_x), (y, statistics) = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(
+        variables["params"], x
+    )
+    return y, by_x, by_params, statistics
+
+
+@pytest.mark.parametrize("separable", [True, False])
 @pytest.mark.parametrize("train", [True, False])
-def test_layer_equals_flax_modules_with_grouped_convolution(train):
-    block = DenseBlock(5, 1, 4, 8, True, NORM)
+def test_the_fast_block_equals_the_plain_one(separable, train):
+    # In float64, but for the fast block's normalisations.
+    with jax.enable_x64(True):
+        compare_with_plain(separable, train)
+
+
+def compare_with_plain(separable, train):
+    fast = DenseBlock(5, 3, 4, 8, separable, NORM)
+    slow = plain.DenseBlock(3, 4, 8, separable, NORM.momentum, NORM.epsilon)
     x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 5))
-    variables = randomised(jax.jit(block.init, static_argnames="train")(jax.random.key(1), x, train=False), 2)
-    (weights,) = unstack(merged(variables), block.sizes)
-    got, _ = dense_layer(features(x, weights, train), weights, NORM.epsilon, train)
-    peer = FlaxLayer(growth_rate=4, bottleneck=8)
-    (params,), (stats,) = (unstack(variables[name], block.sizes) for name in ("params", "batch_stats"))
-    expected = peer.apply({"params": params, "batch_stats": stats}, x, train, mutable=["batch_stats"])[0]
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    variables = randomised(jax.jit(fast.init, static_argnames="train")(jax.random.key(1), x, train=False), 2)
+    renamed = {name: by_layer(tree, fast.sizes) for name, tree in variables.items()}
+
+    y, by_x, by_params, statistics = values_gradients_statistics(fast, variables, x, train)
+    expected = values_gradients_statistics(slow, renamed, x, train)
+    got = (y, by_x, by_layer(by_params, fast.sizes), by_layer(statistics, fast.sizes))
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        largest = max(1.0, float(jnp.abs(other).max()))
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * largest)
