@@ -1,64 +1,84 @@
-"""How every entry point starts: flags parsed, bad input reported in one clear message."""
+"""How every entry point starts and ends: flags parsed, outputs tried, one clear message for a failure."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from dsdenseunet.errors import InputError
+from dsdenseunet import command_line, files, terminal
+from dsdenseunet.errors import InputError, of_system
 
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT = command_line.EXIT_BAD_COMMAND_LINE
+
+# The flags defined here are the calling module's own, which --help lists.
+flags.disclaim_key_flags()
+
+
+class _Output(flags.Flag):
+    """A path that the command will write to."""
+
+    def __init__(self, name: str, default: str | None, help_string: str, check: Callable[..., None]):
+        parser: Any = flags.ArgumentParser()
+        super().__init__(parser, flags.ArgumentSerializer(), name, default, help_string)
+        self.check = check
+
+
+def output_folder(
+    name: str, default: str | None, help: str, *, required: bool = False
+) -> flags.FlagHolder[Any]:
+    """Defines a flag for a folder to write to, which `run` tries before the work begins."""
+    return flags.DEFINE_flag(_Output(name, default, help, files.check_folder), required=required)
+
+
+def output_file(
+    name: str, default: str | None, help: str, *, required: bool = False
+) -> flags.FlagHolder[Any]:
+    """Defines a flag for a file to write, which `run` tries before the work begins."""
+    return flags.DEFINE_flag(_Output(name, default, help, files.check_file), required=required)
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs `main` under absl; bad flags or an `InputError` become one message and exit status 2."""
+    """Runs `main` under absl.
+
+    Bad flags, outputs that cannot be written, an `InputError` and whatever the system refuses become one
+    message and exit status 2; Ctrl-C one line and status 130.
+    """
 
     def guarded(argv: Sequence[str]) -> int | None:
         # Libraries log every save and restore at INFO; --verbosity=0 shows them.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.ERROR)
         try:
-            return main(argv)
+            _try_outputs()
+            status = main(argv)
+            sys.stdout.flush()
+            return status
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return EXIT_BAD_INPUT
+            return _say(error)
+        except OSError as error:
+            return _say(of_system(error))
+        except MemoryError as error:
+            found = f"exhausted: {error}" if str(error) else "exhausted"
+            fix = "end other programs, use a larger machine, or ask for less at once"
+            return _say(InputError("memory", found=found, expected="enough of it", fix=fix))
+        except KeyboardInterrupt:
+            terminal.end_interrupted()
 
-    app.run(guarded, flags_parser=_parse_flags)
-
-
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line; `--help` works as usual."""
-    if any(argument.lstrip("-").startswith("help") for argument in argv[1:]):
-        return app.parse_flags_with_usage(list(argv))
-    try:
-        rest = flags.FLAGS(list(argv))
-    except flags.Error as error:
-        _refuse(str(error))
-    # What ml_collections raises for a field that the config has not, or cannot take this value.
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        name = str(error.args[0] if error.args else error).strip('"').splitlines()[0]
-        given = [argument for argument in argv[1:] if name.strip("'") in argument.split("=")[0]]
-        _refuse(f"{' '.join(given)}: the config has no field {name}" if given else name)
-    if "config" in flags.FLAGS and flags.FLAGS["config"].present:
-        # FILE or FILE:ARGUMENT.
-        path = Path(config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0])
-        if not path.is_file():
-            _refuse(f"--config={path}: no such file")
-    return rest
+    terminal.make_streams_robust()
+    terminal.interrupts_raise()
+    app.run(guarded, flags_parser=command_line.parse)
 
 
-def _refuse(found: str) -> NoReturn:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    module = spec.name if spec else sys.argv[0]
-    print(
-        f"error: command line\n  found:    {found}\n"
-        f"  expected: flags of python -m {module} and, for --config.FIELD=VALUE, fields of the config\n"
-        f"  to do:    see python -m {module} --help and configs/base.py",
-        file=sys.stderr,
-    )
-    sys.exit(EXIT_BAD_INPUT)
+def _try_outputs() -> None:
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag, _Output) and flag.value is not None:
+            flag.check(flag.value, f"--{name}={flag.value}")
+
+
+def _say(error: InputError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return EXIT_BAD_INPUT

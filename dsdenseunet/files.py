@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: write to a temporary name, flush, rename."""
+"""Files that are either whole or absent, written to a temporary name first; outputs tried before any work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.errors import InputError, of_system
+
+# Of a file's name, what a temporary name ends with: its own ending, and not so much that it gets too long.
+_ENDING = 16
 
 
 @contextlib.contextmanager
@@ -19,14 +22,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block ends without an error.
 
     The temporary name ends as `path` does, so that writers that go by the suffix work. On an error
-    the temporary file is removed and `path` stays as it was.
+    the temporary file is removed and `path` stays as it was; what the disk refuses is told of `path`.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix="-" + target.name, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=".partial-", suffix="-" + target.name[-_ENDING:], dir=target.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -35,14 +41,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or temporary.name in str(error.filename)):
+            error.filename, error.filename2 = str(target), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not target:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all."""
+    r"""Writes `text` as UTF-8, whole or not at all.
+
+    A file's name need not be UTF-8; its other bytes are then written as Python shows them: `M\udcfcller`.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -64,6 +78,76 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise InputError(
             path, found=f"not JSON: {error}", expected="a JSON file", fix="restore or remove the file"
         ) from error
+
+
+def check_folder(path: str | os.PathLike[str], where: str | None = None) -> None:
+    """Tries whether files can be written to a folder, which need not exist; leaves nothing behind.
+
+    Args:
+        path: an output, tried before the work that fills it.
+        where: how to name it, such as `--out=scores`.
+
+    Raises:
+        InputError: an empty name, a file in its way, no permission, no space, a name the disk cannot take.
+    """
+    text = os.fspath(path)
+    with _refused(text, where or text, "a folder to write to"):
+        _try(Path(text))
+
+
+def check_file(path: str | os.PathLike[str], where: str | None = None) -> None:
+    """Tries whether a file can be written, or written anew; its folders need not exist. See `check_folder`.
+
+    Raises:
+        InputError: as `check_folder`; or a folder, a device or a pipe of that name.
+    """
+    text = os.fspath(path)
+    with _refused(text, where or text, "a file to write"):
+        target = Path(text)
+        if target.is_dir() or text.endswith(os.sep):
+            raise ValueError("the name of a folder")
+        _try(target.parent, target.name)
+        # Among devices even a link must not be replaced: /dev/stdout may lead to a file.
+        folder = target.parent.resolve()
+        of_devices = folder == Path("/dev") or folder.is_relative_to("/proc")
+        if of_devices or (target.exists() and not target.is_file()):
+            raise ValueError("a device or a pipe, not a file")
+
+
+@contextlib.contextmanager
+def _refused(text: str, where: str, expected: str) -> Iterator[None]:
+    """Turns what is wrong with an output into an `InputError`."""
+    try:
+        if not text.strip():
+            raise ValueError("an empty name")
+        if text.startswith("~"):
+            raise ValueError("a ~ that the shell has left as it is: write $HOME, or ./~ if that is its name")
+        yield
+    except OSError as error:
+        raise of_system(error, where) from error
+    except ValueError as error:
+        raise InputError(where, found=str(error), expected=expected, fix="choose another path") from error
+
+
+def _try(folder: Path, name: str = "") -> None:
+    """Writes in the lowest folder that is there, and looks up the names that are missing below it."""
+    existing, missing = folder.absolute(), [name] if name else []
+    while not os.path.lexists(existing):
+        missing.insert(0, existing.name)
+        existing = existing.parent
+    if not existing.is_dir():
+        what = "a link that leads nowhere" if existing.is_symlink() else "not a folder"
+        raise ValueError(f"{existing} is {what}")
+    for path in (*(existing / part for part in missing), folder / name):
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
+    with (
+        tempfile.TemporaryDirectory(prefix=".probe-", dir=existing) as probe,
+        (Path(probe) / "file").open("wb") as stream,
+    ):
+        stream.write(bytes(4096))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def cache_folder() -> Path:

@@ -1,1 +1,5 @@
 """Entry points: flags and one call each."""
+
+from dsdenseunet import terminal
+
+terminal.begin()

@@ -22,7 +22,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 DTYPE = flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "In place of config.model.dtype.")
 PARTS = flags.DEFINE_list("parts", list(_PARTS), f"Which to measure, of {','.join(_PARTS)}.")
-OUT = flags.DEFINE_string("out", None, "File to write everything that was measured to, as JSON.")
+OUT = cli.output_file("out", None, "File to write everything that was measured to, as JSON.")
 MINUTES = flags.DEFINE_float("minutes", 10.0, "For everything; what no time is left for is left out.", 0.1)
 WHOLE = flags.DEFINE_boolean("whole_schedule", True, "Run all steps of the schedule if the time allows.")
 

@@ -13,8 +13,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
 from dsdenseunet import cli
 from dsdenseunet.data.sample import Sample
 from dsdenseunet.reporting.run_report import Inputs, write_report
@@ -23,7 +21,7 @@ from dsdenseunet.stages import Chain, StageFailedError
 
 CONFIGS = [Path("configs") / name for name in ("demo.py", "base.py")]  # as the stages: from the root
 PHANTOM_SIZE = "48,128,128"
-OUT = flags.DEFINE_string("out", "demo", "Folder for everything that the demo writes.")
+OUT = cli.output_folder("out", "demo", "Folder for everything that the demo writes.")
 
 
 def main(_: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from dsdenseunet import cli, files
 from dsdenseunet.profiling.description import describe
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
-_JSON = flags.DEFINE_string("json", None, "File to write the same to, as JSON.")
+_JSON = cli.output_file("json", None, "File to write the same to, as JSON.")
 flags.mark_flags_as_required(["config"])
 
 

@@ -22,8 +22,8 @@ from dsdenseunet.data.findings import SEVERITIES
 from dsdenseunet.words import counted
 
 DATA = flags.DEFINE_string("data", None, "Folder of a data set, LiTS or Decathlon layout.", required=True)
-MANIFEST = flags.DEFINE_string("manifest", "doctor.json", "JSON file to write with all files and findings.")
-REPAIR = flags.DEFINE_string("repair", None, "Folder for repaired copies, outside the data set.")
+MANIFEST = cli.output_file("manifest", "doctor.json", "JSON file to write with all files and findings.")
+REPAIR = cli.output_folder("repair", None, "Folder for repaired copies, outside the data set.")
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases at once (up to 2 GB each).", 1)
 
 

@@ -25,7 +25,7 @@ from dsdenseunet.words import counted
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predicted label volumes.", required=True)
 REFERENCES = flags.DEFINE_string("references", None, "Folder of reference label volumes.", required=True)
-OUT = flags.DEFINE_string("out", None, "Folder to write the results to.", required=True)
+OUT = cli.output_folder("out", None, "Folder to write the results to.", required=True)
 MODE = flags.DEFINE_enum(
     "mode", "both", [*MODES, "both"], "How faults of the challenge's scorer are treated."
 )

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from absl import flags
-
 from dsdenseunet import cli
 from dsdenseunet.data.sample import ATTRIBUTION, fetch_sample
 
-OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
+OUT = cli.output_folder("out", None, "Folder to write to.", required=True)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from dsdenseunet import cli
 from dsdenseunet.data.phantom import write_phantoms
 from dsdenseunet.errors import InputError
 
-OUT = flags.DEFINE_string("out", None, "Folder to write volume-N and segmentation-N to.", required=True)
+OUT = cli.output_folder("out", None, "Folder to write volume-N and segmentation-N to.", required=True)
 CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour.")
 SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other patients.", 0)
 SIZE = flags.DEFINE_list("size", ["128", "128", "128"], "Voxels D,H,W; D is an upper limit.")

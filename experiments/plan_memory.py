@@ -23,7 +23,7 @@ from dsdenseunet.reporting.memory_plan import draw
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _DEVICE = flags.DEFINE_string("device", "rtx3070", f"The card: {', '.join(cards())}, or its driver's name.")
 _BUDGET = flags.DEFINE_float("budget_gib", None, "GiB of the card to use (default: all of it).", 0.1)
-_OUT = flags.DEFINE_string("out", None, "Folder for plan.json and plan.png.")
+_OUT = cli.output_folder("out", None, "Folder for plan.json and plan.png.")
 _PATCHES = flags.DEFINE_list("patches", [], "Patches as DxHxW (default: the config's and two smaller ones).")
 _REMATS = flags.DEFINE_list("remats", ["none", "layer", "block"], "Which to try of none, layer, block.")
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Which to try of float32, bfloat16.")

@@ -27,7 +27,7 @@ from dsdenseunet.training.settings import check_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the predictions.", required=True)
+_OUTPUT = cli.output_folder("output", None, "Folder for the predictions.", required=True)
 _PHASE = flags.DEFINE_enum("phase", None, ["1", "2"], "Phase whose best weights are used (default: last).")
 _OVERLAP = flags.DEFINE_float("overlap", None, "Share of a patch that its neighbour covers too.")
 _MIRROR = flags.DEFINE_string("mirror", None, "Axes to average mirrored predictions over, e.g. 'DHW' or ''.")

@@ -20,7 +20,7 @@ from dsdenseunet.data.preparation import Row, prepare, table
 DATA = flags.DEFINE_string(
     "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True
 )
-CACHE = flags.DEFINE_string("cache", None, "Folder to write the cache to.", required=True)
+CACHE = cli.output_folder("cache", None, "Folder to write the cache to.", required=True)
 WORKERS = flags.DEFINE_integer(
     "workers", 2, "Scans read at once (about 1 GB each); 0: one, in this process.", 0
 )

@@ -17,7 +17,7 @@ from dsdenseunet.words import counted
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predictions.", required=True)
 VOLUMES = flags.DEFINE_string("volumes", None, "Folder of test-volume-N.nii.", required=True)
-OUT = flags.DEFINE_string("out", None, "The .zip file to write.", required=True)
+OUT = cli.output_file("out", None, "The .zip file to write.", required=True)
 PARTIAL = flags.DEFINE_bool("partial", False, "Take the cases that are there instead of all of 0 to 69.")
 
 

@@ -22,7 +22,7 @@ from dsdenseunet.training.settings import check_config
 EXIT_NON_FINITE = 3
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, config.")
+_WORKDIR = cli.output_folder("workdir", None, "Folder of the run: checkpoints, logs, config.")
 _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Many hosts: how many processes.")

@@ -16,7 +16,9 @@ ALLOWED = {
     "words": set(),
     "environment": set(),
     "huge_pages": set(),
-    "cli": {"errors"},
+    "terminal": set(),
+    "command_line": set(),
+    "cli": {"terminal", "command_line", "files", "errors"},
     "supervision": {"errors"},
     "stages": {"files"},
     "compilation": {"files"},
@@ -45,7 +47,8 @@ ALLOWED = {
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (
-    *("errors", "files", "failures", "words", "environment", "huge_pages", "cli", "supervision", "stages"),
+    *("errors", "files", "failures", "words", "environment", "huge_pages", "terminal", "command_line"),
+    *("cli", "supervision", "stages"),
     *("data", "evaluation", "reporting"),
 )
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}

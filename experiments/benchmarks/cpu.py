@@ -23,7 +23,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/ds_dense_unet_569.py:ds", "A file of configs/; both variants are measured."
 )
 PARTS = flags.DEFINE_list("parts", list(_PARTS), f"Which to measure, of {','.join(_PARTS)}.")
-OUT = flags.DEFINE_string("out", None, "File to write everything that was measured to, as JSON.")
+OUT = cli.output_file("out", None, "File to write everything that was measured to, as JSON.")
 ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the sides take turns at whole networks.", 1)
 
 

@@ -23,7 +23,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", r
 _INPUT = flags.DEFINE_string("input", None, "A folder of scans.", required=True)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often both ways are measured, in turn.", 1)
 _DATA = flags.DEFINE_string("data", "", "What the scans are, for the record.")
-_OUT = flags.DEFINE_string("out", None, "File to write everything that was measured to, as JSON.")
+_OUT = cli.output_file("out", None, "File to write everything that was measured to, as JSON.")
 
 
 def main(argv: Sequence[str]) -> None:

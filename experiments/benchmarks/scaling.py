@@ -23,7 +23,7 @@ _RESULTS = Path(__file__).resolve().parents[2] / "docs/results"
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/ds_dense_unet_569.py:ds", "A file of configs/.")
 _STEP_MS = flags.DEFINE_float("step_ms", None, "Milliseconds of a step on one GPU.", 0)
 _PATCHES = flags.DEFINE_integer("patches", 1, "Patches of that step.", 1)
-_COUNT = flags.DEFINE_string("count", None, "File to write the counted all-reduces to, as JSON.")
+_COUNT = cli.output_file("count", None, "File to write the counted all-reduces to, as JSON.")
 _TARGET = flags.DEFINE_string("target", None, "With --count: file with XLA's description of a GPU.")
 
 
