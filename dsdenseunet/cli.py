@@ -41,35 +41,36 @@ def output_file(
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs `main` under absl.
+    """Runs `main` under absl and ends the process with its status.
 
     Bad flags, outputs that cannot be written, an `InputError` and whatever the system refuses become one
     message and exit status 2; Ctrl-C one line and status 130.
     """
-
-    def guarded(argv: Sequence[str]) -> int | None:
-        # Libraries log every save and restore at INFO; --verbosity=0 shows them.
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.ERROR)
-        try:
-            _try_outputs()
-            status = main(argv)
-            sys.stdout.flush()
-            return status
-        except InputError as error:
-            return _say(error)
-        except OSError as error:
-            return _say(of_system(error))
-        except MemoryError as error:
-            found = f"exhausted: {error}" if str(error) else "exhausted"
-            fix = "end other programs, use a larger machine, or ask for less at once"
-            return _say(InputError("memory", found=found, expected="enough of it", fix=fix))
-        except KeyboardInterrupt:
-            terminal.end_interrupted()
-
     terminal.make_streams_robust()
     terminal.interrupts_raise()
-    app.run(guarded, flags_parser=command_line.parse)
+    app.run(lambda argv: call(main, argv), flags_parser=command_line.parse)
+
+
+def call(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int | None:
+    """The exit status of `main`, whose flags are parsed; see `run`."""
+    # Libraries log every save and restore at INFO; --verbosity=0 shows them.
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)
+    try:
+        _try_outputs()
+        status = main(argv)
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        return _say(error)
+    except OSError as error:
+        return _say(of_system(error))
+    except MemoryError as error:
+        found = f"exhausted: {error}" if str(error) else "exhausted"
+        fix = "end other programs, use a larger machine, or ask for less at once"
+        return _say(InputError("memory", found=found, expected="enough of it", fix=fix))
+    except KeyboardInterrupt:
+        terminal.end_interrupted()
 
 
 def _try_outputs() -> None:

@@ -67,6 +67,9 @@ def _check_config_file(argv: Sequence[str]) -> None:
     """Refuses a --config that is no file; ml_collections says so only where the config is used."""
     given = _occurrences("config", argv)
     flag = flags.FLAGS["config"]
+    if len(set(given)) > 1:
+        # Both would be run, the second one on top of what the first has left.
+        _refuse(f"more than one config: {' '.join(given)}", "give one")
     if given:
         value = given[-1].replace(" ", "=", 1).partition("=")[2]
     elif flag.value is None:
@@ -102,7 +105,7 @@ def _fault_of_config(error: Exception, argv: Sequence[str]) -> str:
         return f"--config={file}: line {lines[-1]}: {type(error).__name__}: {error}"
     name = str(error.args[0] if error.args else error).strip('"').splitlines()[0]
     given = [argument for argument in argv[1:] if name.strip("'") in argument.split("=")[0]]
-    return f"{' '.join(given)}: the config has no field {name}" if given else f"the config: {name}"
+    return f"{' '.join(given)}: the config has no field {name}" if given else f"--config={file}: {name}"
 
 
 def _occurrences(name: str, argv: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ import pytest
 from configs.base import base_config
 from dsdenseunet.training.settings import flatten
 from tests import documents
+from tests.begin_commands import begin
 
 ROOT = documents.ROOT
 # By their names below `experiments.`: `train`, `benchmarks.cpu`.
@@ -107,20 +108,13 @@ def test_every_command_parses():
         docstring = path.read_text().split('"""')[1]
         usages = re.findall(r"python -m experiments\.[\w.]+.*", docstring)
         experiments += [(path.name, experiment_of(documents.usage_words(usage))) for usage in usages]
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests/parse_commands.py"],
-        input=json.dumps([experiment for _, experiment in experiments] + [words for words, _ in REFUSED]),
-        **{"cwd": ROOT, "text": True, "capture_output": True, "check": False, "timeout": 300},
-        env=environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    messages = json.loads(done.stdout)
-    for (words, part), message in zip(REFUSED, messages[-len(REFUSED) :], strict=True):
-        assert message is not None and part in message, f"{words} gave {message}"
+    answers = begin([experiment for _, experiment in experiments] + [words for words, _ in REFUSED])
+    for (words, part), (status, message) in zip(REFUSED, answers[-len(REFUSED) :], strict=True):
+        assert status == 2 and part in message, f"{words} gave {message}"
     wrong = [
         f"{where}: python -m experiments.{shlex.join(experiment)}\n{message}"
-        for (where, experiment), message in zip(experiments, messages)
-        if message
+        for (where, experiment), (status, message) in zip(experiments, answers)
+        if status
     ]
     wrong += [
         f"{where}: {message}"
