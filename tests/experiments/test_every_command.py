@@ -54,7 +54,6 @@ def test_whatever_a_command_writes_is_declared_as_an_output():
     for path in EXPERIMENTS.values():
         for flag, text in re.findall(r'flags\.DEFINE_string\(\s*"(\w+)",\s*[^"]*"(.*?)"', path.read_text()):
             assert not re.search(r"\b(write|for everything|keep|leave)\b", text), f"{path}: --{flag}: {text}"
-    assert {name for name, _, _ in outputs()} == set(EXPERIMENTS)
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path):
