@@ -14,6 +14,7 @@ ALLOWED = {
     "files": {"errors"},
     "failures": {"files"},
     "words": set(),
+    "fields": {"errors"},
     "environment": set(),
     "huge_pages": set(),
     "terminal": set(),
@@ -25,7 +26,7 @@ ALLOWED = {
     "out_of_memory": {"files", "errors"},
     "parallel": {"errors"},
     "ops": {"errors"},
-    "models": {"ops", "errors"},
+    "models": {"ops", "fields", "errors"},
     "data": {"words", "failures", "files", "errors"},
     "evaluation": {"data", "environment", "words", "failures", "files", "errors"},
     # From result files and NIfTI only: it never runs a model and never scores.
@@ -36,7 +37,7 @@ ALLOWED = {
     },
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "out_of_memory", "parallel", "environment", "files", "errors"),
+        *("compilation", "out_of_memory", "parallel", "environment", "fields", "files", "errors"),
     },
     "preflight": {"training", "models", "ops", "parallel", "files", "errors"},
     "profiling": {

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax import linen as nn
 
+from dsdenseunet import fields
 from dsdenseunet.errors import InputError
+from dsdenseunet.fields import Check, choice, integer, number, refusal, sequence, truth
 from dsdenseunet.models.dense_unet import LINKS, REMATS, DenseUNet3D
 
 FAMILIES: dict[str, type[nn.Module]] = {"dense_unet": DenseUNet3D}
+
+# What a family's fields may be; the network itself says which fields it has.
+_CHECKS: dict[str, Mapping[str, Check]] = {
+    "dense_unet": {
+        "in_channels": integer(1),
+        "num_classes": integer(2),
+        "block_layers": sequence(integer(1), shortest=1),
+        "growth_rate": integer(1),
+        "bottleneck": integer(1),
+        "stem_channels": integer(1),
+        "compression": number(above=0, high=1),
+        "decoder_channels": sequence(integer(1)),
+        "separable": truth,
+        "link": choice(*LINKS),
+        "bn_momentum": number(low=0, below=1),
+        "bn_epsilon": number(above=0),
+        "dtype": choice("float32", "bfloat16"),
+        "remat": choice(*REMATS),
+    }
+}
 
 
 def build(model_config: Mapping[str, Any]) -> nn.Module:
@@ -23,25 +46,43 @@ def build(model_config: Mapping[str, Any]) -> nn.Module:
     Raises:
         InputError: an unknown family, or a field with a value that it cannot take.
     """
-    fields = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in model_config.items()}
-    family = fields.pop("family")
-    if family not in FAMILIES:
+    check_fields(model_config)
+    values = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in model_config.items()}
+    family = str(values.pop("family"))
+    return FAMILIES[family](**values)
+
+
+def check_fields(model_config: Mapping[str, Any]) -> None:
+    """Refuses what makes no network: a family, a field or a value that does not exist.
+
+    Raises:
+        InputError: the first one.
+    """
+    family = model_config.get("family", "missing")
+    if not isinstance(family, str) or family not in FAMILIES:
         raise InputError(
             "config.model.family",
             found=repr(family),
             expected=f"one of {', '.join(FAMILIES)}",
             fix="name a known family, or add yours to dsdenseunet/models/registry.py",
         )
+    names = {field.name for field in dataclasses.fields(FAMILIES[family]) if field.init}
+    names -= {"parent", "name"}
+    for name in sorted(set(model_config) - names - {"family"}):
+        close = fields.nearest(name, names)
+        expected = f"config.model.{close}" if close else f"a field of {family}"
+        raise refusal(f"model.{name}", f"a field that does not exist (= {model_config[name]!r})", expected)
+    for name in sorted(names - set(model_config)):
+        raise refusal(f"model.{name}", "missing", "the field, as configs/base.py has it")
+    for name, check in _CHECKS.get(family, {}).items():
+        if wanted := check(model_config[name]):
+            raise refusal(f"model.{name}", repr(model_config[name]), wanted)
     if family == "dense_unet":
-        _check_dense_unet(fields)
-    return FAMILIES[family](**fields)
+        _check_dense_unet(model_config)
 
 
-def _check_dense_unet(fields: Mapping[str, Any]) -> None:
-    _check_choice("link", fields, LINKS)
-    _check_choice("remat", fields, REMATS)
-    _check_choice("dtype", fields, ("float32", "bfloat16"))
-    blocks, stages = len(fields["block_layers"]), len(fields["decoder_channels"])
+def _check_dense_unet(values: Mapping[str, Any]) -> None:
+    blocks, stages = len(values["block_layers"]), len(values["decoder_channels"])
     if stages != blocks + 1:
         raise InputError(
             "config.model.decoder_channels",
@@ -49,16 +90,13 @@ def _check_dense_unet(fields: Mapping[str, Any]) -> None:
             expected=f"{blocks + 1}, one more than the {blocks} dense blocks",
             fix="change decoder_channels or block_layers",
         )
-
-
-def _check_choice(name: str, fields: Mapping[str, Any], choices: Sequence[str]) -> None:
-    if fields[name] not in choices:
-        raise InputError(
-            f"config.model.{name}",
-            found=repr(fields[name]),
-            expected=f"one of {', '.join(choices)}",
-            fix=f"set config.model.{name} to one of them",
-        )
+    channels = values["stem_channels"]
+    for layers in values["block_layers"][:-1]:
+        channels = math.floor((channels + layers * values["growth_rate"]) * values["compression"])
+        if not channels:
+            raise refusal(
+                "model.compression", f"{values['compression']}: no channel is left", "a larger share"
+            )
 
 
 def check_patch(stride: Sequence[int], patch_size: Sequence[int]) -> None:

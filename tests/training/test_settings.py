@@ -1,5 +1,6 @@
 import json
 
+import jax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +8,14 @@ from ml_collections import ConfigDict
 
 from configs.base import base_config
 from dsdenseunet.errors import InputError
-from dsdenseunet.training.settings import check_config, config_from_json, config_to_json, flatten
+from dsdenseunet.models import registry
+from dsdenseunet.training.settings import (
+    check_config,
+    config_from_json,
+    config_to_json,
+    flatten,
+    set_by_flags,
+)
 
 
 def with_field(name: str, value: object) -> ConfigDict:
@@ -58,12 +66,29 @@ def test_missing_field_is_named():
         ("optimizer.learning_rate", float("inf"), "a finite number"),
         ("optimizer.momentum", "0.5", "a finite number"),
         ("optimizer.restart_in_phase2", 1, "True or False"),
-        ("loss.class_weights", (1.0, 1.0), "3, one a class"),
+        ("loss.class_weights", (1.0, 1.0), "3, one a class of the model"),
         ("loss.ignore_label", 2, "no class"),
         ("training.phase", "phase3", "one of all, phase1, phase2"),
         ("training.accumulate", 2, "divides data.batch_size"),
         ("inference.overlap", 1.0, ">= 0 and < 1"),
-        ("inference.mirror_axes", (3,), "0, 1 or 2"),
+        ("inference.mirror_axes", (3,), "an integer >= 0 and <= 2"),
+        ("inference.mirror_axes", (1.0,), "an integer >= 0 and <= 2"),
+        ("seed", 2**40, "an integer >= 0"),
+        ("model.num_classes", 2, "3 (background, liver, tumour"),
+        ("model.num_classes", 4, "3 (background, liver, tumour"),
+        ("model.in_channels", 2, "1 (the CT)"),
+        ("loss.class_weights", (0.0, 0.0, 0.0), "a weight > 0"),
+        ("data.centre_share", (0.5, 0.5), "3, one a class of the model"),
+        ("model.growth_rate", -3, "an integer >= 1"),
+        ("model.growth_rat", 32, "config.model.growth_rate"),
+        ("model.block_layers", (), "a tuple of at least 1 value(s)"),
+        ("model.block_layers", (4, "12", 24, 36), "an integer >= 1"),
+        ("model.decoder_channels", (504, 224), "5, one more than the 4 dense blocks"),
+        ("model.compression", 0.001, "a larger share"),
+        ("model.bn_momentum", 1.0, ">= 0 and < 1"),
+        ("model.separable", 1, "True or False"),
+        ("model.dtype", "float16", "one of float32, bfloat16"),
+        ("model.family", ["dense_unet"], "one of dense_unet"),
     ],
 )
 def test_refused(name: str, value: object, expected: str):
@@ -77,7 +102,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 VALUES = SCALARS | st.lists(SCALARS, max_size=4) | st.tuples(SCALARS, SCALARS, SCALARS)
 
 
-FIELDS = st.sampled_from([name for name in flatten(base_config().to_dict()) if not name.startswith("model.")])
+FIELDS = st.sampled_from([*flatten(base_config().to_dict()), "model.new", "data.new", "model", "data"])
 
 
 def assert_passes_or_is_refused_clearly(name: str, value: object) -> None:
@@ -97,6 +122,58 @@ def test_any_value_passes_or_is_refused_clearly(name: str, value: object):
 @given(FIELDS, VALUES)
 def test_a_hundred_thousand_values_pass_or_are_refused_clearly(name: str, value: object):
     assert_passes_or_is_refused_clearly(name, value)
+
+
+@pytest.mark.parametrize("name", [name for name in base_config().model if name != "family"])
+def test_missing_model_field_is_named(name: str):
+    config = base_config()
+    del config.model[name]
+    with pytest.raises(InputError, match=rf"config\.model\.{name}\n.*missing"):
+        check_config(config)
+
+
+MODEL_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "block_layers": st.lists(st.integers(-1, 3), max_size=3).map(tuple),
+        "decoder_channels": st.lists(st.integers(-1, 5), max_size=4).map(tuple),
+        "growth_rate": st.integers(-3, 5),
+        "bottleneck": st.integers(-3, 5),
+        "stem_channels": st.integers(-3, 5),
+        "compression": st.floats(-0.5, 1.5),
+        "link": st.sampled_from(["add", "none", "project", "concat", "sum"]),
+        "bn_momentum": st.floats(-0.5, 1.5),
+        "remat": st.sampled_from(["none", "layer", "all"]),
+        "separable": st.booleans() | st.integers(),
+        "dtype": st.sampled_from(["float32", "bfloat16", "int8"]),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(MODEL_FIELDS)
+def test_any_network_is_refused_clearly_or_can_be_applied(fields: dict[str, object]):
+    small = {"block_layers": (1,), "decoder_channels": (2, 2), "growth_rate": 2, "bottleneck": 2}
+    config = {**base_config().model.to_dict(), **small, "stem_channels": 2, **fields}
+    try:
+        model = registry.build(config)
+    except InputError as error:
+        assert str(error).count("\n") == 3
+        return
+    image_BDHWC = jax.ShapeDtypeStruct((1, *model.stride, 1), "float32")
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image_BDHWC)
+    assert all(leaf.size for leaf in jax.tree.leaves(variables))
+
+
+def test_a_flag_is_refused_by_its_own_name():
+    config = base_config()
+    set_by_flags(
+        config, {"inference.overlap": ("--overlap", 0.25), "inference.batch_size": ("--batch_size", None)}
+    )
+    assert (config.inference.overlap, config.inference.batch_size) == (0.25, 1)
+    with pytest.raises(InputError, match="--overlap") as error:
+        set_by_flags(config, {"inference.overlap": ("--overlap", 1.5)})
+    assert "config." not in str(error.value)
 
 
 def test_json_keeps_tuples():

@@ -1,0 +1,116 @@
+"""Versions of the stored config: what older runs left out or called otherwise.
+
+A run's config outlives the version that made it. It is stored with the number of its schema; where a field is
+added, renamed or dropped, or a value is no longer known, the number goes up by one and `_CHANGES` says what
+older runs had in its place. Configs without a number are of schema 1.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet.errors import InputError
+
+KEY = "schema"
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What a schema changed against the one before; fields by their dotted names.
+
+    Attributes:
+        renamed: old name to new name.
+        dropped: fields that are no more; what they said no longer plays a part.
+        replaced: field to (old value to new value).
+        added: field to the value that runs had in effect before there was the field.
+    """
+
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    replaced: Mapping[str, Mapping[Any, Any]] = dataclasses.field(default_factory=dict)
+    added: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+# By the schema's number, from 2 on without gaps.
+_CHANGES: dict[int, Change] = {}
+
+
+def current() -> int:
+    """The schema that this version writes."""
+    return 1 + len(_CHANGES)
+
+
+def upgrade(values: Any, where: str | Path) -> dict[str, Any]:
+    """A stored config, of this schema or an older one, with the fields of the current one.
+
+    Args:
+        values: the parsed JSON.
+        where: the file that it is from, for messages.
+
+    Raises:
+        InputError: no config, made by a newer version, or without a field that its schema has.
+    """
+    if not isinstance(values, Mapping):
+        raise of_another_version(where, f"{type(values).__name__} in place of the fields")
+    upgraded = copy.deepcopy(dict(values))
+    number = upgraded.pop(KEY, 1)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise of_another_version(where, f"schema {number!r}")
+    if number > current():
+        raise InputError(
+            where,
+            found=f"a config of schema {number}: the run was made by a newer version of this program",
+            expected=f"schema {current()} or older",
+            fix="use that version or a later one; provenance.json in the run's folder names its commit",
+        )
+    for later in range(number + 1, current() + 1):
+        _apply(_CHANGES[later], upgraded, where)
+    return upgraded
+
+
+def of_another_version(where: str | Path, found: str) -> InputError:
+    """What is said of a stored config that is not what its schema says."""
+    return InputError(
+        where,
+        found=f"a config of another version, or an edited one: {found}",
+        expected=f"the fields of schema {current()} or of an older one",
+        fix="use the version that made the run (provenance.json in its folder names the commit), or copy the "
+        "folder again from where it was made",
+    )
+
+
+def _apply(change: Change, values: dict[str, Any], where: str | Path) -> None:
+    for old, new in change.renamed.items():
+        _set(values, new, _take(values, old, where), where)
+    for name in change.dropped:
+        _take(values, name, where)
+    for name, by_old in change.replaced.items():
+        value = _take(values, name, where)
+        _set(values, name, next((new for old, new in by_old.items() if old == value), value), where)
+    for name, then in change.added.items():
+        _set(values, name, then, where)
+
+
+def _take(values: dict[str, Any], name: str, where: str | Path) -> Any:
+    section, last = _section(values, name, where)
+    if last not in section:
+        raise of_another_version(where, f"no {name}")
+    return section.pop(last)
+
+
+def _set(values: dict[str, Any], name: str, value: Any, where: str | Path) -> None:
+    section, last = _section(values, name, where)
+    section[last] = value
+
+
+def _section(values: dict[str, Any], name: str, where: str | Path) -> tuple[dict[str, Any], str]:
+    *path, last = name.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise of_another_version(where, f"{part} = {values!r}")
+    return values, last
