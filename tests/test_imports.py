@@ -33,7 +33,7 @@ ALLOWED = {
     "reporting": {"data", "stages", "words", "files", "errors"},
     "inference": {
         *("models", "ops", "data", "compilation", "out_of_memory", "parallel"),
-        *("failures", "files", "errors"),
+        *("environment", "failures", "files", "errors"),
     },
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),

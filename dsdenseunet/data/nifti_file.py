@@ -12,6 +12,7 @@ import dataclasses
 import gzip
 import math
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -96,8 +97,11 @@ def read_header(path: str | os.PathLike[str]) -> NiftiFile:
             cannot hold or that exceed `MAX_VOXELS`.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(path, found="a folder", expected="a NIfTI file", fix="check the path")
+    with contextlib.suppress(OSError):  # What cannot be looked at cannot be opened either, which says why.
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # Opening a pipe would wait for ever.
+            found = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a folder"
+            raise InputError(path, found=found, expected="a NIfTI file", fix="check the path")
     with _open(path) as stream:
         start = stream.read(4)
         kinds: dict[bytes, tuple[type[Header], str]] = {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import os
 import threading
 import time
@@ -14,21 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
-from dsdenseunet import failures, files
+from dsdenseunet import failures
 from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
 from dsdenseunet.failures import Failure
 from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.records import Records
 from dsdenseunet.inference.scans import SUFFIXES, Scan
 
 STAGES = ("read", "network", "clean-up", "write")
-# What is known about each finished prediction, one file a scan, so that processes never share one.
-RECORDS = ".records"
 
 
 @dataclasses.dataclass
@@ -63,21 +58,6 @@ class Outcome:
         )
 
 
-def fingerprint(predictor: Predictor) -> str:
-    """SHA-256 over all that a prediction depends on besides the scan: network, weights, options."""
-    digest = hashlib.sha256()
-    options = {
-        field.name: repr(getattr(predictor, field.name))
-        for field in dataclasses.fields(predictor)
-        if field.name not in ("variables", "device")
-    }
-    digest.update(json.dumps(options, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(predictor.variables):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
 def predict_folder(
     predictors: Sequence[Predictor],
     scans: Sequence[Scan],
@@ -92,7 +72,8 @@ def predict_folder(
 
     While a lane's network works on a scan, the next one is read and the previous one written: besides the
     scan that is being segmented it holds one more image and one more prediction. A scan that fails is
-    reported, listed in `failures_name` and left out; the others go on.
+    reported, listed in `failures_name` and left out; the others go on. A file that this function did not
+    write is never overwritten: its scan fails.
 
     Args:
         predictors: equal but for their device.
@@ -102,18 +83,15 @@ def predict_folder(
         failures_name: file in `output`; removed where nothing failed.
         pipelined: False reads, computes and writes one after the other, for comparison.
         report: called with a line for each scan.
-
-    Raises:
-        InputError: a prediction's name belongs to a file that was not written by this function.
     """
     start = time.perf_counter()
     output = Path(output)
-    (output / RECORDS).mkdir(parents=True, exist_ok=True)
-    job = _Job(output, suffix, fingerprint(predictors[0]), len(scans), report)
+    job = _Job(Records(output, suffix, predictors[0]), len(scans), report)
     outcome = job.outcome
     todo = [scan for scan in scans if not job.is_done(scan)]
     if outcome.skipped:
-        report(f"{len(outcome.skipped)} of {len(scans)} already done with these weights and options: skipped")
+        done = f"{len(outcome.skipped)} of {len(scans)} already done"
+        report(f"{done} with this code, these weights and options: skipped")
     queue = _Queue(todo)
     with ThreadPoolExecutor(len(predictors), "lane") as executor:
         lanes = [executor.submit(job.run_lane, predictor, queue, pipelined) for predictor in predictors]
@@ -154,8 +132,10 @@ class _Work:
     """One scan on its way through the stages; an array is dropped as soon as it is not needed any more."""
 
     scan: Scan
-    # As `_Job._key` says; taken before the scan is read, so that a later change of the file shows.
+    # As `Records.key` says; taken before the scan is read, so that a later change of the file shows.
     key: dict[str, Any] = dataclasses.field(default_factory=dict)
+    # Whether a prediction that is there is known to be outdated and not somebody else's.
+    replaceable: bool = False
     grid: nifti.Grid | None = None
     image_DHW: np.ndarray | None = None
     labels_DHW: np.ndarray | None = None
@@ -165,25 +145,14 @@ class _Work:
 class _Job:
     """The stages of a scan. None of them raises: a failure is recorded and ends that scan."""
 
-    def __init__(self, output: Path, suffix: str, weights: str, total: int, report: Callable[[str], object]):
-        self.output, self.suffix, self.weights = output, suffix, weights
-        self.total, self.report = total, report
+    def __init__(self, records: Records, total: int, report: Callable[[str], object]):
+        self.records, self.total, self.report = records, total, report
         self.outcome = Outcome()
         self._lock = threading.Lock()
 
     def is_done(self, scan: Scan) -> bool:
-        target, record = self._target(scan), self._record(scan)
-        if not target.exists():
-            return False
-        if not record.exists() or target.resolve() == scan.image.resolve():
-            raise InputError(
-                target,
-                found="a file that no prediction has written",
-                expected="a free name or an earlier prediction",
-                fix="choose another output folder",
-            )
-        known = files.read_json(record)
-        current = known == {**known, **self._key(scan), "prediction_bytes": target.stat().st_size}
+        """Whether a scan's prediction is there and current."""
+        current = self.records.is_current(scan)
         if current:
             self.outcome.skipped.append(scan.name)
         return current
@@ -212,7 +181,9 @@ class _Job:
     def _read(self, scan: Scan) -> _Work:
         work = _Work(scan)
         with self._stage(work, "read"):
-            work.key = self._key(scan)
+            work.key = self.records.key(scan)
+            self.records.check_replaceable(scan)
+            work.replaceable = True
             volume = nifti.read_image(scan.image)
             work.grid, work.image_DHW = volume.grid, volume.array_DHW
         return work
@@ -238,20 +209,19 @@ class _Job:
     def _write(self, work: _Work) -> None:
         if work.labels_DHW is None or work.grid is None:
             return
-        target, record = self._target(work.scan), self._record(work.scan)
+        target, marks = self.records.target(work.scan), work.grid.marks
         with self._stage(work, "write"):
-            # A prediction without a record would count as somebody else's file: the record comes first.
-            files.write_json(record, work.key)
+            self.records.begin(work.scan, work.key)
             nifti.write_labels(target, work.labels_DHW, work.grid)
-            size = {"prediction_bytes": target.stat().st_size}
-            files.write_json(record, {**work.key, **size, "seconds": work.seconds})
+            self.records.finish(work.scan, work.key, seconds=work.seconds, marks=marks)
         if work.labels_DHW is not None:
             seconds = ", ".join(f"{stage} {value:.2f}" for stage, value in work.seconds.items())
             shape = " x ".join(map(str, work.labels_DHW.shape))
             with self._lock:
                 self.outcome.done.append(work.scan.name)
             scan = f"{work.scan.image.name} ({shape}) -> {target.name}"
-            self.report(f"[{self.outcome.finished}/{self.total}] {scan}  seconds: {seconds}")
+            notes = f"  NOTE: {'; '.join(marks)}" if marks else ""
+            self.report(f"[{self.outcome.finished}/{self.total}] {scan}  seconds: {seconds}{notes}")
 
     @contextlib.contextmanager
     def _stage(self, work: _Work, stage: str) -> Iterator[None]:
@@ -260,31 +230,20 @@ class _Job:
             yield
         except Exception as error:  # whatever is wrong with one scan must not end the others
             work.image_DHW = work.labels_DHW = None
+            failure = Failure.of(work.scan.image, stage, error)
+            try:
+                # What an earlier run with other weights or options said must not pass for this run's answer.
+                if work.replaceable:
+                    self.records.discard(work.scan)
+            except OSError as left:
+                message = f"{failure.message}\nits outdated prediction could not be removed: {left}"
+                failure = dataclasses.replace(failure, message=message)
             with self._lock:
-                self.outcome.failures.append(Failure.of(work.scan.image, stage, error))
-            # What an earlier run with other weights or options said must not pass for this run's answer.
-            if self._record(work.scan).exists():
-                self._target(work.scan).unlink(missing_ok=True)
+                self.outcome.failures.append(failure)
             self.report(f"[{self.outcome.finished}/{self.total}] FAILED at {stage}: {error}")
         work.seconds[stage] = time.perf_counter() - start
         with self._lock:
             self.outcome.seconds[stage] += work.seconds[stage]
-
-    def _target(self, scan: Scan) -> Path:
-        return self.output / (scan.name + self.suffix)
-
-    def _record(self, scan: Scan) -> Path:
-        return self.output / RECORDS / f"{scan.name}.json"
-
-    def _key(self, scan: Scan) -> dict[str, Any]:
-        """What makes a prediction current: the scan's file, and the network with its weights and options."""
-        stat = scan.image.stat()
-        return {
-            "scan": str(scan.image.resolve()),
-            "scan_bytes": stat.st_size,
-            "scan_mtime_ns": stat.st_mtime_ns,
-            "predictor_sha256": self.weights,
-        }
 
 
 def _submit_next(

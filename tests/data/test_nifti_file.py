@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import resource
 import struct
 import tracemalloc
@@ -41,9 +42,11 @@ def refused(path, match, reader=nifti.read_image):
     return error
 
 
-def test_no_such_file_or_a_folder(tmp_path):
+def test_no_such_file_a_folder_or_a_pipe(tmp_path):
     refused(tmp_path / "v.nii", "no such file")
     refused(tmp_path, "a folder")
+    os.mkfifo(tmp_path / "pipe.nii")
+    refused(tmp_path / "pipe.nii", "neither a file nor a folder")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x5c", b"PK\x03\x04" * 200, b"\x1f\x8b", bytes(400)])

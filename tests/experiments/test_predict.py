@@ -67,7 +67,7 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
     bad.unlink()
     again = run(workdir, scans, output, "--mirror=W", "--largest_component", "--tumour_within_liver_mm=5")
     assert again.returncode == 0, again.stderr
-    assert "2 of 2 already done with these weights and options: skipped" in again.stdout
+    assert "2 of 2 already done with this code, these weights and options: skipped" in again.stdout
     assert not (output / "failures.json").exists()
 
 

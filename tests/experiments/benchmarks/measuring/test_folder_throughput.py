@@ -8,7 +8,7 @@ from dsdenseunet.errors import InputError
 from dsdenseunet.inference.scans import find_scans
 from experiments.benchmarks.measuring.folder_throughput import MODES, markdown, measure
 from tests.documents import ROOT
-from tests.inference.test_folder import BRIGHT
+from tests.inference.bright import BRIGHT
 
 RESULT = ROOT / "docs/results/prediction_cpu.json"
 
