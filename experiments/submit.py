@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dsdenseunet import cli
 from dsdenseunet.data import walk
-from dsdenseunet.evaluation.submission import Entry, write_submission
+from dsdenseunet.evaluation.submission import Entry, notes, write_submission
 from dsdenseunet.words import counted
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predictions.", required=True)
@@ -34,12 +34,10 @@ def main(argv: Sequence[str]) -> None:
             PREDICTIONS.value, VOLUMES.value, OUT.value, partial=PARTIAL.value, on_entry=show
         )
     walk.tell(zipped.passed_over)
-    entries = zipped.used
-    for entry in entries:
-        if not entry.liver_voxels:
-            print(f"warning: {entry.name} has no liver: every score of its liver is the worst")
-    tumours = sum(entry.tumour_voxels > 0 for entry in entries)
-    print(f"{OUT.value}: {counted(len(entries), 'case')}, {tumours} with tumour")
+    for line in notes(zipped.used):
+        print(line)
+    tumours = sum(entry.tumour_voxels > 0 for entry in zipped.used)
+    print(f"{OUT.value}: {counted(len(zipped.used), 'case')}, {tumours} with tumour")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,23 +27,24 @@ from dsdenseunet.data.walk import (
     walk,
 )
 from dsdenseunet.errors import InputError
+from dsdenseunet.evaluation import geometry
+from dsdenseunet.words import some
 
 TEST_CASES = range(70)
 _VOLUME = re.compile(r"test-volume-0*([0-9]+)")
 _PREDICTION = re.compile(r"test-(?:segmentation|volume)-0*([0-9]+)")
-# A grid counts as the volume's if its corners are as near as this, in voxels.
-_SAME_GRID_VOXELS = 0.1
 # Zip entries carry a time; a fixed one makes equal predictions equal files.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One file of the zip: its name and what it holds."""
+    """One file of the zip: its name, what it holds, and what was assumed of the headers of its case."""
 
     name: str
     liver_voxels: int
     tumour_voxels: int
+    marks: tuple[str, ...] = ()
 
 
 def write_submission(
@@ -66,8 +68,8 @@ def write_submission(
         The files of the zip, and what was passed over in the two folders.
 
     Raises:
-        InputError: missing or doubled files, labels other than 0, 1, 2, or another grid than the
-            volume's (shape or place).
+        InputError: missing or doubled files, labels other than 0, 1, 2, or another grid than the volume's.
+            Every case that cannot be handed in is named.
     """
     out = Path(out)
     if out.suffix != ".zip":
@@ -80,10 +82,23 @@ def write_submission(
         tuple(file for file in answers.used if os.path.realpath(file.path) not in known), answers.passed_over
     )
     predicted = _numbered(predictions, answers, _PREDICTION, "test-segmentation-N.nii")
-    wanted = sorted(predicted) if partial else list(TEST_CASES)
-    _require(predicted, wanted, predictions, "predictions")
-    _require(scans, wanted, volumes, "test volumes")
-    entries = []
+    wanted = [number for number in TEST_CASES if number in predicted or not partial]
+    _require(
+        predicted,
+        wanted,
+        predictions,
+        "predictions",
+        "add them; --partial writes a zip of the predictions that are there",
+    )
+    _require(
+        scans,
+        wanted,
+        volumes,
+        "test volumes",
+        "add them; or, with --partial, leave the predictions of these cases out",
+    )
+    entries: list[Entry] = []
+    faults: list[InputError] = []
     with (
         files.atomic_path(out) as temporary,
         tempfile.TemporaryDirectory(dir=out.parent) as folder,
@@ -91,7 +106,12 @@ def write_submission(
     ):
         for number in wanted:
             unpacked = Path(folder) / f"test-segmentation-{number}.nii"
-            entries.append(_write_entry(predicted[number], scans[number], unpacked))
+            try:
+                entries.append(_write_entry(predicted[number], scans[number], unpacked))
+            except InputError as error:
+                faults.append(error)
+            if faults:
+                continue
             with (
                 unpacked.open("rb") as source,
                 archive.open(_zip_info(unpacked), "w", force_zip64=True) as to,
@@ -99,12 +119,25 @@ def write_submission(
                 shutil.copyfileobj(source, to)
             unpacked.unlink()
             on_entry(entries[-1])
+        if faults:
+            raise _all_of(faults, len(wanted), predictions)
     others = [*answers.passed_over, *truth.passed_over]
     others += [
         PassedOver(file.path, "not among the cases of the zip") for file in (*answers.used, *truth.used)
     ]
     used = [path for number in wanted for path in (predicted[number], scans[number])]
     return Found(tuple(entries), not_used(others, used))
+
+
+def notes(entries: Iterable[Entry]) -> list[str]:
+    """What to know about the files of a zip before it is handed in, a line for each thing."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if not entry.liver_voxels:
+            found["no liver, so that every score of it is the worst"].append(entry.name)
+        for mark in entry.marks:
+            found[mark].append(entry.name)
+    return [f"note: {note}: {some(names)}" for note, names in found.items()]
 
 
 def _write_entry(prediction: Path, scan: Path, target: Path) -> Entry:
@@ -115,19 +148,38 @@ def _write_entry(prediction: Path, scan: Path, target: Path) -> Entry:
             prediction,
             found=_describe(own),
             expected=f"{_describe(grid)}, as {scan}",
-            fix="predict this volume itself, or resample onto its grid, nearest neighbour",
+            fix="run experiments.predict on this volume, or resample onto its grid, nearest neighbour",
         )
-    apart = grid_checks.distance_voxels(grid, own)
-    if apart > _SAME_GRID_VOXELS:
+    names = geometry.differences(grid, own)
+    if names:
+        apart = grid_checks.distance_voxels(grid, own)
         raise InputError(
             prediction,
-            found=f"a grid that is {apart:.1f} voxels away from the scan's",
+            found=f"a grid up to {apart:.1f} voxels away from the scan's (another {' and '.join(names)})",
             expected=f"the affine of {scan}",
-            fix="predict this volume itself; its output keeps the affine",
+            fix="run experiments.predict on this volume: what it writes lies on the scan's own grid",
         )
     labels_DHW = nifti.read_labels(prediction).array_DHW
     nifti.write_labels(target, labels_DHW, grid)
-    return Entry(target.name, int(np.count_nonzero(labels_DHW)), int(np.count_nonzero(labels_DHW == 2)))
+    return Entry(
+        target.name,
+        int(np.count_nonzero(labels_DHW)),
+        int(np.count_nonzero(labels_DHW == 2)),
+        (*(f"scan: {mark}" for mark in grid.marks), *(f"prediction: {mark}" for mark in own.marks)),
+    )
+
+
+def _all_of(faults: list[InputError], cases: int, predictions: str | os.PathLike[str]) -> InputError:
+    """One error for all; a single one as it is."""
+    if len(faults) == 1:
+        return faults[0]
+    lines = [f"{fault.where}: {fault.found}; expected {fault.expected}; {fault.fix}" for fault in faults]
+    return InputError(
+        predictions,
+        found="\n    ".join([f"{len(faults)} of {cases} cases that cannot be handed in:", *lines]),
+        expected="labels 0, 1 and 2 on the grid of each case's volume",
+        fix="mend these; nothing was written",
+    )
 
 
 def _describe(grid: nifti.Grid) -> str:
@@ -154,18 +206,20 @@ def _numbered(
                 doubled.append((f"test case {number}", first, file.path))
     if doubled:
         raise two_files(doubled)
-    if not numbered:
+    if numbered.keys().isdisjoint(TEST_CASES):
         found = "; ".join([f"no {example}", *describe(tree.passed_over)])
         raise InputError(root, found=found, expected="test cases 0 to 69", fix="check the path")
     return numbered
 
 
-def _require(there: dict[int, Path], wanted: list[int], root: str | os.PathLike[str], what: str) -> None:
+def _require(
+    there: dict[int, Path], wanted: list[int], root: str | os.PathLike[str], what: str, fix: str
+) -> None:
     missing = [number for number in wanted if number not in there]
     if missing:
         raise InputError(
             root,
             found=f"no {what} for cases {', '.join(map(str, missing))}",
             expected=f"all of {len(wanted)} cases",
-            fix="add them; --partial writes a zip of the predictions that are there",
+            fix=fix,
         )

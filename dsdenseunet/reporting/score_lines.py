@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsdenseunet.data import walk
-from dsdenseunet.words import counted
-
-_NAMED = 3
+from dsdenseunet.words import some
 
 
 def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
@@ -26,12 +24,12 @@ def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
         for row in comparison["modes"][list(modes)[-1]]:
             yield f"{row['name']}: {row['better']}{': ' if row['reason'] else ''}{row['reason']}"
     for mode, names in result["absent"].items():
-        yield f"no {mode} scores of the set, as there are none of {_some(names)}"
+        yield f"no {mode} scores of the set, as there are none of {some(names)}"
     for which, mark, names in marks(modes):
-        yield f"{which}: {mark}: {_some(names)}"
+        yield f"{which}: {mark}: {some(names)}"
     failed = [failure["scan"] for one in methods for failure in one["failures"]]
     if failed:
-        yield f"not scored, see failures.json: {_some(failed)}"
+        yield f"not scored, see failures.json: {some(failed)}"
 
 
 def marks(modes: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
@@ -41,9 +39,3 @@ def marks(modes: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
         for mark, names in scores["marks"].items():
             found.setdefault((mark, tuple(names)), []).append(mode)
     return [(" and ".join(which), mark, list(names)) for (mark, names), which in found.items()]
-
-
-def _some(names: Sequence[str]) -> str:
-    """A few names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {counted(more, 'more', 'more')}" if more > 0 else "")

@@ -7,7 +7,7 @@ import pytest
 
 from dsdenseunet.data import nifti
 from dsdenseunet.errors import InputError
-from dsdenseunet.evaluation.submission import write_submission
+from dsdenseunet.evaluation.submission import notes, write_submission
 
 SHAPE = (4, 5, 6)
 
@@ -92,7 +92,7 @@ def change_label(path, volume):
     ("change", "message"),
     [
         (change_shape, "7 x 5 x 4 voxels along LPS"),
-        (change_place, "6.0 voxels away"),
+        (change_place, "6.0 voxels away from the scan's .another place"),
         (change_label, "values 3"),
     ],
 )
@@ -115,3 +115,48 @@ def test_paths_that_do_not_work(folders):
     (folders / "predictions" / "test-segmentation-1.nii").write_bytes(b"")
     with pytest.raises(InputError, match="a second file"):
         submit(folders)
+
+
+def test_every_case_that_cannot_be_handed_in_is_named_at_once(folders):
+    for number, change in ((9, change_shape), (20, change_place), (41, change_label)):
+        volume = nib.load(folders / "volumes" / f"test-volume-{number}.nii")
+        change(folders / "predictions" / f"test-volume-{number}.nii.gz", volume)
+    (folders / "predictions" / "test-volume-60.nii.gz").write_bytes(b"x")
+    written = []
+    with pytest.raises(InputError, match="4 of 70 cases that cannot be handed in") as caught:
+        submit(folders, on_entry=written.append)
+    for number in (9, 20, 41, 60):
+        assert f"test-volume-{number}.nii.gz: " in caught.value.found
+    assert [entry.name for entry in written] == [f"test-segmentation-{number}.nii" for number in range(9)]
+    assert sorted(path.name for path in folders.iterdir()) == ["predictions", "volumes"]
+
+
+def test_what_was_assumed_of_headers_is_among_the_notes(folders):
+    for path in (folders / "volumes" / "test-volume-2.nii", folders / "volumes" / "test-volume-7.nii"):
+        raw = bytearray(path.read_bytes())
+        header = nib.Nifti1Header(bytes(raw[:348]))
+        header["sform_code"] = header["qform_code"] = 0
+        raw[:348] = header.binaryblock
+        path.write_bytes(bytes(raw))
+    for number in (2, 7):
+        grid = nifti.read_grid(folders / "volumes" / f"test-volume-{number}.nii")
+        prediction = folders / "predictions" / f"test-volume-{number}.nii.gz"
+        nifti.write_labels(prediction, np.zeros(SHAPE, np.uint8), grid)
+    empty, *others = notes(submit(folders))
+    assert empty.startswith("note: no liver")
+    (mark,) = grid.marks
+    assert f"note: scan: {mark}: test-segmentation-2.nii, test-segmentation-7.nii" in others
+
+
+def test_predictions_of_no_test_case_are_no_submission(folders):
+    """--partial takes what is there, but the challenge has cases 0 to 69 only."""
+    for path in (folders / "predictions").iterdir():
+        path.unlink()
+    grid = nifti.read_grid(folders / "volumes" / "test-volume-1.nii")
+    nifti.write_labels(folders / "predictions" / "test-segmentation-70.nii", labels_of(70), grid)
+    with pytest.raises(InputError, match="test cases 0 to 69"):
+        submit(folders, partial=True)
+    nifti.write_labels(folders / "predictions" / "test-segmentation-1.nii", labels_of(1), grid)
+    zipped = write_submission(folders / "predictions", folders / "volumes", folders / "out.zip", partial=True)
+    assert [entry.name for entry in zipped.used] == ["test-segmentation-1.nii"]
+    assert "test-segmentation-70.nii" in {other.path.name for other in zipped.passed_over}
