@@ -68,16 +68,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file.
 
     Raises:
-        InputError: no such file, or not JSON.
+        InputError: no such file, or not JSON. NaN and infinity are not.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse_constant)
     except FileNotFoundError:
         raise InputError(path, found="no such file", expected="a JSON file", fix="check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             path, found=f"not JSON: {error}", expected="a JSON file", fix="restore or remove the file"
         ) from error
+
+
+def refuse_constant(name: str) -> float:
+    """For `json.loads`, which takes NaN and infinity though they are no JSON."""
+    raise ValueError(f"{name} is no number")
 
 
 def check_folder(path: str | os.PathLike[str], where: str | None = None) -> None:

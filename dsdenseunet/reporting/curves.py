@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,24 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.errors import InputError
 from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, LIVER, PHASE_COLOURS, TUMOUR
 
 Metrics = Sequence[Mapping[str, Any]]
-
-
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl.
-
-    Raises:
-        InputError: no such file, or a line that is not JSON.
-    """
-    try:
-        return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(
-            path, found=str(error), expected="a run's metrics.jsonl", fix="name the run's workdir"
-        ) from error
 
 
 def loss_figure(metrics: Metrics) -> Figure:

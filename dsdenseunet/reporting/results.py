@@ -5,33 +5,39 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from dsdenseunet import files
 from dsdenseunet.errors import InputError
 
 
 @contextlib.contextmanager
-def complete(path: str | os.PathLike[str], command: str) -> Iterator[None]:
-    """Inside, a result that is missing or of another kind becomes an `InputError` that names its file.
+def complete(path: str | os.PathLike[str], fix: str) -> Iterator[None]:
+    """Inside, whatever a result file lacks or holds in another form becomes one `InputError` that names it.
 
     Args:
-        path: the file whose content is used.
-        command: the command that writes it anew.
+        path: the file whose content is read or used.
+        fix: what writes it anew.
     """
+    expected = "what this version writes"
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        if error.where != os.fspath(path):
+            raise
+        raise InputError(path, found=error.found, expected=expected, fix=fix) from error
     except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError, csv.Error) as error:
         missing = isinstance(error, (IndexError, KeyError))
         raise InputError(
             path,
             found=f"no {error} in it" if missing else str(error),
-            expected=f"what {command} of this version writes",
-            fix=f"run {command} again",
+            expected=expected,
+            fix=fix,
         ) from error
 
 
@@ -49,6 +55,22 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
         if None in row or None in row.values():
             raise ValueError(f"row {number} is not as long as the headings")
     return rows
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The objects of a file that has one JSON object a line.
+
+    Raises:
+        ValueError: not UTF-8, or a line that is no JSON object; NaN and infinity are none.
+        OSError: it cannot be read.
+    """
+    lines = []
+    for number, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        line = json.loads(text, parse_constant=files.refuse_constant)
+        if not isinstance(line, dict):
+            raise ValueError(f"line {number} is no object")
+        lines.append(line)
+    return lines
 
 
 def finite(value: float | str) -> float:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from dsdenseunet import files
 from dsdenseunet.data import nifti
-from dsdenseunet.reporting import curves, html, overlays, style, tables
+from dsdenseunet.reporting import curves, html, overlays, pictures, results, tables
+from dsdenseunet.reporting.results import finite
 from dsdenseunet.reporting.sources import DataSource
 from dsdenseunet.stages import Stage
 
@@ -35,31 +38,46 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
     Returns:
         The page's path.
 
+    A picture that cannot be drawn is told in a sentence on the page.
+
     Raises:
-        InputError: a file of `inputs` is missing or damaged.
+        InputError: scores or a log of `inputs` are missing or damaged.
     """
-    scores = files.read_json(inputs.scores)
-    metrics = curves.read_metrics(inputs.workdir / "metrics.jsonl")
-    start = files.read_json(inputs.workdir / "provenance.json")["starts"][-1]
-    config = start["config"]
-    rows = tables.score_rows(scores, MODE)
+    log, provenance = inputs.workdir / "metrics.jsonl", inputs.workdir / "provenance.json"
+    anew = f"remove {inputs.workdir} and run the same command again"
+    with results.complete(inputs.scores, f"remove {inputs.scores} and run the same command again"):
+        scores = files.read_json(inputs.scores)
+        rows = tables.score_rows(scores, MODE)
+        scored = _scored(scores)
+    with results.complete(log, anew):
+        metrics = results.read_lines(log)
+        trained = _trained(metrics)
+    with results.complete(provenance, anew):
+        start = files.read_json(provenance)["starts"][-1]
+        result = {**_started(start), **scored, **trained}
+        result |= {
+            "data": dataclasses.asdict(data),
+            "stages": [dataclasses.asdict(stage) for stage in stages],
+        }
+        lower, upper = (finite(end) for end in start["config"]["data"]["hu_window"])
+        values = _page_values(out, result, rows)
     note = f"{data.name}; scoring mode: {MODE}"
-    pictures = {
-        "overlay": _overlay(inputs, data, tuple(config["data"]["hu_window"])),
-        "loss": curves.loss_figure(metrics),
-        "validation": curves.dice_figure(metrics),
-        "scores": tables.table_figure(tables.SCORE_HEADINGS, rows, note),
+    figures: dict[str, tuple[str, Callable[[], Figure]]] = {
+        "overlay": ("The truth and the prediction", lambda: _overlay(inputs, data, (lower, upper))),
+        "loss": ("Training loss", lambda: curves.loss_figure(metrics)),
+        "validation": ("Validation Dice", lambda: curves.dice_figure(metrics)),
+        "scores": ("Scores", lambda: tables.table_figure(tables.SCORE_HEADINGS, rows, note)),
     }
-    for name, figure in pictures.items():
-        style.save(figure, out / f"{name}.png")
-    result = _result(scores, metrics, start, data, stages)
+    drawn = {
+        name: pictures.draw(out / f"{name}.png", title, figure) for name, (title, figure) in figures.items()
+    }
     files.write_json(out / "result.json", result)
     page = out / "report.html"
-    html.write_page(page, "run.html", **_page_values(out, result, metrics, rows))
+    html.write_page(page, "run.html", **drawn, **values)
     return page
 
 
-def _overlay(inputs: Inputs, data: DataSource, hu_window: tuple[float, float]) -> Any:
+def _overlay(inputs: Inputs, data: DataSource, hu_window: tuple[float, float]) -> Figure:
     image = nifti.read_image(inputs.image)
     truth = nifti.read_labels(inputs.truth, like=image.grid).array_DHW
     prediction = nifti.read_labels(inputs.prediction, like=image.grid).array_DHW
@@ -74,45 +92,37 @@ def _overlay(inputs: Inputs, data: DataSource, hu_window: tuple[float, float]) -
     )
 
 
-def _result(
-    scores: Mapping[str, Any],
-    metrics: curves.Metrics,
-    start: Mapping[str, Any],
-    data: DataSource,
-    stages: Sequence[Stage],
-) -> dict[str, Any]:
-    """Everything that a published number must carry, beside the numbers."""
-    last = max(line["phase"] for line in metrics)
-    validations = [line for line in metrics if line["phase"] == last and "validation" in line]
-    chosen = max(validations, key=lambda line: line["validation"]["mean_dice"])
+def _scored(scores: Mapping[str, Any]) -> dict[str, Any]:
     values = scores["modes"][MODE]["scores"]
     return {
-        "config_name": start["config"]["name"],
-        "commit": start["commit"],
-        "uncommitted_changes_sha256": start["uncommitted_changes_sha256"],
-        "hardware": start["hardware"],
-        "versions": start["versions"],
-        "data": dataclasses.asdict(data),
-        "data_sha256": start["data_sha256"],
         "scoring_mode": MODE,
-        "liver_dice": values["liver_dice_per_case"],
-        "tumour_dice": values["lesion_dice_per_case"],
-        "weights": {"phase": last, "epoch": chosen["epoch"], "validation": chosen["validation"]},
-        "steps": {str(phase): steps for phase, steps in _steps(metrics).items()},
-        "stages": [dataclasses.asdict(stage) for stage in stages],
+        "liver_dice": finite(values["liver_dice_per_case"]),
+        "tumour_dice": finite(values["lesion_dice_per_case"]),
         "scores": scores["modes"],
-        "config": start["config"],
     }
 
 
-def _steps(metrics: curves.Metrics) -> dict[int, int]:
-    phases = sorted({line["phase"] for line in metrics})
-    return {phase: max(line["step"] for line in metrics if line["phase"] == phase) for phase in phases}
+def _trained(metrics: curves.Metrics) -> dict[str, Any]:
+    """Steps of each phase, and the weights that the last one chose."""
+    phases = sorted({int(line["phase"]) for line in metrics})
+    validations = [line for line in metrics if line["phase"] == phases[-1] and "validation" in line]
+    chosen = max(validations, key=lambda line: finite(line["validation"]["mean_dice"]))
+    return {
+        "weights": {"phase": phases[-1], "epoch": chosen["epoch"], "validation": chosen["validation"]},
+        "steps": {
+            str(phase): max(int(line["step"]) for line in metrics if line["phase"] == phase)
+            for phase in phases
+        },
+    }
 
 
-def _page_values(
-    out: Path, result: Mapping[str, Any], metrics: curves.Metrics, rows: Sequence[Sequence[str]]
-) -> dict[str, Any]:
+def _started(start: Mapping[str, Any]) -> dict[str, Any]:
+    """What was trained, by which code, where and on which data."""
+    names = ("commit", "uncommitted_changes_sha256", "hardware", "versions", "data_sha256", "config")
+    return {"config_name": start["config"]["name"], **{name: start[name] for name in names}}
+
+
+def _page_values(out: Path, result: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     data, config, weights = result["data"], result["config"], result["weights"]
     seconds = sum(stage["seconds"] for stage in result["stages"])
     hardware, versions = result["hardware"], result["versions"]
@@ -133,7 +143,6 @@ def _page_values(
             ("", steps, "optimiser steps, phase 1 + phase 2"),
             ("", f"{seconds / 60:.1f} min", "for all stages"),
         ],
-        "overlay": html.inline_png(out / "overlay.png"),
         "overlay_note": (
             "Liver green, tumour red; the truth are the labels that come with the data. Slices with much "
             "tumour, apart from each other. Dice in a corner is that slice's. The patient's right side is on "
@@ -146,9 +155,7 @@ def _page_values(
             "whole chain works, not how well the network does on other patients; they are not to be set "
             "beside published scores."
         ),
-        "loss": html.inline_png(out / "loss.png"),
         "loss_note": "Weighted cross-entropy of each step's patches (thin) and its running mean (thick).",
-        "dice": html.inline_png(out / "validation.png"),
         "dice_note": (
             f"On the validation volume. Rings: the weights that each phase kept; the last ones (phase "
             f"{weights['phase']}, epoch {weights['epoch']}) made the prediction."

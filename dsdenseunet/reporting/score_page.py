@@ -14,7 +14,7 @@ from dsdenseunet.reporting.results import finite
 from dsdenseunet.words import counted
 
 CaseRow = Mapping[str, str]
-COMMAND = "experiments.evaluate"
+FIX = "run experiments.evaluate again"
 
 
 def write_score_page(out: str | os.PathLike[str]) -> Path:
@@ -33,8 +33,8 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
     """
     out = Path(out)
     scores_path, cases_path = out / "scores.json", out / "cases.csv"
-    scores = files.read_json(scores_path)
-    with results.complete(scores_path, COMMAND):
+    with results.complete(scores_path, FIX):
+        scores = files.read_json(scores_path)
         shown = list(scores["modes"])[-1]
         response = scores["modes"][shown]["free_response"]
         values = {
@@ -54,7 +54,7 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
             "facts": _facts(scores),
         }
         paths = {name: dict(of_case) for name, of_case in scores["files"].items()}
-    with results.complete(cases_path, COMMAND):
+    with results.complete(cases_path, FIX):
         cases = [row for row in results.read_rows(cases_path) if row["mode"] == shown]
         if {row["case"] for row in cases} != set(paths):
             raise ValueError(f"other cases than in {scores_path}")

@@ -1,7 +1,6 @@
 import pytest
 
-from dsdenseunet.errors import InputError
-from dsdenseunet.reporting.curves import dice_figure, loss_figure, read_metrics
+from dsdenseunet.reporting.curves import dice_figure, loss_figure
 from dsdenseunet.reporting.style import COLOURS, LIVER, PHASE_COLOURS, TUMOUR
 
 
@@ -38,14 +37,3 @@ def test_rings_mark_the_best_of_each_phase():
 def test_one_phase_alone(figure):
     (axis,) = figure(metrics(phases=(1,))).axes
     assert [text.get_text() for text in axis.texts] == ["phase 1"]
-
-
-def test_metrics_are_read_line_by_line(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"phase": 1}\n{"phase": 2}\n')
-    assert [line["phase"] for line in read_metrics(path)] == [1, 2]
-    path.write_text('{"phase": 1}\n{"ph')
-    with pytest.raises(InputError, match=r"metrics\.jsonl"):
-        read_metrics(path)
-    with pytest.raises(InputError, match="absent"):
-        read_metrics(tmp_path / "absent")

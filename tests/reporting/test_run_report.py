@@ -1,11 +1,14 @@
 import dataclasses
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsdenseunet.data import nifti
+from dsdenseunet.errors import InputError
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.run_report import Inputs, write_report
 from dsdenseunet.reporting.sources import PHANTOM, SAMPLE
@@ -103,3 +106,71 @@ def test_equal_inputs_give_equal_pictures(inputs, tmp_path):
         write_report(tmp_path / name, inputs, SAMPLE, STAGES)
     for picture in ("overlay.png", "loss.png", "scores.png"):
         assert (tmp_path / "a" / picture).read_bytes() == (tmp_path / "b" / picture).read_bytes()
+
+
+def test_a_ct_that_cannot_be_shown_costs_its_picture_alone(inputs, tmp_path):
+    (tmp_path / "volume-1.nii").write_bytes(b"x")
+    text = write_report(
+        tmp_path, dataclasses.replace(inputs, image=tmp_path / "volume-1.nii"), SAMPLE, STAGES
+    ).read_text()
+    assert text.count("data:image/png") == 2
+    assert text.count("could not be drawn") == 1
+    assert (tmp_path / "result.json").exists()
+
+
+def spoilt(inputs, folder, name, change):
+    """The same inputs, but for one file that a change of its text has spoilt."""
+    run = shutil.copytree(inputs.workdir, folder / "run")
+    scores = shutil.copy(inputs.scores, folder)
+    path = folder / name if name == "scores.json" else run / name
+    path.write_text(change(path.read_text()), encoding="latin-1")
+    return path, dataclasses.replace(inputs, workdir=run, scores=folder / Path(scores).name)
+
+
+def with_nan(text):
+    return re.sub(r'("(mean_dice|liver_dice_per_case)": )[-0-9.]+', r"\1NaN", text)
+
+
+CHANGES = [
+    lambda text: "",
+    lambda text: text[:-9],
+    lambda text: "\xff",
+    lambda text: "[]",
+    lambda text: "[1]",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *(
+            (name, change)
+            for name in ("scores.json", "metrics.jsonl", "provenance.json")
+            for change in CHANGES
+        ),
+        *((name, with_nan) for name in ("scores.json", "metrics.jsonl")),
+        ("metrics.jsonl", lambda text: text.replace('"phase"', '"part"')),
+        ("metrics.jsonl", lambda text: text.replace('"validation"', '"valid"')),
+        ("metrics.jsonl", lambda text: text.replace('"epoch"', '"round"')),
+        ("provenance.json", lambda text: text.replace('"hardware"', '"machine"')),
+        ("provenance.json", lambda text: text.replace('"hu_window"', '"window"')),
+        ("scores.json", lambda text: text.replace('"corrected"', '"other"')),
+        ("scores.json", lambda text: text.replace('"liver_assd"', '"other"')),
+    ],
+)
+def test_damaged_results_are_one_message(inputs, tmp_path, name, change):
+    path, bad = spoilt(inputs, tmp_path, name, change)
+    out = tmp_path / "out"
+    with pytest.raises(InputError) as caught:
+        write_report(out, bad, SAMPLE, STAGES)
+    assert caught.value.where == str(path)
+    assert caught.value.fix.endswith("run the same command again")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["scores.json", "metrics.jsonl", "provenance.json"])
+def test_missing_results_are_one_message(inputs, tmp_path, name):
+    path, bad = spoilt(inputs, tmp_path, name, str)
+    path.unlink()
+    with pytest.raises(InputError, match=name):
+        write_report(tmp_path / "out", bad, SAMPLE, STAGES)
