@@ -1,6 +1,6 @@
 """Reads a data set once into a cache that training maps from disk; goes on where it was interrupted.
 
-python -m experiments.prepare --data=DIR --cache=DIR [--workers=N] [--verify]
+python -m experiments.prepare --data=DIR --cache=DIR [--workers=N] [--verify] [--prune]
 
 The table at its end says of each case: new or current, shape, spacing, millilitres of liver and tumour.
 """
@@ -15,7 +15,8 @@ from tqdm import tqdm
 from dsdenseunet import cli
 from dsdenseunet.data import walk
 from dsdenseunet.data.lits import find_cases
-from dsdenseunet.data.preparation import Row, prepare, table
+from dsdenseunet.data.preparation import Row, prepare
+from dsdenseunet.data.preparation_report import report
 
 DATA = flags.DEFINE_string(
     "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True
@@ -25,6 +26,9 @@ WORKERS = flags.DEFINE_integer(
     "workers", 2, "Scans read at once (about 1 GB each); 0: one, in this process.", 0
 )
 VERIFY = flags.DEFINE_bool("verify", False, "Compare what is there with its hashes; rewrite what differs.")
+PRUNE = flags.DEFINE_bool(
+    "prune", False, "Take out of the cache what is outdated and what this data set does not have."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,13 +41,12 @@ def main(argv: Sequence[str]) -> int:
             progress.set_postfix_str(f"{row.name} {row.status}", refresh=False)
             progress.update()
 
-        rows = prepare(found.used, CACHE.value, WORKERS.value, verify=VERIFY.value, on_row=show)
-    print(table(rows))
+        rows = prepare(
+            found.used, CACHE.value, WORKERS.value, verify=VERIFY.value, prune=PRUNE.value, on_row=show
+        )
     walk.tell(found.passed_over)
-    failed = [row for row in rows if row.error]
-    for row in failed:
-        print(f"\n{row.name}: {row.error}")
-    return cli.EXIT_BAD_INPUT if failed else 0
+    print(report(rows))
+    return cli.EXIT_BAD_INPUT if any(row.error for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ ALLOWED = {
     },
     "training": {
         *("inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "out_of_memory", "parallel", "environment", "fields", "files", "errors"),
+        *("compilation", "out_of_memory", "parallel", "environment", "fields", "words", "files", "errors"),
     },
     "preflight": {"training", "models", "ops", "parallel", "files", "errors"},
     "profiling": {

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import threading
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,53 +23,22 @@ import numpy as np
 
 from dsdenseunet import files
 from dsdenseunet.data.lits import natural_key
+from dsdenseunet.data.manifest import (
+    MANIFEST,
+    REPAIR,
+    Record,
+    array_path,
+    read_manifest,
+    untouched,
+)
 from dsdenseunet.errors import InputError
+from dsdenseunet.words import counted
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-_REPAIR = "run `python -m experiments.prepare` again, with --verify: it rewrites what is damaged"
 _DTYPES: dict[str, np.dtype[Any]] = {
     "image": np.dtype(np.int16),
     "labels": np.dtype(np.uint8),
     "counts": np.dtype(np.int64),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A file that a case was made from, as it was then."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What the manifest holds of a case.
-
-    Attributes:
-        name: case name; also the name of its folder.
-        image, labels: the files it was made from.
-        shape: (D, H, W).
-        spacing_mm: (D, H, W).
-        label_counts: voxels of each class.
-        sha256: of the cache's own files, by array name.
-    """
-
-    name: str
-    image: Source
-    labels: Source
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    label_counts: tuple[int, ...]
-    sha256: Mapping[str, str]
-
-    def array_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each of the case's arrays."""
-        counts = (self.shape[0], len(self.label_counts))
-        return {"image": self.shape, "labels": self.shape, "counts": counts}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,91 +153,32 @@ class Cache:
             path = array_path(self.root, name, array)
             found = files.sha256(path)
             if found != expected:
-                raise InputError(path, found=f"SHA-256 {found}", expected=expected, fix=_REPAIR)
+                raise InputError(path, found=f"SHA-256 {found}", expected=expected, fix=REPAIR)
 
-    def changed_sources(self) -> list[Path]:
+    def check_current(self, names: Sequence[str]) -> None:
+        """Refuses to use cases whose files could not be read again when they had changed.
+
+        Raises:
+            InputError: outdated cases among these, all named.
+        """
+        outdated = [record for record in map(self.record, names) if record.outdated]
+        if outdated:
+            raise InputError(
+                self.root / MANIFEST,
+                found=f"{counted(len(outdated), 'outdated case')} among those to use: "
+                + "; ".join(f"{record.name} ({record.outdated})" for record in outdated),
+                expected="cases as their files are now",
+                fix="repair their files and run `python -m experiments.prepare` again, or leave these cases "
+                "out: with its --prune, or by naming the others in --config.data.explicit",
+            )
+
+    def changed_sources(self, names: Sequence[str] | None = None) -> list[Path]:
         """Source files that still exist but no longer have the size and time they were prepared with."""
-        sources = [source for name in self.names for source in _sources(self.records[name])]
+        wanted = self.names if names is None else names
+        sources = [source for name in wanted for source in self.records[name].sources]
         return [
             Path(source.path) for source in sources if Path(source.path).exists() and not untouched(source)
         ]
-
-
-def array_path(root: str | os.PathLike[str], name: str, array: str) -> Path:
-    """Where an array of a case lies: `array` is image, labels or counts."""
-    return Path(root) / name / f"{array}.npy"
-
-
-def is_folder_name(name: str) -> bool:
-    """Whether a case's name can be that of its folder: a name becomes a path, and may not lead elsewhere."""
-    controls = any(unicodedata.category(character) == "Cc" for character in name)
-    return bool(name) and not controls and "/" not in name and name[0] != "." and name != MANIFEST
-
-
-def untouched(source: Source) -> bool:
-    """Whether a source file has the size and time that it had when it was prepared."""
-    try:
-        stat = Path(source.path).stat()
-    except OSError:
-        return False
-    return (stat.st_size, stat.st_mtime_ns) == (source.size, source.mtime_ns)
-
-
-def read_manifest(root: str | os.PathLike[str]) -> dict[str, Record]:
-    """Reads the manifest; empty where there is none.
-
-    Raises:
-        InputError: a manifest of another format version, or none at all by its content.
-    """
-    path = Path(root) / MANIFEST
-    if not path.exists():
-        return {}
-    manifest = files.read_json(path)
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(
-            path,
-            found=f"cache format {version!r}",
-            expected=f"{FORMAT_VERSION}",
-            fix="prepare into a new folder; this one was written by another version",
-        )
-    try:
-        records = [_record(entry) for entry in manifest["cases"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            path,
-            found=f"a damaged manifest: {error!r}",
-            expected="the manifest as prepare wrote it",
-            fix=_REPAIR,
-        ) from error
-    return {record.name: record for record in records}
-
-
-def write_manifest(root: str | os.PathLike[str], records: Mapping[str, Record]) -> None:
-    """Writes the manifest, whole or not at all."""
-    cases = [dataclasses.asdict(records[name]) for name in sorted(records, key=natural_key)]
-    files.write_json(Path(root) / MANIFEST, {"format_version": FORMAT_VERSION, "cases": cases})
-
-
-def _sources(record: Record) -> tuple[Source, Source]:
-    return record.image, record.labels
-
-
-def _record(entry: Mapping[str, Any]) -> Record:
-    name = entry["name"]
-    if not is_folder_name(name):
-        raise ValueError(f"case name {name!r}")
-    depth, height, width = (int(side) for side in entry["shape"])
-    d_mm, h_mm, w_mm = (float(side) for side in entry["spacing_mm"])
-    return Record(
-        name,
-        Source(**entry["image"]),
-        Source(**entry["labels"]),
-        (depth, height, width),
-        (d_mm, h_mm, w_mm),
-        tuple(int(count) for count in entry["label_counts"]),
-        {array: str(entry["sha256"][array]) for array in _DTYPES},
-    )
 
 
 # NumPy parses a file's header with `ast`, whose depth count CPython shares between threads (cpython #106905).
@@ -281,13 +190,13 @@ def _map(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         with _PARSING:
             array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
-        raise InputError(path, found="no such file", expected="an array of the cache", fix=_REPAIR) from None
+        raise InputError(path, found="no such file", expected="an array of the cache", fix=REPAIR) from None
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
-            path, found=f"damaged or truncated: {error}", expected=f"{dtype} {shape}", fix=_REPAIR
+            path, found=f"damaged or truncated: {error}", expected=f"{dtype} {shape}", fix=REPAIR
         ) from error
     if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
-        raise InputError(path, found=f"{array.dtype} {array.shape}", expected=f"{dtype} {shape}", fix=_REPAIR)
+        raise InputError(path, found=f"{array.dtype} {array.shape}", expected=f"{dtype} {shape}", fix=REPAIR)
     if (size := path.stat().st_size) != (expected := array.offset + array.nbytes):
-        raise InputError(path, found=f"{size} bytes", expected=f"{expected}", fix=_REPAIR)
+        raise InputError(path, found=f"{size} bytes", expected=f"{expected}", fix=REPAIR)
     return array

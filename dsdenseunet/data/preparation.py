@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from dsdenseunet import files
-from dsdenseunet.data import cache, nifti
-from dsdenseunet.data.lits import Case
+from dsdenseunet.data import cache, grid_checks, manifest, nifti
+from dsdenseunet.data.lits import Case, natural_key
 from dsdenseunet.errors import InputError
 
 _LOCK = ".lock"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_DISK_FAULTS = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+# What stops every case alike; another fault of the disk is that of a case's folder.
+_DISK_FAULTS = (*_DISK_FULL, errno.EROFS)
+_DIED = "its worker process died, most often because memory ran out; run again with --workers=1"
+_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +33,19 @@ class Row:
 
     Attributes:
         name: case name.
-        status: "new", "current" (was there already), "unlabelled" (test scan, passed over), "failed".
-        record: what the cache holds; None for the last two.
+        status: "new", "current" (was there already), "unlabelled" (test scan, passed over), "failed",
+            "other" (in the cache, not in this data set), "pruned" (taken out of the cache), "lost" (its
+            entry in the manifest was damaged).
+        record: what the cache holds that may be used.
         error: why it failed.
+        outdated: whether the cache holds it as its files no longer are.
     """
 
     name: str
     status: str
-    record: cache.Record | None = None
+    record: manifest.Record | None = None
     error: str = ""
+    outdated: bool = False
 
 
 def prepare(
@@ -48,13 +54,14 @@ def prepare(
     workers: int = 0,
     num_classes: int = 3,
     verify: bool = False,
+    prune: bool = False,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Writes each case to the cache, unless what is there is current.
 
     A case counts once the manifest names it, which it does after its arrays are whole on disk. A case
-    that cannot be read fails alone: the others are prepared all the same. Cases that the cache holds
-    from other data sets stay.
+    that cannot be read fails alone: the others are prepared all the same. What the cache holds of such a
+    case is marked as outdated there. Cases that the cache holds from other data sets stay.
 
     Args:
         cases: scans to prepare.
@@ -62,10 +69,11 @@ def prepare(
         workers: processes that read at once; 0 reads in this one. Each takes up to four bytes a voxel.
         num_classes: labels run from 0 to `num_classes` - 1.
         verify: compares every byte of what is there with its hash; what differs is written anew.
-        on_row: called with each row as it is ready.
+        prune: takes out of the cache what is outdated and what is not among `cases`.
+        on_row: called with each row of `cases` as it is ready.
 
     Returns:
-        A row a case, in the order of `cases`.
+        A row a case, in the order of `cases`, then those of cases that only the cache knows.
 
     Raises:
         InputError: the folder cannot be written, the disk is full, or another process prepares into it.
@@ -74,14 +82,15 @@ def prepare(
     with _writable(root), _locked(root):
         for stale in root.glob("**/.partial-*"):  # Of a run that was killed while it wrote.
             stale.unlink()
-        records = cache.read_manifest(root)
+        records, damaged = manifest.read_entries(root)
         rows: dict[str, Row] = {}
 
         def add(row: Row) -> None:
+            held = row.record or _outdated(records.get(row.name), row)
+            if held and held != records.get(row.name):
+                records[row.name] = held
+                manifest.write_manifest(root, records)
             rows[row.name] = row
-            if row.record and row.record != records.get(row.name):
-                records[row.name] = row.record
-                cache.write_manifest(root, records)
             on_row(row)
 
         labelled = [case for case in cases if case.labels or not case.test]
@@ -90,82 +99,89 @@ def prepare(
                 add(Row(case.name, "unlabelled"))
         for row in _rows(labelled, root, records, workers, (num_classes, verify)):
             add(row)
-    return [rows[case.name] for case in cases]
-
-
-def table(rows: Sequence[Row]) -> str:
-    """What was found, a line a case and one of totals: millilitres are voxels times their volume."""
-    lines: list[tuple[str, ...]] = [
-        ("case", "status", "shape (D, H, W)", "spacing (mm)", "liver (mL)", "tumour (mL)")
+        cached = dict(records)
+        others = [name for name in cached if name not in rows]
+        outdated = {name for name, record in cached.items() if record.outdated}
+        pruned = {*others, *outdated} if prune else set()
+        if pruned:
+            manifest.remove(root, records, sorted(pruned))
+    found = [dataclasses.replace(rows[case.name], outdated=case.name in outdated - pruned) for case in cases]
+    found += [
+        Row(name, "other", cached[name], outdated=name in outdated) for name in others if name not in pruned
     ]
-    for row in rows:
-        if row.record is None:
-            lines.append((row.name, row.status, "", "", "", ""))
-            continue
-        voxel_ml = math.prod(row.record.spacing_mm) / 1000
-        counts = row.record.label_counts
-        # Tumours are inside the liver: class 2 counts as liver too.
-        volumes = (sum(counts[1:]) * voxel_ml, sum(counts[2:]) * voxel_ml)
-        shape = " x ".join(map(str, row.record.shape))
-        spacing = " x ".join(f"{side:.2f}" for side in row.record.spacing_mm)
-        lines.append((row.name, row.status, shape, spacing, *(f"{volume:.1f}" for volume in volumes)))
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
-    text.insert(1, "  ".join("-" * width for width in widths))
-    statuses = [row.status for row in rows]
-    text.append(", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)))
-    return "\n".join(text)
+    found += [Row(name, "pruned") for name in sorted(pruned, key=natural_key)]
+    lost = {name: f"its entry in the manifest was damaged: {fault}" for name, fault in damaged}
+    return found + [Row(name, "lost", error=error) for name, error in lost.items() if name not in rows]
+
+
+def _outdated(held: manifest.Record | None, row: Row) -> manifest.Record | None:
+    """What the cache holds of a case whose files could not be read again."""
+    if held is None:
+        return None
+    reason = " ".join(row.error.split()) or "its labels are no longer there"
+    return dataclasses.replace(held, outdated=reason)
+
+
+_Job = tuple[Case, Path, manifest.Record | None, int, bool]
 
 
 def _rows(
     cases: Sequence[Case],
     root: Path,
-    records: dict[str, cache.Record],
+    records: dict[str, manifest.Record],
     workers: int,
     options: tuple[int, bool],
 ) -> Iterator[Row]:
-    jobs = [(case, root, records.get(case.name), *options) for case in cases]
+    jobs: list[_Job] = [(case, root, records.get(case.name), *options) for case in cases]
     if workers <= 0:
         yield from (_prepare_case(*job) for job in jobs)
         return
     # A forked child of a process that runs threads can hang: start the workers anew.
     context = multiprocessing.get_context("spawn")
+    broken = concurrent.futures.BrokenExecutor
+    # A worker that dies takes down all that is open: each of these then has a process of its own.
+    again: list[_Job] = []
     with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        futures = {pool.submit(_prepare_case, *job): job[0] for job in jobs}
+        futures = {}
         try:
-            for future in concurrent.futures.as_completed(futures):
+            for job in jobs:
                 try:
+                    futures[pool.submit(_prepare_case, *job)] = job
+                except broken:
+                    again.append(job)
+            for future in concurrent.futures.as_completed(futures):
+                if isinstance(future.exception(), broken):
+                    again.append(futures[future])
+                else:
                     yield future.result()
-                except concurrent.futures.BrokenExecutor as error:
-                    unfinished = [case.name for future, case in futures.items() if future.exception()]
-                    raise InputError(
-                        root,
-                        found=f"a worker process died while these were open: {', '.join(unfinished)}",
-                        expected="workers that live; most often memory ran out",
-                        fix="run again with fewer --workers; what is done is kept",
-                    ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+    for job in again:
+        with concurrent.futures.ProcessPoolExecutor(1, context) as alone:
+            try:
+                yield alone.submit(_prepare_case, *job).result()
+            except broken:
+                yield Row(job[0].name, "failed", error=_DIED)
 
 
-def _prepare_case(case: Case, root: Path, known: cache.Record | None, num_classes: int, verify: bool) -> Row:
+def _prepare_case(
+    case: Case, root: Path, known: manifest.Record | None, num_classes: int, verify: bool
+) -> Row:
     try:
         if known and (current := _still_current(case, root, known, num_classes, verify)):
             return Row(case.name, "current", current)
         return Row(case.name, "new", _write_case(case, root, num_classes))
     except InputError as error:
         return Row(case.name, "failed", error=str(error))
-    except OSError as error:
-        if error.errno in _DISK_FAULTS:
+    except Exception as error:  # whatever is wrong with one case must not end the others
+        if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
             raise
         return Row(case.name, "failed", error=f"{type(error).__name__}: {error}")
-    except Exception as error:
-        raise RuntimeError(f"case {case.name}: {type(error).__name__}: {error}") from error
 
 
 def _still_current(
-    case: Case, root: Path, known: cache.Record, num_classes: int, verify: bool
-) -> cache.Record | None:
+    case: Case, root: Path, known: manifest.Record, num_classes: int, verify: bool
+) -> manifest.Record | None:
     """The record, its sources' times renewed, if the arrays are there and come from these very sources."""
     if case.labels is None or len(known.label_counts) != num_classes:
         return None
@@ -177,19 +193,24 @@ def _still_current(
     except InputError:
         return None
     image, labels = _renewed(known.image, case.image), _renewed(known.labels, case.labels)
-    return dataclasses.replace(known, image=image, labels=labels) if image and labels else None
+    grid = nifti.read_grid(case.image)
+    as_read = (grid.shape_DHW, grid.spacing_mm, grid_checks.axis_codes(grid))
+    # The same bytes can be read otherwise by another version of this program.
+    if not (image and labels) or as_read != (known.shape, known.spacing_mm, known.axes):
+        return None
+    return dataclasses.replace(known, image=image, labels=labels, marks=grid.marks, outdated="")
 
 
-def _renewed(source: cache.Source, path: Path) -> cache.Source | None:
+def _renewed(source: manifest.Source, path: Path) -> manifest.Source | None:
     here = dataclasses.replace(source, path=str(path.absolute()))
-    if cache.untouched(here):
+    if manifest.untouched(here):
         return here
     if not path.is_file() or path.stat().st_size != source.size or files.sha256(path) != source.sha256:
         return None
     return dataclasses.replace(here, mtime_ns=path.stat().st_mtime_ns)
 
 
-def _write_case(case: Case, root: Path, num_classes: int) -> cache.Record:
+def _write_case(case: Case, root: Path, num_classes: int) -> manifest.Record:
     if case.labels is None:
         raise InputError(
             case.image,
@@ -197,7 +218,7 @@ def _write_case(case: Case, root: Path, num_classes: int) -> cache.Record:
             expected=f"its label file (segmentation-N for {case.name}, or its namesake in labelsTr)",
             fix="add the label file, or leave the scan out",
         )
-    if not cache.is_folder_name(case.name):
+    if not manifest.is_folder_name(case.name):
         raise InputError(
             case.image,
             found=f"a scan named {case.name!r}",
@@ -209,20 +230,20 @@ def _write_case(case: Case, root: Path, num_classes: int) -> cache.Record:
     labels = nifti.read_labels(case.labels, num_classes, like=image.grid).array_DHW
     counts_DC = np.stack([np.bincount(plane.ravel(), minlength=num_classes) for plane in labels])
     for source in (image_source, labels_source):
-        if not cache.untouched(source):
+        if not manifest.untouched(source):
             raise InputError(
                 source.path, found="changed while it was read", expected="a file at rest", fix="run again"
             )
     arrays = {"image": image.array_DHW, "labels": labels, "counts": counts_DC.astype(np.int64)}
     hashes = {}
     for name, array in arrays.items():
-        path = cache.array_path(root, case.name, name)
+        path = manifest.array_path(root, case.name, name)
         with files.atomic_path(path) as temporary:
             with temporary.open("wb") as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
             hashes[name] = files.sha256(temporary)
     depth, height, width = labels.shape
-    return cache.Record(
+    return manifest.Record(
         case.name,
         image_source,
         labels_source,
@@ -230,14 +251,17 @@ def _write_case(case: Case, root: Path, num_classes: int) -> cache.Record:
         image.spacing_mm,
         tuple(int(count) for count in counts_DC.sum(axis=0)),
         hashes,
+        grid_checks.axis_codes(image.grid),
+        image.grid.marks,
     )
 
 
-def _source(path: Path) -> cache.Source:
+def _source(path: Path) -> manifest.Source:
     if not path.is_file():
-        raise InputError(path, found="no such file", expected="a NIfTI file", fix="check the path")
+        found = "a link that leads nowhere" if path.is_symlink() else "no such file"
+        raise InputError(path, found=found, expected="a NIfTI file", fix="check the path")
     stat = path.stat()
-    return cache.Source(str(path.absolute()), stat.st_size, stat.st_mtime_ns, files.sha256(path))
+    return manifest.Source(str(path.absolute()), stat.st_size, stat.st_mtime_ns, files.sha256(path))
 
 
 @contextlib.contextmanager
@@ -249,7 +273,7 @@ def _writable(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _DISK_FULL:
             fix = "free some space (a LiTS case takes about 0.4 GB) and run again; what is done is kept"
-        elif error.errno in _DISK_FAULTS:
+        elif error.errno in (*_DISK_FAULTS, *_NO_ACCESS):
             fix = "choose a folder that you may write to"
         else:
             raise

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from dsdenseunet.errors import InputError
+from dsdenseunet.words import counted
 
 
 def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> list[tuple[str, ...]]:
@@ -23,15 +24,29 @@ def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> l
         For each fold its case names, sorted.
 
     Raises:
-        InputError: fewer than two folds, or fewer cases than folds.
+        InputError: fewer than two cases, fewer than two folds, or fewer cases than folds.
     """
+    if len(has_tumour) < 2:
+        (case,) = has_tumour or ("NAME",)
+        raise InputError(
+            "config.data.folds",
+            found=f"{counted(len(has_tumour), 'case')} to deal into {folds} folds",
+            expected="two cases at least: one to train on and one to validate on",
+            fix="prepare a second labelled case into the same cache; or, only to see the program run, train "
+            f"and validate on this one: --config.data.explicit.train=\"('{case}',)\" "
+            f"--config.data.explicit.validation=\"('{case}',)\" (its scores then say nothing of other scans)",
+        )
     if not 2 <= folds <= len(has_tumour):
         raise InputError(
             "config.data.folds",
             found=f"{folds} folds for {len(has_tumour)} cases",
-            expected="at least 2 folds and a case for each",
-            fix="set config.data.folds, or name the cases in config.data.explicit",
+            expected=f"2 to {len(has_tumour)} folds",
+            fix=f"--config.data.folds={min(5, len(has_tumour))}, or name the cases: "
+            "--config.data.explicit.train=\"('NAME',)\" --config.data.explicit.validation=\"('NAME',)\"",
         )
-    shuffled = sorted(has_tumour, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    shuffled = sorted(
+        has_tumour,
+        key=lambda name: hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest(),
+    )
     dealt = [name for name in shuffled if has_tumour[name]] + [n for n in shuffled if not has_tumour[n]]
     return [tuple(sorted(dealt[fold::folds])) for fold in range(folds)]

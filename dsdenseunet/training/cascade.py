@@ -14,7 +14,7 @@ from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import stratified_folds
 from dsdenseunet.errors import InputError
-from dsdenseunet.training import provenance, resume
+from dsdenseunet.training import cases, provenance, resume
 from dsdenseunet.training.checkpoint import has_best, load_best
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
@@ -49,6 +49,7 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
     parallel.check_batch_size(config.data.batch_size, config.training.accumulate, parallel.data_mesh())
     cache = Cache.open(config.data.cache)
     train_names, validation_names = split(config, cache)
+    cache.check_current((*train_names, *validation_names))
 
     # 2. One process at a time; what changed since the last start is named, or refused.
     use_compilation_cache()
@@ -58,7 +59,9 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
         resume.check(workdir, start, say=print if first else _silent)
         parallel.wait_for_all("every process has checked the workdir")
         if first:
-            provenance.add_start(workdir, start)
+            for line in cases.in_words(cache, train_names, validation_names, workdir):
+                print(line)
+            provenance.add_start(workdir, {**start, "cases": cases.as_json(train_names, validation_names)})
             files.write_json(workdir / CONFIG_FILE, config_to_json(config))
 
         # 3. The phases, each from its newest checkpoint or from the best weights before it.

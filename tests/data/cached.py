@@ -7,7 +7,7 @@ import numpy as np
 from dsdenseunet.data import nifti
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.lits import find_cases
-from dsdenseunet.data.preparation import prepare
+from dsdenseunet.data.preparation import _prepare_case, prepare
 
 
 def write_case(root, number, shape=(10, 40, 48), classes=(0, 1, 2), seed=None, ending=".nii"):
@@ -34,6 +34,8 @@ def make_cache(root, cases=3, **kwargs):
     return Cache.open(root / "cache")
 
 
-def die(*job):
-    """What a worker looks like from outside when the system kills it."""
-    os._exit(9)
+def die_on_the_second(case, *job):
+    """What a worker looks like from outside when the system kills it over one case."""
+    if case.name == "volume-1":
+        os._exit(9)
+    return _prepare_case(case, *job)

@@ -4,7 +4,8 @@ import pickle
 import numpy as np
 import pytest
 
-from dsdenseunet.data.cache import MANIFEST, Cache
+from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.manifest import MANIFEST
 from dsdenseunet.errors import InputError
 from tests.data.cached import make_cache
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from dsdenseunet import files
-from dsdenseunet.data import cache as cache_module
-from dsdenseunet.data import nifti, preparation
+from dsdenseunet.data import manifest, nifti, preparation
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.lits import Case, find_cases
-from dsdenseunet.data.preparation import prepare, table
+from dsdenseunet.data.preparation import prepare
+from dsdenseunet.data.preparation_report import report, table
 from dsdenseunet.errors import InputError
-from tests.data.cached import die, write_case
+from tests.data.cached import die_on_the_second, write_case
 
 
 def statuses(rows):
@@ -41,7 +41,7 @@ def test_the_cache_holds_what_the_files_hold(tmp_path):
 
     record = rows[0].record
     source = tmp_path / "data" / "volume-7.nii"
-    assert record.image == cache_module.Source(
+    assert record.image == manifest.Source(
         str(source), source.stat().st_size, source.stat().st_mtime_ns, files.sha256(source)
     )
     assert record.sha256["labels"] == files.sha256(tmp_path / "cache/volume-7/labels.npy")
@@ -217,11 +217,13 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_a_worker_that_dies_is_told_with_its_cases(tmp_path, monkeypatch):
-    write_case(tmp_path / "data", 0)
-    monkeypatch.setattr(preparation, "_prepare_case", die)
-    with pytest.raises(InputError, match=r"died while these were open: volume-0") as caught:
-        prepare(find_cases(tmp_path / "data").used, tmp_path / "cache", workers=1)
-    assert "--workers" in caught.value.fix
+    for number in range(4):
+        write_case(tmp_path / "data", number)
+    monkeypatch.setattr(preparation, "_prepare_case", die_on_the_second)
+    rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache", workers=2)
+    assert statuses(rows) == ["new", "failed", "new", "new"]
+    assert "--workers=1" in rows[1].error
+    assert Cache.open(tmp_path / "cache").names == ("volume-0", "volume-2", "volume-3")
 
 
 def test_a_source_that_changes_while_it_is_read(tmp_path, monkeypatch):
@@ -238,15 +240,21 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, monkeypatch):
     assert "changed while it was read" in rows[0].error
 
 
-def test_a_fault_nobody_thought_of_names_its_case(tmp_path, monkeypatch):
-    write_case(tmp_path / "data", 0)
+@pytest.mark.parametrize("fault", [MemoryError("no room"), PermissionError(13, "no right"), KeyError("x")])
+def test_a_fault_nobody_thought_of_fails_its_case_alone(tmp_path, monkeypatch, fault):
+    for number in range(2):
+        write_case(tmp_path / "data", number)
+    read = nifti.read_image
 
     def fail(path):
-        raise MemoryError("no room")
+        if path.name == "volume-0.nii":
+            raise fault
+        return read(path)
 
     monkeypatch.setattr(nifti, "read_image", fail)
-    with pytest.raises(RuntimeError, match="case volume-0: MemoryError: no room"):
-        prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
+    rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
+    assert statuses(rows) == ["failed", "new"]
+    assert rows[0].error == f"{type(fault).__name__}: {fault}"
 
 
 def test_a_source_that_is_gone(tmp_path):
@@ -254,11 +262,13 @@ def test_a_source_that_is_gone(tmp_path):
     assert "no such file" in rows[0].error
 
 
-def test_cases_of_another_data_set_stay(tmp_path):
+def test_cases_of_another_data_set_stay_and_are_named(tmp_path):
     write_case(tmp_path / "a", 0)
     write_case(tmp_path / "b", 1)
     prepare(find_cases(tmp_path / "a").used, tmp_path / "cache")
-    prepare(find_cases(tmp_path / "b").used, tmp_path / "cache")
+    rows = prepare(find_cases(tmp_path / "b").used, tmp_path / "cache")
+    assert [(row.name, row.status) for row in rows] == [("volume-1", "new"), ("volume-0", "other")]
+    assert "not in this data set: 1 case (volume-0)" in report(rows)
     assert Cache.open(tmp_path / "cache").names == ("volume-0", "volume-1")
 
 
@@ -280,9 +290,9 @@ def test_the_table_gives_millilitres(tmp_path):
 def test_the_manifest_is_plain_json(tmp_path):
     write_case(tmp_path / "data", 0)
     prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
-    manifest = json.loads((tmp_path / "cache/manifest.json").read_text())
-    assert manifest["format_version"] == 1
-    (entry,) = manifest["cases"]
+    written = json.loads((tmp_path / "cache/manifest.json").read_text())
+    assert written["format_version"] == 1
+    (entry,) = written["cases"]
     assert entry["name"] == "volume-0"
     assert entry["shape"] == [10, 40, 48]
     assert set(entry["image"]) == {"path", "size", "mtime_ns", "sha256"}

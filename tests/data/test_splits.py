@@ -63,5 +63,26 @@ def test_another_seed_deals_anew():
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 132])
 def test_impossible_folds(folds):
-    with pytest.raises(InputError, match="folds for 131 cases"):
+    with pytest.raises(InputError, match="folds for 131 cases") as caught:
         stratified_folds(LITS, folds, seed=0)
+    assert caught.value.fix.startswith("--config.data.folds=5")
+    assert len(stratified_folds(LITS, 5, seed=0)) == 5
+
+
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_one_case_cannot_be_dealt_and_what_can_be_done_is_said(folds):
+    with pytest.raises(InputError, match="two cases at least") as caught:
+        stratified_folds({"volume-7": True}, folds, seed=0)
+    assert "--config.data.explicit.train=\"('volume-7',)\"" in caught.value.fix
+
+
+def test_the_advice_for_too_many_folds_holds_for_two_cases():
+    with pytest.raises(InputError) as caught:
+        stratified_folds({"a": True, "b": True}, 5, seed=0)
+    assert caught.value.fix.startswith("--config.data.folds=2,")
+    assert stratified_folds({"a": True, "b": True}, 2, seed=0)
+
+
+def test_names_of_any_bytes_are_dealt():
+    folds = stratified_folds({"M\udcfcller": True, "b": False}, 2, seed=0)
+    assert set(folds) == {("M\udcfcller",), ("b",)}

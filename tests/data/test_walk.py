@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsdenseunet.data import lits, walk
-from dsdenseunet.data.cache import is_folder_name
+from dsdenseunet.data.manifest import is_folder_name
 from dsdenseunet.errors import InputError
 from dsdenseunet.evaluation import pairing
 from dsdenseunet.inference.scans import find_scans

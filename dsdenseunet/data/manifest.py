@@ -1,0 +1,180 @@
+"""The cache's manifest: what is in the cache, what it was made from, and whether it still is that."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet import files
+from dsdenseunet.data.lits import natural_key
+from dsdenseunet.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+ARRAYS = ("image", "labels", "counts")
+REPAIR = "run `python -m experiments.prepare` again, with --verify: it rewrites what is damaged"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file that a case was made from, as it was then."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What the manifest holds of a case.
+
+    Attributes:
+        name: case name; also the name of its folder.
+        image, labels: the files it was made from.
+        shape: (D, H, W).
+        spacing_mm: (D, H, W).
+        label_counts: voxels of each class.
+        sha256: of the cache's own files, by array name.
+        axes: how the image's axes were read, e.g. "LPS"; empty in manifests of older versions.
+        marks: what was assumed of the image's header, as `nifti.Grid` says.
+        outdated: why the arrays are not what the files hold now; empty where they are.
+    """
+
+    name: str
+    image: Source
+    labels: Source
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    label_counts: tuple[int, ...]
+    sha256: Mapping[str, str]
+    axes: str = ""
+    marks: tuple[str, ...] = ()
+    outdated: str = ""
+
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """The files that it was made from."""
+        return self.image, self.labels
+
+    def array_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each of the case's arrays."""
+        counts = (self.shape[0], len(self.label_counts))
+        return {"image": self.shape, "labels": self.shape, "counts": counts}
+
+
+def array_path(root: str | os.PathLike[str], name: str, array: str) -> Path:
+    """Where an array of a case lies: `array` is image, labels or counts."""
+    return Path(root) / name / f"{array}.npy"
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a case's name can be that of its folder: a name becomes a path, and may not lead elsewhere."""
+    controls = any(unicodedata.category(character) == "Cc" for character in name)
+    return bool(name) and not controls and "/" not in name and name[0] != "." and name != MANIFEST
+
+
+def untouched(source: Source) -> bool:
+    """Whether a source file has the size and time that it had when it was prepared."""
+    try:
+        stat = Path(source.path).stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (source.size, source.mtime_ns)
+
+
+def read_manifest(root: str | os.PathLike[str]) -> dict[str, Record]:
+    """Reads the manifest; empty where there is none.
+
+    Raises:
+        InputError: a manifest of another format version, or none at all by its content.
+    """
+    records, damaged = read_entries(root)
+    for name, fault in damaged:
+        raise InputError(
+            Path(root) / MANIFEST,
+            found=f"a damaged manifest: the entry of case {name!r}, {fault}",
+            expected="the manifest as prepare wrote it",
+            fix=REPAIR,
+        )
+    return records
+
+
+def read_entries(root: str | os.PathLike[str]) -> tuple[dict[str, Record], list[tuple[str, str]]]:
+    """The manifest's readable entries, and (case name, fault) of the others; nothing where there is none.
+
+    Raises:
+        InputError: as `read_manifest`, but for single entries.
+    """
+    path = Path(root) / MANIFEST
+    if not path.exists():
+        return {}, []
+    manifest = files.read_json(path)
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(
+            path,
+            found=f"cache format {version!r}",
+            expected=f"{FORMAT_VERSION}",
+            fix="prepare into a new folder; this one was written by another version",
+        )
+    entries = manifest.get("cases")
+    if not isinstance(entries, list):
+        raise InputError(
+            path,
+            found=f"a damaged manifest: its cases are {type(entries).__name__}",
+            expected="the manifest as prepare wrote it",
+            fix="remove this file and run `python -m experiments.prepare` again",
+        )
+    records, damaged = {}, []
+    for entry in entries:
+        try:
+            record = _record(entry)
+            records[record.name] = record
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            name = entry.get("name") if isinstance(entry, dict) else None
+            damaged.append((str(name), repr(error)))
+    return records, damaged
+
+
+def write_manifest(root: str | os.PathLike[str], records: Mapping[str, Record]) -> None:
+    """Writes the manifest, whole or not at all."""
+    cases = [dataclasses.asdict(records[name]) for name in sorted(records, key=natural_key)]
+    files.write_json(Path(root) / MANIFEST, {"format_version": FORMAT_VERSION, "cases": cases})
+
+
+def remove(root: str | os.PathLike[str], records: dict[str, Record], names: Sequence[str]) -> None:
+    """Takes cases out of the manifest, then removes their arrays; whatever else is there stays."""
+    for name in names:
+        del records[name]
+    write_manifest(root, records)
+    for name in names:
+        for array in ARRAYS:
+            array_path(root, name, array).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Not empty: somebody put something there.
+            (Path(root) / name).rmdir()
+
+
+def _record(entry: Mapping[str, Any]) -> Record:
+    name = entry["name"]
+    if not is_folder_name(name):
+        raise ValueError(f"case name {name!r}")
+    depth, height, width = (int(side) for side in entry["shape"])
+    d_mm, h_mm, w_mm = (float(side) for side in entry["spacing_mm"])
+    return Record(
+        name,
+        Source(**entry["image"]),
+        Source(**entry["labels"]),
+        (depth, height, width),
+        (d_mm, h_mm, w_mm),
+        tuple(int(count) for count in entry["label_counts"]),
+        {array: str(entry["sha256"][array]) for array in ARRAYS},
+        str(entry.get("axes", "")),
+        tuple(str(mark) for mark in entry.get("marks", ())),
+        str(entry.get("outdated", "")),
+    )

@@ -1,0 +1,54 @@
+"""What `prepare` says at its end: a table of the cases, and what one must know of some of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dsdenseunet.data.preparation import Row
+from dsdenseunet.words import counted
+
+
+def report(rows: Sequence[Row]) -> str:
+    """The table; below it what was assumed of headers, what the cache holds besides, and what failed."""
+    text = [table(rows)]
+    text += [f"{row.name}: NOTE {mark}" for row in rows if row.record for mark in row.record.marks]
+    if pruned := [row.name for row in rows if row.status == "pruned"]:
+        text.append(f"taken out of the cache: {counted(len(pruned), 'case')} ({', '.join(pruned)})")
+    if others := [row.name for row in rows if row.status == "other"]:
+        text.append(
+            f"in the cache, but not in this data set: {counted(len(others), 'case')} ({', '.join(others)}); "
+            "train uses them too, unless config.data.explicit names others; --prune takes them out"
+        )
+    held = [row.name for row in rows if row.outdated]
+    if held:
+        text.append(
+            f"outdated in the cache: {counted(len(held), 'case')} ({', '.join(held)}); "
+            "train refuses to use them until they are prepared again; --prune takes them out"
+        )
+    text += [f"\n{row.name}: {row.error}" for row in rows if row.error]
+    return "\n".join(text)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """What was found, a line a case and one of totals: millilitres are voxels times their volume."""
+    lines: list[tuple[str, ...]] = [
+        ("case", "status", "shape (D, H, W)", "spacing (mm)", "liver (mL)", "tumour (mL)")
+    ]
+    for row in rows:
+        if row.record is None:
+            lines.append((row.name, row.status, "", "", "", ""))
+            continue
+        voxel_ml = math.prod(row.record.spacing_mm) / 1000
+        counts = row.record.label_counts
+        # Tumours are inside the liver: class 2 counts as liver too.
+        volumes = (sum(counts[1:]) * voxel_ml, sum(counts[2:]) * voxel_ml)
+        shape = " x ".join(map(str, row.record.shape))
+        spacing = " x ".join(f"{side:.2f}" for side in row.record.spacing_mm)
+        lines.append((row.name, row.status, shape, spacing, *(f"{volume:.1f}" for volume in volumes)))
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    statuses = [row.status for row in rows]
+    text.append(", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)))
+    return "\n".join(text)
