@@ -51,7 +51,7 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         `commit` and `uncommitted_changes_sha256` (None outside a clone, or without changes), `versions` of
-        Python, this package and the libraries, and `hardware`.
+        Python, this package and the libraries (None for one that is not installed), and `hardware`.
     """
     difference = _git("diff", "HEAD")
     return {
@@ -59,7 +59,8 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
         "uncommitted_changes_sha256": hashlib.sha256(difference.encode()).hexdigest() if difference else None,
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("dsdenseunet", *libraries)},
+            "dsdenseunet": __version__,
+            **{name: installed_version(name) for name in libraries},
         },
         "hardware": {
             "host": platform.node(),
@@ -69,6 +70,14 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
             "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
     }
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution; None where there is none of that name."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _git(*arguments: str) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import cc3d
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +34,8 @@ def keep_tumour_near_liver(
     box = _bounding_box(labels_DHW > 0)
     if box is None:
         return labels_DHW
+    import edt  # Here, as prediction without clean-up does without it.
+
     organ = _largest_component(labels_DHW[box] > 0)
     distance_DHW = edt.edt(~organ, anisotropy=spacing_mm)
     # The transform is in float32: its rounding must not decide about a voxel at exactly that distance.
@@ -47,6 +47,8 @@ def keep_tumour_near_liver(
 
 def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest 6-connected component; of equal ones the first in memory order."""
+    import cc3d  # Here, as prediction without clean-up does without it.
+
     components, count = cc3d.connected_components(mask, connectivity=6, return_N=True)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     return np.asarray(components == 1 + np.argmax(sizes[1:]))
