@@ -49,9 +49,7 @@ def planned(config: Mapping[str, Any], device: Device) -> list[str]:
         if not rows:
             continue
         # The plan knows what was asked for, or nothing is known of it and everything that fits is offered.
-        need = next(
-            (r["memory"]["total"] for r in plan["rows"] if all(r[n] == asked[n] for n in asked)), None
-        )
+        need = _need(plan, asked)
         smaller = [row for row in rows if need is None or row["memory"]["total"] < need]
         flags = [
             f"--config.data.batch_size={row['batch']} --config.training.accumulate={row['accumulate']} "
@@ -64,6 +62,20 @@ def planned(config: Mapping[str, Any], device: Device) -> list[str]:
                 f"by the plan for {plan['device_kind']} and {plan['budget_gib']:g} GiB, " + " or ".join(flags)
             ]
     return []
+
+
+def planned_bytes(config: Mapping[str, Any], device: Device) -> int | None:
+    """What a run needs by the plans for its very device; None where no plan has these settings."""
+    asked = _asked(config)
+    needs = (
+        _need(plan, asked) for plan in _plans(config["model"], device) if plan["device_kind"] == device[0]
+    )
+    return next((need for need in needs if need is not None), None)
+
+
+def _need(plan: Mapping[str, Any], asked: Mapping[str, Any]) -> int | None:
+    rows = (row for row in plan["rows"] if row["memory"] and all(row[name] == asked[name] for name in asked))
+    return next((row["memory"]["total"] for row in rows), None)
 
 
 def command(config_name: str, device: Device) -> str:

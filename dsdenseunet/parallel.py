@@ -158,6 +158,17 @@ def first_device_memory() -> tuple[str, int | None]:
     return device.device_kind, (device.memory_stats() or {}).get("bytes_limit")
 
 
+def memory_use() -> dict[str, int]:
+    """`peak_bytes` and `limit_bytes` of the fullest of this process's devices; empty where none counts."""
+    counted = [stats for device in jax.local_devices() if (stats := device.memory_stats())]
+    known = [stats for stats in counted if "peak_bytes_in_use" in stats]
+    if not known:
+        return {}
+    fullest = max(known, key=lambda stats: stats["peak_bytes_in_use"])
+    limit = {"limit_bytes": fullest["bytes_limit"]} if "bytes_limit" in fullest else {}
+    return {"peak_bytes": fullest["peak_bytes_in_use"], **limit}
+
+
 def device_count() -> int:
     """Number of devices of all processes together."""
     return jax.device_count()

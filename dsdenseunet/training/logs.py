@@ -28,6 +28,7 @@ class RunLog:
     ):
         self._phase = phase
         self._active = active
+        self._memory: dict[str, int] = {}
         if not active:
             return
         path = workdir / METRICS_FILE
@@ -40,12 +41,25 @@ class RunLog:
             total=total_steps, initial=start_step, desc=f"phase {phase}", unit="step", dynamic_ncols=True
         )
 
-    def step(self, epoch: int, step: int, metrics: Mapping[str, float], steps_per_second: float) -> None:
-        """Records one training step; `metrics` are its scalars."""
+    def step(
+        self,
+        epoch: int,
+        step: int,
+        metrics: Mapping[str, float],
+        steps_per_second: float,
+        memory: Mapping[str, int] | None = None,
+    ) -> None:
+        """Records one training step; `metrics` are its scalars.
+
+        `memory`, the device's (`peak_bytes` and what to compare it with), is written where it has changed.
+        """
         if not self._active:
             return
-        record = {"phase": self._phase, "epoch": epoch, "step": step, **metrics}
-        self._write({**record, "steps_per_second": round(steps_per_second, 3)})
+        record: dict[str, Any] = {"phase": self._phase, "epoch": epoch, "step": step, **metrics}
+        record["steps_per_second"] = round(steps_per_second, 3)
+        if memory and memory != self._memory:
+            record["memory"] = self._memory = dict(memory)
+        self._write(record)
         for name, value in metrics.items():
             self._board.add_scalar(f"train/{name}", value, step)
         self._bar.set_postfix_str(

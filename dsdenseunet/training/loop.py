@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
+from dsdenseunet import out_of_memory, parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import make_training_iterator
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
@@ -154,6 +154,7 @@ class _Waiting:
         self._log = log
         self._pending: tuple[int, Mapping[str, np.ndarray], Mapping[str, jax.Array]] | None = None
         self._clock = time.monotonic()
+        self._planned = out_of_memory.planned_bytes(phase.config, parallel.first_device_memory())
 
     def put(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, jax.Array]) -> None:
         self._pending = (step, batch, metrics)
@@ -175,7 +176,10 @@ class _Waiting:
             )
         now = time.monotonic()
         epoch = (step - 1) // self._phase.steps_per_epoch + 1
-        self._log.step(epoch, step, values, steps_per_second=1 / max(now - self._clock, 1e-9))
+        memory = parallel.memory_use()
+        if memory and self._planned is not None:
+            memory["planned_bytes"] = self._planned
+        self._log.step(epoch, step, values, 1 / max(now - self._clock, 1e-9), memory)
         self._clock = now
 
 

@@ -1,10 +1,15 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from dsdenseunet import files, out_of_memory, parallel
 from dsdenseunet.training.logs import RunLog, keep_lines_until, scalars
+
+MODEL = {"family": "dense_unet", "remat": "none", "dtype": "float32"}
+SETTING = {"patch": [4, 8, 8], "batch": 1, "accumulate": 1, "remat": "none", "dtype": "float32"}
 
 
 def write_lines(path: Path, *records: dict) -> None:
@@ -39,6 +44,52 @@ def test_line_that_was_cut_off_is_dropped(tmp_path: Path):
     path.write_text('{"phase": 1, "step": 1}\n{"phase": 1, "st')
     keep_lines_until(path, phase=1, step=5, validated_step=5)
     assert path.read_text() == '{"phase": 1, "step": 1}\n'
+
+
+class Card:
+    """A device whose allocator counts."""
+
+    device_kind = "NVIDIA GeForce RTX 3070"
+
+    def __init__(self, peak, limit):
+        self.peak, self.limit = peak, limit
+
+    def memory_stats(self):
+        return {"peak_bytes_in_use": self.peak, "bytes_limit": self.limit, "bytes_in_use": 1}
+
+
+def test_memory_of_the_fullest_device_beside_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cards = [Card(5, 90), Card(7, 80)]
+    monkeypatch.setattr(jax, "local_devices", lambda: cards)
+    plan = {"rows": [{**SETTING, "memory": {"total": 6}}, {**SETTING, "batch": 2, "memory": {"total": 9}}]}
+    plan |= {"model": dict(MODEL), "device_kind": Card.device_kind, "available_gib": 1e-9}
+    files.write_json(tmp_path / "cache/plans/plan.json", plan)
+    other_card = {**plan, "device_kind": "another", "rows": [{**SETTING, "memory": {"total": 1}}]}
+    files.write_json(tmp_path / "cache/plans/a.json", other_card)
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    config = {
+        "data": {"patch_size": (4, 8, 8), "batch_size": 1},
+        "training": {"accumulate": 1},
+        "model": MODEL,
+    }
+    planned = out_of_memory.planned_bytes(config, parallel.first_device_memory())
+    memory = {**parallel.memory_use(), "planned_bytes": planned}
+    assert memory == {"peak_bytes": 7, "limit_bytes": 80, "planned_bytes": 6}
+    config["data"]["batch_size"] = 3
+    assert out_of_memory.planned_bytes(config, parallel.first_device_memory()) is None
+
+    log = RunLog(tmp_path, phase=1, start_step=0, validated_step=0, total_steps=4, active=True)
+    metrics = {"loss": 0.5, "liver_dice": 0.75, "tumour_dice": 0.25, "grad_norm": 1.0, "learning_rate": 0.01}
+    for step, peak in enumerate((7, 7, 8), start=1):
+        cards[1].peak = peak
+        log.step(1, step, metrics, 2.0, {**parallel.memory_use(), "planned_bytes": planned})
+    log.close()
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [line.get("memory") for line in lines] == [memory, None, {**memory, "peak_bytes": 8}]
+
+
+def test_a_device_that_does_not_count_has_no_memory():
+    assert parallel.memory_use() == {}
 
 
 def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
