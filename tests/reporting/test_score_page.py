@@ -141,6 +141,17 @@ def test_a_turned_prediction_is_drawn_turned(tmp_path, monkeypatch):
         assert np.array_equal(first, second) == (dice == 1)
 
 
+def test_a_missing_official_score_is_said_before_the_numbers(tmp_path):
+    truth = np.zeros((6, 16, 12), np.uint8)
+    truth[1:3, 3:7, 3:9] = 1
+    nifti.write_new(tmp_path / "truth" / "a.nii", truth, SPACING, "LPS")
+    nifti.write_new(tmp_path / "answer" / "a.nii", truth, SPACING, "SAR")
+    result = evaluate(tmp_path / "answer", tmp_path / "truth", tmp_path / "out")
+    text = write_page(tmp_path / "out")
+    assert text.index("No official scores of the set") < text.index("All scores")
+    assert "no official scores of the set, as there are none of a" in list(score_lines(result))
+
+
 def without(*keys):
     def change(value):
         for key in keys[:-1]:
