@@ -37,10 +37,10 @@ def main(argv: Sequence[str]) -> int:
             progress.update()
 
         findings, manifest = examine(DATA.value, repair_to=REPAIR.value, workers=WORKERS.value, on_case=show)
+    files.write_json(MANIFEST.value, manifest)
     for finding in findings:
         print(finding)
     walk.tell(walk.from_json(manifest["passed_over"]))
-    files.write_json(MANIFEST.value, manifest)
     counts = Counter(finding.severity for finding in findings)
     orientations = Counter(file["orientation"] for file in manifest["files"])
     print("orientations: " + ", ".join(f"{codes} {count}" for codes, count in sorted(orientations.items())))

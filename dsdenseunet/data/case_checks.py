@@ -44,14 +44,14 @@ class Examined:
         case: its files.
         findings: faults of its files.
         plan: what a repaired copy needs; None where a file can't be read.
-        fingerprint: of the image's content; empty where it can't be read.
+        fingerprints: of the content of image and labels; empty where there is none that can be read.
         facts: for the manifest: a record a file.
     """
 
     case: Case
     findings: tuple[Finding, ...]
     plan: Plan | None
-    fingerprint: str
+    fingerprints: tuple[str, str]
     facts: tuple[dict[str, Any], ...]
 
 
@@ -89,7 +89,7 @@ def examine_case(case: Case) -> Examined:
         case,
         tuple(findings),
         plan if image and (labels or case.labels is None) else None,
-        image.voxels.fingerprint if image else "",
+        (image.voxels.fingerprint if image else "", labels.voxels.fingerprint if labels else ""),
         tuple(_facts(opened) for opened in (image, labels) if opened),
     )
 
@@ -226,7 +226,7 @@ def _check_liver(labels: _Opened) -> list[Finding]:
 
 
 def _facts(opened: _Opened) -> dict[str, Any]:
-    low, high = opened.voxels.low, opened.voxels.high
+    low, high = opened.voxels.finite.low, opened.voxels.finite.high
     return {
         "path": str(opened.path),
         "sha256": files.sha256(opened.path),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsdenseunet.data import walk
 from dsdenseunet.data.case_checks import Examined, examine_case
 from dsdenseunet.data.findings import SEVERITIES, Finding
-from dsdenseunet.data.lits import find_cases
+from dsdenseunet.data.isolated import WorkerDiedError, run_each
+from dsdenseunet.data.lits import Case, find_cases
 from dsdenseunet.data.repair import repair_case
 from dsdenseunet.errors import InputError
 
@@ -28,10 +27,13 @@ def examine(
 ) -> tuple[list[Finding], dict[str, Any]]:
     """Examines all cases below a folder; the files themselves are never changed.
 
+    Whatever is wrong with one case, the others are examined and copied: what cannot be examined or copied
+    is a finding of its own.
+
     Args:
         root: a data set, as `lits.find_cases` takes it.
         repair_to: another folder for copies of all cases that can be used, repaired where that is
-            possible, in LiTS layout names; None: write none.
+            possible, under the names and in the subfolders of the originals; None: write none.
         workers: processes.
         on_case: called for each case.
 
@@ -51,26 +53,33 @@ def examine(
         )
     found = find_cases(root)
     cases = found.used
-    by_name = {}
-    for examined in _run(examine_case, [(case,) for case in cases], workers):
-        by_name[examined.case.name] = examined
-        on_case(examined)
-    examinations = [by_name[case.name] for case in cases]
+    done: dict[int, Examined] = {}
+    for index, answer in run_each(examine_case, [(case,) for case in cases], workers):
+        if isinstance(answer, Exception):
+            failed = _failed("not-examined", cases[index], answer)
+            answer = Examined(cases[index], (failed,), None, ("", ""), ())
+        done[index] = answer
+        on_case(answer)
+    examinations = [done[index] for index in range(len(cases))]
     findings = [finding for examined in examinations for finding in examined.findings]
-    doubles = _duplicates(examinations)
-    findings += doubles
-    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    findings += _duplicates(examinations)
     copies: list[dict[str, Any]] = []
     if repair_to is not None:
         left_out = {
             finding.path for finding in findings if finding.severity == "error" and not finding.repairable
         }
         jobs = [
-            (examined.case, examined.plan, Path(repair_to))
+            (examined.case, examined.plan, Path(root), Path(repair_to))
             for examined in examinations
             if examined.plan is not None and not left_out & {examined.case.image, examined.case.labels}
         ]
-        copies = sorted(_run(repair_case, jobs, workers), key=lambda copy: str(copy["image"]))
+        for index, answer in run_each(repair_case, jobs, workers):
+            if isinstance(answer, Exception):
+                findings.append(_failed("not-copied", jobs[index][0], answer))
+            else:
+                copies.append(answer)
+        copies.sort(key=lambda copy: str(copy["image"]))
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     manifest = {
         "root": str(root),
         "passed_over": walk.to_json(found.passed_over),
@@ -81,24 +90,36 @@ def examine(
     return findings, manifest
 
 
+def _failed(check: str, case: Case, error: Exception) -> Finding:
+    """A case that could not be examined or copied, as a finding."""
+    if isinstance(error, InputError):
+        return Finding("error", check, Path(error.where), error.found, error.fix)
+    if isinstance(error, WorkerDiedError | MemoryError):
+        fix = "run again with fewer --workers, or where there is more memory"
+    elif isinstance(error, OSError):
+        fix = "check disk and rights, then run again"
+    else:
+        fix = "please report this with the file's header: the doctor must survive any file"
+    return Finding("error", check, case.image, f"{type(error).__name__}: {error}", fix)
+
+
 def _duplicates(examinations: Sequence[Examined]) -> list[Finding]:
-    same: dict[str, list[Path]] = defaultdict(list)
+    """Scans that are there twice; of those with different labels, one may be another expert's."""
+    same: dict[str, list[Examined]] = defaultdict(list)
     for examined in examinations:
-        if examined.fingerprint:
-            same[examined.fingerprint].append(examined.case.image)
-    return [
-        Finding("error", "duplicate", path, f"the same voxels as {paths[0]}", "keep one of the two")
-        for paths in same.values()
-        for path in paths[1:]
-    ]
-
-
-def _run(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from (function(*job) for job in jobs)
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-        for future in as_completed([pool.submit(function, *job) for job in jobs]):
-            yield future.result()
+        if examined.fingerprints[0]:
+            same[examined.fingerprints[0]].append(examined)
+    findings = []
+    for first, *others in same.values():
+        for other in others:
+            found = f"the same voxels as {first.case.image}"
+            if other.fingerprints[1] in ("", first.fingerprints[1]):
+                repair = "take this file and its labels out of the data set"
+            else:
+                found += ", with other labels"
+                repair = (
+                    "if a second expert has drawn them, train and validate on one of the two only: "
+                    "take the other pair out of the data set, and keep it to compare"
+                )
+            findings.append(Finding("error", "duplicate", other.case.image, found, repair))
+    return findings

@@ -89,10 +89,16 @@ def _in_mm(header: Header, unit_mm: float) -> dict[str, Affine]:
 
 
 def _qform(header: Header, unit_mm: float) -> Affine:
-    """As nifti1_io.c reads it; NaN where the quaternion holds no numbers."""
+    """As nifti1_io.c and nibabel read it; NaN where the quaternion holds no numbers.
+
+    Next to half a turn the fourth number is lost in rounding: it counts as 0, and the others are brought
+    to length 1 as they are where rounding made them longer.
+    """
     bcd = np.array([header[f"quatern_{letter}"] for letter in "bcd"], np.float64)
     square = float(bcd @ bcd)
-    quaternion = (np.sqrt(1 - square), *bcd) if square <= 1 - 1e-7 else (0.0, *bcd / np.sqrt(square))
+    rounding = 3 * np.finfo(header["quatern_b"].dtype).eps
+    whole = square >= 1 - rounding
+    quaternion = (0.0, *bcd / np.sqrt(square)) if whole else (np.sqrt(1 - square), *bcd)
     affine = np.full((4, 4), np.nan)
     affine[3] = (0, 0, 0, 1)
     if np.isfinite(square):

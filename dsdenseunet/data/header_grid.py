@@ -17,11 +17,13 @@ all is refused.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import aff2axcodes
+from numpy.typing import NDArray
 
 from dsdenseunet.data.header_affines import (
     QFORM,
@@ -164,14 +166,26 @@ def sound_header(header: Header, path: str | os.PathLike[str]) -> Header:
     _, affines = candidates(header)
     stated = stated_sides_mm(header, 1.0)
     to_native = np.diag((*(1 / placement.unit_mm,) * 3, 1.0))
-    for name, write in ((SFORM, header.set_sform), (QFORM, header.set_qform)):
+    for name, write in ((SFORM, header.set_sform), (QFORM, functools.partial(set_qform, header))):
         sound = name in affines and not fault(affines[name])
         code = int(header[f"{name}_code"])
         known = code if code in _KNOWN_CODES else _ALIGNED
         write(to_native @ (affines[name] if sound else placement.affine), known if sound else 0)
-    if not (stated > 0).all():
+    if not _are_sizes(stated):
         header["pixdim"][1:4] = np.linalg.norm(placement.affine[:3, :3], axis=0) / placement.unit_mm
     return header
+
+
+def set_qform(header: Header, affine: Affine, code: int) -> None:
+    """Writes a qform whose quaternion rounding has not made longer than 1, as nibabel's own may be."""
+    header.set_qform(affine, code)
+    names = [f"quatern_{letter}" for letter in "bcd"]
+    bcd = np.array([header[name] for name in names], np.float64)
+    rounding = 2 * np.finfo(header["quatern_b"].dtype).eps
+    if (square := float(bcd @ bcd)) > 1 + rounding:
+        bcd *= (1 - rounding) / np.sqrt(square)
+        for name, value in zip(names, bcd, strict=True):
+            header[name] = value
 
 
 def _code_notes(header: Header) -> list[Note]:
@@ -214,7 +228,7 @@ def _size_notes(header: Header, affine: Affine, source: str, unit_mm: float) -> 
         sides = np.linalg.norm(affine[:3, :3], axis=0)
         if np.allclose(sides, stated, rtol=_SAME_SIDE, atol=0):
             return []
-        kind = "sizes-differ" if (stated > 0).all() else "broken-size"
+        kind = "sizes-differ" if _are_sizes(stated) else "broken-size"
         return [Note(kind, f"{said}, the sform gives voxels of {in_words(sides)}: the sform is read")]
     if (stated == 0).any():
         return [Note("assumed-size", f"{said}: 0 counts as 1 mm")]
@@ -274,19 +288,23 @@ def _contradiction(affine: Affine, qform: Affine) -> list[Note]:
 def _reads_as(header: Header, placement: Placement) -> bool:
     """Whether nibabel, without any repair of its own, reads a header as a placement."""
     pixdim = np.asarray(header["pixdim"][:4], np.float64)
-    if pixdim[0] not in (-1, 1) or not (pixdim[1:] > 0).all():
+    if pixdim[0] not in (-1, 1) or not _are_sizes(pixdim[1:]):
         return False
     if any(int(header[f"{name}_code"]) not in _KNOWN_CODES for name in (SFORM, QFORM)):
         return False
     try:
         affine = np.asarray(header.get_best_affine(), np.float64)
-        if header["qform_code"] > 0:
-            header.get_qform()
+        if header["qform_code"] > 0 and not np.isfinite(header.get_qform()).all():
+            return False
     except (ValueError, nib.spatialimages.HeaderDataError):
         return False
     affine[:3] *= placement.unit_mm
     close = 1e-3 * np.linalg.norm(placement.affine[:3, :3], axis=0).min()
     return bool(np.allclose(affine, placement.affine, rtol=1e-5, atol=close))
+
+
+def _are_sizes(sides: NDArray[np.float64]) -> bool:
+    return bool((np.isfinite(sides) & (sides > 0)).all())
 
 
 def _directions(affine: Affine) -> Affine:

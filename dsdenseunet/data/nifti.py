@@ -20,7 +20,8 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation
 
 from dsdenseunet import files
-from dsdenseunet.data import header_grid
+from dsdenseunet.data import header_grid, stored_values
+from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.nifti_file import Header, NiftiFile, read_header
 from dsdenseunet.errors import InputError
 
@@ -98,23 +99,32 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     return _grid(read_header(path))
 
 
-def read_image(path: str | os.PathLike[str]) -> Volume:
+def read_image(path: str | os.PathLike[str], *, bytes_per_voxel: int = 3) -> Volume:
     """Reads a CT as int16 Hounsfield units: the header's slope applied, rounded, saturated.
 
-    Takes two bytes a voxel (four while axes are being turned) whatever the stored type.
+    Takes two bytes a voxel, whatever the stored type and the orientation. Values beyond 16 bits, as metal
+    has, are cut off under a mark of the volume's grid; an image whose values cannot be Hounsfield units is
+    refused (`stored_values.HounsfieldRange`).
+
+    Args:
+        path: the file.
+        bytes_per_voxel: what the caller will hold at once for each voxel, this image included; compared
+            with the machine's memory before any is taken. The default is an image and its labels.
 
     Raises:
-        InputError: no NIfTI, truncated or damaged, not 3D, too large, or NaN/infinite voxels.
+        InputError: no NIfTI, truncated or damaged, not 3D, too large for this machine, NaN or infinite
+            voxels, values that are no Hounsfield units, or a header from which no voxel size can be read.
     """
     nifti = read_header(path)
+    check_room(path, nifti.shape_IJK, bytes_per_voxel)
+    grid = _grid(nifti)
+    seen = stored_values.HounsfieldRange()
 
     def to_hu(stored: np.ndarray) -> np.ndarray:
-        if nifti.slope == 1 and nifti.inter == 0 and nifti.dtype.kind in "iu":
-            if nifti.dtype.itemsize == 1:
-                return stored
-            return np.clip(stored, max(_INT16.min, np.iinfo(nifti.dtype).min), _INT16.max)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = stored.astype(np.float64) * nifti.slope + nifti.inter
+        values = stored_values.scaled(nifti, stored)
+        kind, size = values.dtype.kind, values.dtype.itemsize
+        if size == 1 or (kind == "i" and size == 2):
+            return values
         if not np.isfinite(values).all():
             raise InputError(
                 nifti.path,
@@ -122,13 +132,20 @@ def read_image(path: str | os.PathLike[str]) -> Volume:
                 expected="finite Hounsfield units",
                 fix="repair the volume, e.g. set such voxels to -1024, or leave the case out",
             )
-        return np.clip(np.rint(values), _INT16.min, _INT16.max)
+        seen.add(values)
+        low = 0 if kind == "u" else _INT16.min
+        return np.clip(values if kind in "iu" else np.rint(values), low, _INT16.max)
 
-    return _read(nifti, np.dtype(np.int16), to_hu, _grid(nifti))
+    array_DHW = _read(nifti, np.dtype(np.int16), to_hu, grid)
+    if wrong := seen.wrong():
+        raise InputError(nifti.path, **wrong)
+    if mark := seen.mark():
+        grid = dataclasses.replace(grid, marks=(*grid.marks, mark))
+    return Volume(array_DHW, grid.spacing_mm, grid)
 
 
 def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid | None = None) -> Volume:
-    """Reads a label volume as uint8.
+    """Reads a label volume as uint8; values within 0.001 of a whole number are that number.
 
     Args:
         path: the file.
@@ -141,6 +158,7 @@ def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid |
         InputError: as `read_image`; also other labels, or a shape that is not `like`'s.
     """
     nifti = read_header(path)
+    check_room(path, nifti.shape_IJK, 1)
     if like is not None and nifti.shape_IJK != like.shape_IJK:
         raise InputError(
             path,
@@ -148,24 +166,18 @@ def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid |
             expected=f"the image's {' x '.join(map(str, like.shape_IJK))}",
             fix="pair the image with its own labels, on the same grid",
         )
+    grid = like or _grid(nifti)
 
     def to_label(stored: np.ndarray) -> np.ndarray:
-        scaled = nifti.slope != 1 or nifti.inter != 0
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = stored.astype(np.float64) * nifti.slope + nifti.inter if scaled else stored
-            labels = values.astype(np.uint8)
-        wrong = (labels != values) | (labels >= num_classes)
+        values = stored_values.scaled(nifti, stored)
+        labels, wrong = stored_values.as_labels(values, num_classes)
         if wrong.any():
-            seen = ", ".join(f"{value:g}" for value in np.unique(values[wrong])[:5])
             raise InputError(
-                nifti.path,
-                found=f"label values {seen}",
-                expected=f"whole numbers from 0 to {num_classes - 1}",
-                fix="map the labels to 0 background, 1 liver, 2 tumour, or leave the case out",
+                nifti.path, **stored_values.wrong_labels(np.unique(values[wrong]).tolist(), num_classes)
             )
         return labels
 
-    return _read(nifti, np.dtype(np.uint8), to_label, like or _grid(nifti))
+    return Volume(_read(nifti, np.dtype(np.uint8), to_label, grid), grid.spacing_mm, grid)
 
 
 def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Grid) -> None:
@@ -189,7 +201,7 @@ def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Gri
         raise ValueError(f"labels are {found}, the grid takes uint8 {grid.shape_DHW}")
     header = header_grid.sound_header(grid.header, path)
     header.set_data_dtype(np.uint8)
-    _write(path, header, grid.from_canonical(labels_DHW))
+    write_stored(path, header, grid.from_canonical(labels_DHW))
 
 
 def write_new(
@@ -223,7 +235,37 @@ def write_new(
     header.set_xyzt_units("mm")
     header.set_sform(affine, 1)
     header.set_qform(affine, 1)
-    _write(path, header, array_IJK)
+    write_stored(path, header, array_IJK)
+
+
+def write_stored(path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray) -> None:
+    """Writes an array in its file order under a header, unscaled and without extensions.
+
+    The file is whole or absent; a name that ends in .gz is compressed. Equal arrays and headers give equal
+    bytes.
+
+    Args:
+        path: ends in .nii or .nii.gz, in any case.
+        header: its type of voxels is the file's; what it says of where voxels begin is set anew.
+        array_IJK: of the header's shape.
+
+    Raises:
+        InputError: not a .nii or .nii.gz name.
+    """
+    path, header = Path(path), header.copy()
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise InputError(path, found="another ending", expected=".nii or .nii.gz", fix="rename the output")
+    header["magic"] = type(header)()["magic"]
+    header["vox_offset"] = int(header["sizeof_hdr"]) + 4
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["cal_max"], header["cal_min"] = 0, 0
+    with files.atomic_path(path) as temporary, temporary.open("wb") as raw:
+        # No file name and no time inside gzip, for equal bytes.
+        packed = path.name.lower().endswith(".gz")
+        with gzip.GzipFile("", "wb", 4, raw, mtime=0) if packed else contextlib.nullcontext(raw) as stream:
+            stream.write(header.binaryblock + bytes(4))
+            for slab_JI in array_IJK.transpose(2, 1, 0):
+                stream.write(slab_JI.astype(header.get_data_dtype(), copy=False).tobytes())
 
 
 def for_display(slice_HW: np.ndarray) -> np.ndarray:
@@ -233,31 +275,13 @@ def for_display(slice_HW: np.ndarray) -> np.ndarray:
 
 def _read(
     nifti: NiftiFile, dtype: np.dtype, convert: Callable[[np.ndarray], np.ndarray], grid: Grid
-) -> Volume:
-    flat = np.empty(nifti.voxels, dtype)
-    filled = 0
-    for stored in nifti.chunks():
-        flat[filled : filled + stored.size] = convert(stored)
-        filled += stored.size
-    array_DHW = np.ascontiguousarray(grid.to_canonical(flat.reshape(nifti.shape_IJK, order="F")))
-    return Volume(array_DHW, grid.spacing_mm, grid)
-
-
-def _write(path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray) -> None:
-    path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise InputError(path, found="another ending", expected=".nii or .nii.gz", fix="rename the output")
-    start = int(header["sizeof_hdr"]) + 4
-    header["vox_offset"] = start
-    header["scl_slope"], header["scl_inter"] = 1, 0
-    header["cal_max"], header["cal_min"] = 0, 0
-    with files.atomic_path(path) as temporary, temporary.open("wb") as raw:
-        # No file name and no time inside: equal labels give equal bytes.
-        packed = path.name.endswith(".gz")
-        with gzip.GzipFile("", "wb", 4, raw, mtime=0) if packed else contextlib.nullcontext(raw) as stream:
-            stream.write(header.binaryblock + bytes(4))
-            for slab_JI in array_IJK.transpose(2, 1, 0):
-                stream.write(slab_JI.astype(header.get_data_dtype(), copy=False).tobytes())
+) -> np.ndarray:
+    """The canonical array, filled where each block of the file belongs: nothing is held twice."""
+    array_DHW = np.empty(grid.shape_DHW, dtype)
+    array_IJK = grid.from_canonical(array_DHW)
+    for place, stored in nifti.blocks():
+        array_IJK[place] = convert(stored)
+    return array_DHW
 
 
 def _grid(nifti: NiftiFile) -> Grid:

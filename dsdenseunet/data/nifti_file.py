@@ -1,8 +1,9 @@
 """NIfTI files as bytes: header and voxels read within bounds that hold before memory is taken.
 
 A header is not believed until the file's size (or, for gzip, the most that its compressed bytes can
-hold) agrees with it, and voxels arrive in chunks, so that neither absurd dimensions nor a
-decompression bomb costs memory.
+hold) agrees with it, and voxels arrive in blocks, so that neither absurd dimensions nor a
+decompression bomb costs memory. There is no limit of voxels here; readers compare what they would take
+with the machine's memory (`memory.check_room`).
 """
 
 from __future__ import annotations
@@ -24,14 +25,12 @@ import numpy as np
 
 from dsdenseunet.errors import InputError
 
-# 512 x 512 x 2048: twice the largest scan of LiTS.
-MAX_VOXELS = 2**29
 # Bytes that may lie between header and voxels (extensions), and after the voxels (padding).
 MAX_EXTENSION_BYTES = 2**24
 MAX_TRAILING_BYTES = 2**20
 # Deflate cannot pack more than 1,032 bytes into one.
 MAX_GZIP_RATIO = 1032
-CHUNK_BYTES = 2**22
+BLOCK_BYTES = 2**22
 GZIP_MAGIC = b"\x1f\x8b"
 
 _NUMERIC_CODES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
@@ -66,19 +65,30 @@ class NiftiFile:
         """Number of voxels."""
         return math.prod(self.shape_IJK)
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Yields the stored voxels in file order as flat arrays of at most 4 MiB.
+    def blocks(self) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
+        """Yields the stored voxels in file order, with their place, in blocks of about 4 MiB at most.
+
+        A block is whole planes along K, or whole rows of one plane where a plane is larger.
 
         Raises:
             InputError: the file ends early, is damaged, or goes on far beyond its voxels.
         """
-        remaining = self.voxels * self.dtype.itemsize
+        row = self.shape_IJK[0] * self.dtype.itemsize
+        _, rows, planes = self.shape_IJK
+        most_rows = min(rows, max(1, BLOCK_BYTES // row))
+        most_planes = max(1, BLOCK_BYTES // (row * rows))
         with _open(self.path) as stream:
             _read_exactly(stream, self.offset, self.path)
-            while remaining:
-                data = _read_exactly(stream, min(CHUNK_BYTES, remaining), self.path)
-                remaining -= len(data)
-                yield np.frombuffer(data, self.dtype)
+            for k in range(0, planes, most_planes):
+                for j in range(0, rows, most_rows):
+                    place = (
+                        slice(None),
+                        slice(j, min(j + most_rows, rows)),
+                        slice(k, min(k + most_planes, planes)),
+                    )
+                    sides = self.shape_IJK[0], place[1].stop - j, place[2].stop - k
+                    data = _read_exactly(stream, math.prod(sides) * self.dtype.itemsize, self.path)
+                    yield place, np.frombuffer(data, self.dtype).reshape(sides, order="F")
             # Reading to the end also makes gzip compare its checksum.
             if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
                 raise InputError(
@@ -94,7 +104,7 @@ def read_header(path: str | os.PathLike[str]) -> NiftiFile:
 
     Raises:
         InputError: no such file, no NIfTI, no 3D volume of numbers, or dimensions that the file's size
-            cannot hold or that exceed `MAX_VOXELS`.
+            cannot hold.
     """
     path = Path(path)
     with contextlib.suppress(OSError):  # What cannot be looked at cannot be opened either, which says why.
@@ -137,13 +147,6 @@ def _shape(header: Header, path: Path) -> tuple[int, int, int]:
     if not (3 <= count <= 7 and min(sides[:3]) >= 1 and all(side == 1 for side in sides[3:count])):
         found = f"dimensions {' x '.join(map(str, sides[: max(0, min(count, 7))])) or 'none'}"
         raise InputError(path, found=found, expected="one 3D volume", fix="export a single 3D volume")
-    if math.prod(sides[:3]) > MAX_VOXELS:
-        raise InputError(
-            path,
-            found=f"a header that declares {' x '.join(map(str, sides[:3]))} voxels",
-            expected=f"at most {MAX_VOXELS} voxels (512 x 512 x 2048)",
-            fix="check the header; crop the volume if it really is that large",
-        )
     return sides[0], sides[1], sides[2]
 
 

@@ -6,12 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from dsdenseunet import files
-from dsdenseunet.data import body_checks, grid_checks, nifti, voxel_checks
+from dsdenseunet.data import body_checks, grid_checks, header_grid, nifti, voxel_checks
 from dsdenseunet.data.lits import Case
 from dsdenseunet.data.nifti_file import Header, read_header
 
@@ -33,46 +31,53 @@ class Plan:
     turned: bool
 
 
-def repair_case(case: Case, plan: Plan, out: Path) -> dict[str, Any]:
+def repair_case(case: Case, plan: Plan, root: Path, out: Path) -> dict[str, Any]:
     """Writes copies of a case's image and labels: finite HU in range, uint8 labels, one grid for both.
 
     Args:
         case: its files stay as they are.
         plan: what to mend beyond the values.
-        out: folder; the copies keep the originals' names, all in one folder.
+        root: the data set.
+        out: another folder; the copies lie in it as the originals do in `root`.
 
     Returns:
         for the manifest: `name`, the written `image` and `labels` (None without).
 
     Raises:
         InputError: a file that can't be read.
+        OSError: a copy that can't be written. There is no copy of the case then, not even half of it.
     """
+    targets = [out / path.relative_to(root) for path in (case.image, case.labels) if path is not None]
+    try:
+        return _copy(case, plan, targets)
+    except BaseException:
+        for target in targets:
+            target.unlink(missing_ok=True)
+        raise
+
+
+def _copy(case: Case, plan: Plan, targets: list[Path]) -> dict[str, Any]:
     voxels = voxel_checks.read_voxels(read_header(case.image))
     grid = nifti.read_grid(case.image)
     affine = grid_checks.turned_affine(grid, plan.flipped)
-    image_path = out / case.image.name
-    _save(image_path, np.clip(voxels.array_IJK, *voxel_checks.HU_RANGE), affine, grid.header)
-    record: dict[str, Any] = {"name": case.name, "image": str(image_path), "labels": None}
+    _save(targets[0], np.clip(voxels.array_IJK, *voxel_checks.HU_RANGE), affine, grid.header)
+    record: dict[str, Any] = {"name": case.name, "image": str(targets[0]), "labels": None}
     if case.labels is not None:
         like = None if plan.turned else grid
         labels_DHW = nifti.read_labels(case.labels, like=like).array_DHW
         labels_DHW = body_checks.moved_slices(labels_DHW, plan.shift)
         labels_DHW[body_checks.tumour_outside_liver(labels_DHW)] = 0
-        labels_path = out / case.labels.name
         # Voxel by voxel as before: only what the header says of their place has changed.
-        _save(labels_path, grid.from_canonical(labels_DHW), affine, grid.header)
-        record["labels"] = str(labels_path)
+        _save(targets[1], grid.from_canonical(labels_DHW), affine, grid.header)
+        record["labels"] = str(targets[1])
     return record
 
 
 def _save(path: Path, array_IJK: NDArray[Any], affine: NDArray[np.float64], header: Header) -> None:
     header = header.copy()
     header.set_data_dtype(array_IJK.dtype)
-    header["scl_slope"], header["scl_inter"] = 1, 0
     # The affine is in mm, whatever unit the original states; the unit of time stays.
     header["xyzt_units"] = (int(header["xyzt_units"]) & ~7) | _MM
     header.set_sform(affine, 1)
-    header.set_qform(affine, 1)
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    with files.atomic_path(path) as temporary:
-        nib.save(kind(array_IJK, affine, header), temporary)
+    header_grid.set_qform(header, affine, 1)
+    nifti.write_stored(path, header, array_IJK)

@@ -139,7 +139,7 @@ class Records:
 def _is_whole(path: Path) -> bool:
     """Whether a file can be read as a volume to its end."""
     try:
-        for _ in read_header(path).chunks():
+        for _ in read_header(path).blocks():
             pass
     except InputError:
         return False

@@ -129,6 +129,12 @@ def mirror_qform(path):
     edit_header(path, **{name: header[name] for name in ("pixdim", "quatern_b", "quatern_c", "quatern_d")})
 
 
+def scale_labels(path):
+    """Labels 0, 127 and 254 with a slope that makes 0, 1 and 2 of them, but for rounding."""
+    rewrite(path, lambda array: (array * 127).astype(np.uint8))
+    edit_header(path, scl_slope=1 / 127, scl_inter=0)
+
+
 def scale_to_bytes(array):
     return np.clip((array + 200) * (255 / 450), 0, 255).astype(np.uint8)
 
@@ -212,6 +218,17 @@ FAULTS = {
         "label-values",
         LABELS,
     ),
+    "labels a little off": (
+        lambda d: rewrite(d / LABELS, lambda array: (array * 0.9997).astype(np.float32)),
+        "label-float",
+        LABELS,
+    ),
+    "labels scaled to 8 bits": (lambda d: scale_labels(d / LABELS), "label-float", LABELS),
+    "labels too far off": (
+        lambda d: rewrite(d / LABELS, lambda array: (array * 0.998).astype(np.float32)),
+        "label-values",
+        LABELS,
+    ),
     "float labels": (
         lambda d: rewrite(d / LABELS, lambda array: array.astype(np.float32)),
         "label-float",
@@ -231,6 +248,16 @@ FAULTS = {
     "windowed above only": (
         lambda d: rewrite(d / VOLUME, lambda array: np.minimum(array, 150)),
         "hu-windowed",
+        VOLUME,
+    ),
+    "scaled to one": (
+        lambda d: rewrite(d / VOLUME, lambda array: ((array + 1024) / 4096).astype(np.float32)),
+        "hu-scale",
+        VOLUME,
+    ),
+    "metal": (
+        lambda d: rewrite(d / VOLUME, lambda array: set_first_voxel(60000)(array.astype(np.int32))),
+        "hu-range",
         VOLUME,
     ),
     "scaled to bytes": (lambda d: rewrite(d / VOLUME, scale_to_bytes), "hu-scale", VOLUME),

@@ -15,7 +15,7 @@ from dsdenseunet.errors import InputError
 SHAPE = (3, 4, 5)
 LPS = np.array([[-0.8, 0, 0, 11], [0, -0.7, 0, -7], [0, 0, 2.5, 3], [0, 0, 0, 1]])
 UNITS = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +67,21 @@ def setting(**fields):
 
 def scaled(factor, affine=LPS):
     return np.diag((factor, factor, factor, 1)) @ affine
+
+
+axes = st.permutations(range(3))
+signs = st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3)
+sides = st.tuples(*[st.floats(0.05, 10)] * 3)
+angles = st.tuples(*[st.floats(-0.3, 0.3)] * 3)
+offsets = st.tuples(*[st.floats(-500, 500)] * 3)
+
+
+@st.composite
+def affines(draw):
+    """Sound ones: any axis order, any direction, oblique."""
+    turn = nib.eulerangles.euler2mat(*draw(angles))
+    directions = (turn @ np.eye(3)[:, list(draw(axes))]) * draw(signs)
+    return nib.affines.from_matvec(directions * draw(sides), draw(offsets))
 
 
 @pytest.mark.parametrize("qfac", [0, np.nan, 1])
@@ -147,8 +162,7 @@ def test_without_any_size_that_can_be_read_a_header_is_refused(bad):
     with pytest.raises(InputError, match="how large") as caught:
         place(header)
     assert caught.value.where == "v.nii"
-    for name in ("sform", "qform", "voxel size"):
-        assert name in caught.value.found
+    assert all(name in caught.value.found for name in ("sform", "qform", "voxel size"))
 
 
 @pytest.mark.parametrize("length", [1 + 1e-7, 1 + 1e-5, 1.0004, 1.2])
@@ -165,6 +179,22 @@ def test_codes_that_the_standard_does_not_know(code):
     header = header_of(edit=setting(sform_code=code))
     np.testing.assert_allclose(place(header).affine, LPS, atol=1e-5)
     assert kinds(header) == ["code"]
+
+
+def test_a_broken_quaternion_is_not_written_again():
+    header = header_of(edit=setting(quatern_b=np.nan))
+    sound = header_grid.sound_header(header, "v.nii")
+    assert sound["qform_code"] == 0
+    np.testing.assert_allclose(sound.get_qform(), LPS, atol=1e-5)
+
+
+@MANY
+@given(affine=affines(), kind=st.sampled_from([nib.Nifti1Header, nib.Nifti2Header]))
+def test_a_quaternion_is_never_written_longer_than_one(affine, kind):
+    header = header_of(kind=kind)
+    header_grid.set_qform(header, affine, 1)
+    # Near half a turn 32 bits leave a thousandth of a radian open; sides are 10 mm at most.
+    np.testing.assert_allclose(header.get_qform(), affine, rtol=1e-3, atol=0.02)
 
 
 def test_a_broken_sform_gives_way_to_a_sound_qform_and_the_other_way_round():
@@ -189,8 +219,7 @@ def test_a_qform_that_contradicts_the_sform_is_marked(other, words):
     header = header_of(edit=lambda header: header.set_qform(other, 1))
     placement = place(header)
     np.testing.assert_allclose(placement.affine, LPS, rtol=1e-6)
-    assert [note.kind for note in placement.notes] == ["contradiction"]
-    assert words in placement.notes[0].text
+    assert [(note.kind, words in note.text) for note in placement.notes] == [("contradiction", True)]
 
 
 @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1)])
@@ -204,21 +233,6 @@ def test_a_tilted_gantry_is_marked():
     tilted = LPS.copy()
     tilted[1, 2] = 0.4
     assert kinds(header_of(tilted, qform=0)) == ["sheared"]
-
-
-axes = st.permutations(range(3))
-signs = st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3)
-sides = st.tuples(*[st.floats(0.05, 10)] * 3)
-angles = st.tuples(*[st.floats(-0.3, 0.3)] * 3)
-offsets = st.tuples(*[st.floats(-500, 500)] * 3)
-
-
-@st.composite
-def affines(draw):
-    """Sound ones: any axis order, any direction, oblique."""
-    turn = nib.eulerangles.euler2mat(*draw(angles))
-    directions = (turn @ np.eye(3)[:, list(draw(axes))]) * draw(signs)
-    return nib.affines.from_matvec(directions * draw(sides), draw(offsets))
 
 
 @MANY
@@ -244,16 +258,7 @@ def test_a_sound_header_has_no_mark_and_is_read_as_nibabel_reads_it(tmp_path, af
     assert_same_place(path, grid, UNITS[unit])
     nifti.write_labels(tmp_path / "l.nii", np.zeros(grid.shape_DHW, np.uint8), grid)
     written = nib.load(tmp_path / "l.nii").header
-    for field in (
-        "pixdim",
-        "srow_x",
-        "srow_y",
-        "srow_z",
-        "quatern_b",
-        "quatern_c",
-        "quatern_d",
-        "xyzt_units",
-    ):
+    for field in ("pixdim", "xyzt_units", "srow_x", "srow_y", "quatern_b", "quatern_c", "quatern_d"):
         np.testing.assert_array_equal(written[field], header[field])
 
 
@@ -317,4 +322,4 @@ def assert_output_lies_as(grid, path, out):
     np.testing.assert_allclose(scaled(placement.unit_mm, loaded.affine), grid.affine, rtol=1e-3, atol=2e-3)
     if loaded.header["qform_code"] > 0:
         assert np.isfinite(loaded.get_qform()).all()
-    assert (np.array(loaded.header.get_zooms()) > 0).all()
+    assert all(0 < side < np.inf for side in loaded.header.get_zooms())

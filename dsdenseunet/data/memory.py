@@ -1,0 +1,41 @@
+"""Whether a volume fits into this machine's memory, asked before any of it is taken."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsdenseunet.errors import InputError
+
+# Where Linux keeps the memory that a container or a job may take, by version of control groups.
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def machine_bytes() -> int:
+    """The machine's memory in bytes, or what this container may take of it."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in _LIMITS:
+        try:
+            found.append(int(Path(limit).read_text()))
+        except (OSError, ValueError):  # no such version, or "max"
+            continue
+    return min(found)
+
+
+def check_room(path: str | os.PathLike[str], shape: Sequence[int], bytes_per_voxel: int) -> None:
+    """Refuses a volume for which the whole memory of the machine is too small.
+
+    Raises:
+        InputError: with the need, its parts and the memory.
+    """
+    needed, there = math.prod(shape) * bytes_per_voxel, machine_bytes()
+    if needed > there:
+        raise InputError(
+            path,
+            found=f"{' x '.join(map(str, shape))} voxels, which take {needed / 1e9:.1f} GB of memory "
+            f"({bytes_per_voxel} bytes a voxel)",
+            expected=f"at most the {there / 1e9:.1f} GB that this machine has",
+            fix="use a machine with more memory, or crop or resample the volume",
+        )
