@@ -53,10 +53,10 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
         `commit` and `uncommitted_changes_sha256` (None outside a clone, or without changes), `versions` of
         Python, this package and the libraries (None for one that is not installed), and `hardware`.
     """
-    difference = _git("diff", "HEAD")
+    difference, commit = _git("diff", "HEAD"), _git("rev-parse", "HEAD")
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes_sha256": hashlib.sha256(difference.encode()).hexdigest() if difference else None,
+        "commit": commit.decode() if commit else None,
+        "uncommitted_changes_sha256": hashlib.sha256(difference).hexdigest() if difference else None,
         "versions": {
             "python": platform.python_version(),
             "dsdenseunet": __version__,
@@ -80,14 +80,14 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str) -> bytes | None:
     """Output of git in the source tree this package runs from; None where that is no clone."""
     source = Path(__file__).resolve().parents[1]
     if not (source / ".git").exists():
         return None
     try:
         result = subprocess.run(
-            ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True, timeout=60
+            ["git", "-C", str(source), *arguments], capture_output=True, check=True, timeout=60
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -96,7 +96,7 @@ def _git(*arguments: str) -> str | None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

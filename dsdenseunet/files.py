@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -64,16 +65,31 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_text(path: str | os.PathLike[str], expected: str = "a text file in UTF-8") -> str:
+    """Reads a text file.
+
+    Raises:
+        InputError: no such file, or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(path, found="no such file", expected=expected, fix="check the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            path, found=f"not UTF-8: {error}", expected=expected, fix="restore or remove the file"
+        ) from error
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file.
 
     Raises:
         InputError: no such file, or not JSON. NaN and infinity are not.
     """
+    text = read_text(path, expected="a JSON file")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse_constant)
-    except FileNotFoundError:
-        raise InputError(path, found="no such file", expected="a JSON file", fix="check the path") from None
+        return json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(
             path, found=f"not JSON: {error}", expected="a JSON file", fix="restore or remove the file"
@@ -156,8 +172,23 @@ def _try(folder: Path, name: str = "") -> None:
 
 
 def cache_folder() -> Path:
-    """What may be deleted and is made again: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsdenseunet"
+    """What may be deleted and is made again: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet.
+
+    Where there is no such place to write to (a container's user without a home) it is a folder of this
+    process alone, which goes with it.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    with contextlib.suppress(InputError, RuntimeError):  # the latter: nobody knows the home
+        # Relative ones are invalid by https://specifications.freedesktop.org/basedir-spec/latest/.
+        folder = (given if given.is_absolute() else Path.home() / ".cache") / "dsdenseunet"
+        check_folder(folder)
+        return folder
+    return Path(_passing_folder().name)
+
+
+@functools.cache
+def _passing_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="dsdenseunet-")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -8,6 +8,7 @@ https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.ht
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -44,17 +45,20 @@ def environment() -> dict[str, str]:
 def restart() -> None:
     """Begins this process' program again with `environment()`, as the same process, and does not return.
 
-    Returns where there is nothing to add, where an accelerator computes, and where the program is not one of
-    `experiments` run by `python -m`: a test or a notebook that calls it is not begun again.
+    Returns where there is nothing to add, where an accelerator computes, where the system refuses, and where
+    the program is not one of `experiments` run by `python -m`: a test or a notebook that calls it is not
+    begun again.
     """
     program = getattr(sys.modules["__main__"], "__spec__", None)
     if program is None or not program.name.startswith("experiments.") or not _computes_on_cpu():
         return
     added = environment()
-    if added and not ctypes.CDLL(None).getauxval(_AT_SECURE):
+    if added and sys.executable and not ctypes.CDLL(None).getauxval(_AT_SECURE):
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added})
+        # A system that cannot begin it again, such as one whose limit the command line meets, does without.
+        with contextlib.suppress(OSError):
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added})
 
 
 def _computes_on_cpu() -> bool:

@@ -10,17 +10,16 @@ import hashlib
 import os
 import resource
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dsdenseunet import files
+from dsdenseunet import files, supervision
 
 
 class StageFailedError(RuntimeError):
-    """A stage's command ended with a status other than 0."""
+    """A stage's command ended with a status other than 0: its own, or 128 + the number of a signal."""
 
     def __init__(self, name: str, status: int):
         super().__init__(f"stage {name!r} ended with status {status}")
@@ -88,9 +87,9 @@ class Chain:
 
     def _execute(self, name: str, arguments: Sequence[str]) -> tuple[float, float]:
         start, cpu = time.perf_counter(), _children_cpu_seconds()
-        status = subprocess.run([sys.executable, *arguments], check=False).returncode
+        status = supervision.run_child([sys.executable, *arguments])
         if status:
-            raise StageFailedError(name, status)
+            raise StageFailedError(name, status if status > 0 else 128 - status)
         return round(time.perf_counter() - start, 2), round(_children_cpu_seconds() - cpu, 2)
 
 
@@ -111,5 +110,5 @@ def _digest(paths: Sequence[Path]) -> str | None:
             return None
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
-                digest.update(f"{file}\0{files.sha256(file)}\0".encode())
+                digest.update(os.fsencode(file) + f"\0{files.sha256(file)}\0".encode())
     return digest.hexdigest()

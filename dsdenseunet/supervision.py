@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from dsdenseunet.errors import InputError
 
@@ -39,17 +40,9 @@ def supervise() -> int:
         128 + the signal's number where a signal has.
     """
     reader, writer = os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, *sys.orig_argv[1:]],
-        env={**os.environ, _LIFELINE: str(reader)},
-        pass_fds=[reader],
-        # Ctrl-C reaches a whole group; twice the same signal would mean: stop at once.
-        process_group=0,
-    )
+    environment = {**os.environ, _LIFELINE: str(reader)}
+    status = run_child([sys.executable, *sys.orig_argv[1:]], env=environment, pass_fds=[reader])
     os.close(reader)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: child.send_signal(number))
-    status = child.wait()
     os.close(writer)
     if status in (EXIT_PROCESS_LOST, -signal.SIGABRT):
         _say(
@@ -70,6 +63,29 @@ def supervise() -> int:
         )
         return 128 - status
     return status
+
+
+def run_child(command: Sequence[str], **options: Any) -> int:
+    """Runs a command, passes SIGTERM and SIGINT on to it and waits for its end, however long that takes.
+
+    Args:
+        command: program and arguments.
+        **options: of `subprocess.Popen`.
+
+    Returns:
+        its exit status; a signal's number below 0 where one has ended it.
+    """
+    # Ctrl-C reaches a whole group; twice the same signal would mean to a training run: stop at once.
+    child = subprocess.Popen(command, process_group=0, **options)
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {
+        number: signal.signal(number, lambda number, _: child.send_signal(number)) for number in signals
+    }
+    try:
+        return child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave_for_lost_process(error: Exception) -> NoReturn:

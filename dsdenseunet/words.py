@@ -14,3 +14,8 @@ def some(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are: `a, b, c and 4 more`."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def printable(name: str) -> str:
+    r"""A file's name as text that can be encoded: `M\udcfcller` where the byte FC of Latin-1 is no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

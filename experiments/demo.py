@@ -45,7 +45,9 @@ def get_data(chain: Chain, out: Path) -> tuple[Sample, DataSource]:
     try:
         chain.run("sample", ["fetch_sample", f"--out={out / 'sample'}"], [], [development, held_out])
         return Sample(development, held_out), SAMPLE
-    except StageFailedError:
+    except StageFailedError as error:
+        if error.status != cli.EXIT_BAD_INPUT:  # interrupted, perhaps
+            raise
         print(f"\n{'!' * 80}\nNO REAL CT: going on with synthetic phantoms; the report says so\n{'!' * 80}")
     development, held_out = out / "phantom" / "development", out / "phantom" / "held_out"
     for seed, (folder, cases) in enumerate(((development, 2), (held_out, 1))):

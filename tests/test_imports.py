@@ -21,7 +21,7 @@ ALLOWED = {
     "command_line": set(),
     "cli": {"terminal", "command_line", "files", "errors"},
     "supervision": {"errors"},
-    "stages": {"files"},
+    "stages": {"supervision", "files"},
     "compilation": {"files"},
     "out_of_memory": {"files", "errors"},
     "parallel": {"errors"},
@@ -39,7 +39,7 @@ ALLOWED = {
         *("inference", "evaluation", "models", "ops", "data"),
         *("compilation", "out_of_memory", "parallel", "environment", "fields", "words", "files", "errors"),
     },
-    "preflight": {"training", "models", "ops", "parallel", "files", "errors"},
+    "preflight": {"training", "models", "ops", "parallel", "environment", "files", "errors"},
     "profiling": {
         *("training", "inference", "evaluation", "models", "ops", "data"),
         *("compilation", "huge_pages", "out_of_memory", "parallel"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from dsdenseunet.errors import InputError
-from dsdenseunet.words import counted
+from dsdenseunet.words import counted, printable
 
 # Where `predict` notes beside its predictions how each of them was made, one file a scan.
 RECORDS = ".records"
@@ -72,9 +72,12 @@ class VolumeFile:
 
 
 def volume_stem(name: str) -> str | None:
-    """A volume's file name without its ending, .nii or .nii.gz in any case; None for another file's."""
+    """A volume's file name without its ending, .nii or .nii.gz in any case; None for another file's.
+
+    It can be written into any text: bytes that are no UTF-8 are shown as escapes.
+    """
     match = _NIFTI.fullmatch(name)
-    return None if match is None else unicodedata.normalize("NFC", match[1])
+    return None if match is None else printable(unicodedata.normalize("NFC", match[1]))
 
 
 def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:

@@ -33,6 +33,7 @@ class Outcome:
     Attributes:
         done: names segmented now.
         skipped: names whose prediction was there and current.
+        empty: names, of both, whose prediction is all background.
         failures: scans that failed.
         seconds: summed over scans, by stage; stages of different scans overlap.
         wall_seconds: from start to end.
@@ -40,6 +41,7 @@ class Outcome:
 
     done: list[str] = dataclasses.field(default_factory=list)
     skipped: list[str] = dataclasses.field(default_factory=list)
+    empty: list[str] = dataclasses.field(default_factory=list)
     failures: list[Failure] = dataclasses.field(default_factory=list)
     seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     wall_seconds: float = 0.0
@@ -52,9 +54,10 @@ class Outcome:
     def summary(self) -> str:
         """One line for the terminal."""
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
+        empty = f"; all background: {', '.join(sorted(self.empty))}" if self.empty else ""
         return (
             f"{len(self.done)} segmented, {len(self.skipped)} already done, {len(self.failures)} failed in "
-            f"{self.wall_seconds:.1f} s (seconds by stage, overlapping: {stages})"
+            f"{self.wall_seconds:.1f} s (seconds by stage, overlapping: {stages}){empty}"
         )
 
 
@@ -155,6 +158,8 @@ class _Job:
         current = self.records.is_current(scan)
         if current:
             self.outcome.skipped.append(scan.name)
+            if self.records.read(scan).get("foreground_voxels") == 0:
+                self.outcome.empty.append(scan.name)
         return current
 
     def run_lane(self, predictor: Predictor, queue: Iterator[Scan], pipelined: bool) -> None:
@@ -213,14 +218,19 @@ class _Job:
         with self._stage(work, "write"):
             self.records.begin(work.scan, work.key)
             nifti.write_labels(target, work.labels_DHW, work.grid)
-            self.records.finish(work.scan, work.key, seconds=work.seconds, marks=marks)
+            found = int(np.count_nonzero(work.labels_DHW))
+            facts = {"seconds": work.seconds, "marks": marks, "foreground_voxels": found}
+            self.records.finish(work.scan, work.key, **facts)
         if work.labels_DHW is not None:
             seconds = ", ".join(f"{stage} {value:.2f}" for stage, value in work.seconds.items())
             shape = " x ".join(map(str, work.labels_DHW.shape))
             with self._lock:
                 self.outcome.done.append(work.scan.name)
+                if not found:
+                    self.outcome.empty.append(work.scan.name)
             scan = f"{work.scan.image.name} ({shape}) -> {target.name}"
-            notes = f"  NOTE: {'; '.join(marks)}" if marks else ""
+            remarks = [*marks, *([] if found else ["every voxel is background"])]
+            notes = f"  NOTE: {'; '.join(remarks)}" if remarks else ""
             self.report(f"[{self.outcome.finished}/{self.total}] {scan}  seconds: {seconds}{notes}")
 
     @contextlib.contextmanager

@@ -71,7 +71,7 @@ class Records:
     def is_current(self, scan: Scan) -> bool:
         """Whether nothing is left to do for a scan; False too where that cannot be told."""
         try:
-            known, size = self._read(scan), self.target(scan).stat().st_size
+            known, size = self.read(scan), self.target(scan).stat().st_size
             return known == {**known, **self.key(scan), "prediction_bytes": size}
         except (OSError, InputError):
             return False
@@ -115,18 +115,22 @@ class Records:
         written = {"prediction_bytes": target.stat().st_size, "prediction_sha256": files.sha256(target)}
         files.write_json(self._path(scan), {**key, **written, **facts})
 
-    def _path(self, scan: Scan) -> Path:
-        return self._output / RECORDS / f"{scan.name}.json"
+    def read(self, scan: Scan) -> dict[str, Any]:
+        """A scan's record; empty where it is damaged, as it is written anew with the prediction.
 
-    def _read(self, scan: Scan) -> dict[str, Any]:
-        """A record; empty where it is damaged, as it is written anew with the prediction."""
+        Raises:
+            InputError: there is none, or it cannot be read.
+        """
         known = files.read_json(self._path(scan))
         return known if isinstance(known, dict) else {}
+
+    def _path(self, scan: Scan) -> Path:
+        return self._output / RECORDS / f"{scan.name}.json"
 
     def _is_changed(self, scan: Scan) -> bool:
         """Whether a prediction differs from what its record says; False where the record says nothing."""
         try:
-            known = self._read(scan)
+            known = self.read(scan)
         except InputError:
             return False
         target = self.target(scan)

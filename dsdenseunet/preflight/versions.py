@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.metadata
 import importlib.util
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import jax
+
+from dsdenseunet import environment
 
 FAULT, WARNING = "fault", "warning"
 _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
@@ -82,7 +83,7 @@ def installation() -> Installation:
         driver_cuda=versions.cuda_driver_get_version(),
         cuda=versions.cuda_runtime_get_version(),
         cudnn=versions.cudnn_get_version(),
-        jax=importlib.metadata.version("jaxlib"),
+        jax=environment.installed_version("jaxlib") or "unknown",
         plugins=plugins,
         memory_bytes=memory,
     )

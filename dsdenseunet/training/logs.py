@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from dsdenseunet import files
 
 METRICS_FILE = "metrics.jsonl"
+_SECONDS_BETWEEN_LINES = 60
 
 
 class RunLog:
@@ -38,8 +40,14 @@ class RunLog:
             str(workdir / "tensorboard" / f"phase{phase}"), purge_step=start_step + 1, flush_secs=30
         )
         self._bar = tqdm(
-            total=total_steps, initial=start_step, desc=f"phase {phase}", unit="step", dynamic_ncols=True
+            total=total_steps,
+            initial=start_step,
+            desc=f"phase {phase}",
+            unit="step",
+            dynamic_ncols=True,
+            disable=None,
         )
+        self._next_line = 0.0
 
     def step(
         self,
@@ -62,12 +70,15 @@ class RunLog:
         self._write(record)
         for name, value in metrics.items():
             self._board.add_scalar(f"train/{name}", value, step)
-        self._bar.set_postfix_str(
-            f"loss {metrics['loss']:.4f}, "
-            + ", ".join(f"{name[:-5]} {value:.3f}" for name, value in metrics.items() if "_dice" in name),
-            refresh=False,
-        )
-        self._bar.update(step - self._bar.n)
+        dice = ", ".join(f"{name[:-5]} {value:.3f}" for name, value in metrics.items() if "_dice" in name)
+        shown = f"loss {metrics['loss']:.4f}, {dice}"
+        if not self._bar.disable:
+            self._bar.set_postfix_str(shown, refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif time.monotonic() >= self._next_line:
+            # No terminal, so no bar: a log gets whole lines, of which a long run has not too many.
+            self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            self.say(f"phase {self._phase}, step {step} of {self._bar.total}: {shown}")
 
     def validation(self, epoch: int, step: int, scores: Mapping[str, float], best: bool) -> None:
         """Records one validation."""

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     config = _CONFIG.value
     if _COUNT.value:
-        target = _TARGET.value and Path(_TARGET.value).read_text(encoding="utf-8")
+        target = _TARGET.value and files.read_text(_TARGET.value)
         mesh = collectives.mesh_of_absent_gpus(target, 8) if target else parallel.data_mesh()
         counted = collectives.count(config, mesh)
         made_from = provenance.gather(config.to_dict(), "none: nothing is run")

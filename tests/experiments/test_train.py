@@ -69,4 +69,5 @@ def test_real_network_trains_and_validates(tmp_path: Path):
     assert result.returncode == 0, result.stderr
     assert "5,239 parameters" in result.stdout
     assert "phase 1: done, 1 epochs" in result.stdout
-    assert "loss" in result.stderr
+    assert "step 1 of" in result.stdout
+    assert "\r" not in result.stdout + result.stderr

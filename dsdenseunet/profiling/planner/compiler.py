@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dsdenseunet import files
+from dsdenseunet import environment, files
 from dsdenseunet.profiling.cards import Card
 from dsdenseunet.training.settings import config_to_json
 
@@ -104,6 +103,7 @@ def in_child(
                 env={**os.environ, **environment},
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=timeout_s,
                 check=False,
             )
@@ -157,7 +157,7 @@ def _key(request: Mapping[str, Any]) -> str:
         "accumulate": config["training"]["accumulate"],
         "overlap": config["inference"]["overlap"],
         **{name: value for name, value in request.items() if name not in ("config", "programs")},
-        "versions": [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")],
+        "versions": [environment.installed_version(name) for name in ("jax", "jaxlib", "flax")],
         "sources": _sources(),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

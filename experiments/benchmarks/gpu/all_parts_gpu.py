@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import os
 import tempfile
 import time
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dsdenseunet import environment
 from dsdenseunet.ops.depthwise_choice import Device
 from dsdenseunet.training import provenance
 from experiments.benchmarks.gpu import depthwise, networks, rates, roofline, schedule, volume
@@ -93,7 +93,7 @@ def run(
     record["hardware"]["compute_capability"] = device.capability and list(device.capability)
     peer = None
     if find_spec("torch") is not None:
-        record["versions"]["torch"] = importlib.metadata.version("torch")
+        record["versions"]["torch"] = environment.installed_version("torch")
         peer = "cuda" if device.platform == "gpu" else "cpu"
     results: list[dict[str, Any]] = []
 

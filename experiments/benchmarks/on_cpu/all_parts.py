@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsdenseunet import environment
 from dsdenseunet.training import provenance
 from experiments.benchmarks.measuring import depthwise_choices, pipeline_task
 from experiments.benchmarks.measuring.targets import judge
@@ -49,7 +49,7 @@ def run(
     """
     data = f"phantoms, seed 0: {pipeline_task.CASES} of {pipeline_task.SIZE}; random patches"
     record = provenance.gather(dict(config), data)
-    record["versions"]["torch"] = importlib.metadata.version("torch")
+    record["versions"]["torch"] = environment.installed_version("torch")
     record["load_at_start"] = os.getloadavg()
     say(_HEADING)
     results: list[dict[str, Any]] = []
