@@ -127,12 +127,12 @@ def check_file(path: str | os.PathLike[str], where: str | None = None) -> None:
         target = Path(text)
         if target.is_dir() or text.endswith(os.sep):
             raise ValueError("the name of a folder")
-        _try(target.parent, target.name)
         # Among devices even a link must not be replaced: /dev/stdout may lead to a file.
         folder = target.parent.resolve()
         of_devices = folder == Path("/dev") or folder.is_relative_to("/proc")
         if of_devices or (target.exists() and not target.is_file()):
             raise ValueError("a device or a pipe, not a file")
+        _try(target.parent, target.name)
 
 
 @contextlib.contextmanager

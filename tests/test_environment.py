@@ -1,6 +1,7 @@
 """The state of the code as one value."""
 
 import importlib
+import importlib.metadata
 import sys
 
 import pytest
@@ -61,3 +62,16 @@ def test_the_version_counts_and_an_unknown_module_is_an_error(monkeypatch):
     environment.code_fingerprint.cache_clear()
     with pytest.raises(ModuleNotFoundError):
         environment.code_fingerprint("dsdenseunet.no_such_module")
+
+
+def test_a_machine_whose_python_lacks_packages_is_described(monkeypatch):
+    """As where a GPU machine's own Python runs a clone."""
+
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    versions = environment.describe(["numpy", "no-such-library"])["versions"]
+    assert versions["dsdenseunet"] == f"{environment.__version__} (not installed)"
+    assert versions["numpy"] == f"{sys.modules['numpy'].__version__} (not installed)"
+    assert versions["no-such-library"] == "unknown (not installed)"

@@ -1,10 +1,13 @@
 """Programs that compute on the CPU get their memory in huge pages, and are begun again at most once."""
 
+import ctypes
+import errno
 import json
 import os
 import platform
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -124,3 +127,21 @@ def test_others_are_not_begun_again(tmp_path, command, variables):
     beginnings, found = run(tmp_path, command, **variables)
     assert len(beginnings) == 1
     assert found == {"arguments": [], "tunables": variables.get("GLIBC_TUNABLES"), "huge": False}
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("number", [errno.E2BIG, errno.ENOMEM, errno.ENOENT, errno.EACCES])
+def test_where_the_system_cannot_begin_again_the_program_goes_on(monkeypatch, number):
+    tried = []
+
+    def refuse(*arguments):
+        tried.append(arguments)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "execve", refuse)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(getauxval=lambda kind: 0))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", types.SimpleNamespace(name="experiments.train"))
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    huge_pages.restart()
+    assert len(tried) == 1
+    assert "GLIBC_TUNABLES" not in os.environ

@@ -1,8 +1,13 @@
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from dsdenseunet.stages import Chain, StageFailedError
+from tests.documents import ROOT
 
 
 @pytest.fixture
@@ -75,3 +80,33 @@ def test_folders_count_by_the_content_of_their_files(package):
     (package / "folder" / "b").write_text("2")
     assert not run()
     assert json.loads((package / "stages.json").read_text()).keys() == {"shout"}
+
+
+def test_ctrl_c_lets_the_stage_end_in_its_own_way(package):
+    (package / "commands" / "slow.py").write_text(
+        "import signal, sys, time\n"
+        "def save(*_):\n    time.sleep(0.6)\n    print('saved', flush=True)\n    sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, save)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    script = (
+        "from pathlib import Path\nfrom dsdenseunet.stages import Chain, StageFailedError\n"
+        "try:\n    Chain('.', 'commands').run('slow', ['slow'], [], [])\n"
+        "except StageFailedError as error:\n    print(error.status, flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        **{"cwd": package, "stdout": subprocess.PIPE, "text": True, "start_new_session": True},
+        env={**os.environ, "PYTHONPATH": f"{package}:{ROOT}"},
+    )
+    while process.stdout.readline() != "ready\n":
+        pass
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
+    assert process.communicate(timeout=60)[0] == "saved\n130\n"
+
+
+def test_a_stage_that_a_signal_ends_has_a_shells_status(package):
+    (package / "commands" / "killed.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with pytest.raises(StageFailedError, match="status 137"):
+        Chain(package, "commands").run("killed", ["killed"], [], [])

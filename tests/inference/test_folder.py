@@ -213,3 +213,12 @@ def test_a_scan_for_which_the_network_says_no_number_is_named_and_left_out(scans
     assert "NaN or infinity from the network (voxels: 17, the first in slice 2)" in failure.message
     assert "--phase=1 or --phase=2" in failure.message and "volume-1.nii" in said
     assert not (tmp_path / "out" / "segmentation-1.nii.gz").exists()
+
+
+def test_a_prediction_without_any_foreground_is_said_now_and_in_the_next_run(scans, tmp_path):
+    nifti.write_new(scans / "volume-1.nii", np.full((4, 8, 8), -1000, np.int16), (1.0, 1.0, 1.0))
+    for _ in range(2):
+        outcome, said = run(scans, tmp_path / "out")
+        assert outcome.empty == ["segmentation-1"]
+        assert outcome.summary().endswith("; all background: segmentation-1")
+        assert said.count("every voxel is background") == len(outcome.done) // 3
