@@ -9,6 +9,7 @@ import importlib.util
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,11 @@ def describe(libraries: Sequence[str]) -> dict[str, Any]:
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution; None where there is none of that name."""
+    """The version of an installed distribution, or what its module says; None where neither is known."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return None
+        return getattr(sys.modules.get(distribution.replace("-", "_")), "__version__", None)
 
 
 def _git(*arguments: str) -> bytes | None:
