@@ -10,15 +10,17 @@ tumours keep their size in mm as far as the matrix allows.
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import itertools
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from dsdenseunet.data import nifti
+from dsdenseunet.data import nifti, walk
 from dsdenseunet.data.phantom_anatomy import Anatomy, Blob, draw_anatomy
 from dsdenseunet.errors import InputError
 
@@ -115,7 +117,8 @@ def write_phantoms(
         Paths of the volumes.
 
     Raises:
-        InputError: fewer than one case, or a side below 32.
+        InputError: fewer than one case, a side below 32, or a file of such a name that is another one:
+            it could be a patient's.
     """
     if cases < 1:
         raise InputError("cases", found=f"{cases}", expected="at least 1", fix="ask for more cases")
@@ -125,10 +128,27 @@ def write_phantoms(
         phantom = make_phantom(seed, index, size)
         for kind, array_DHW in (("segmentation", phantom.labels_DHW), ("volume", phantom.image_DHW)):
             path = Path(out_dir) / f"{kind}-{index}{ending}"
+            with tempfile.TemporaryDirectory() as folder:
+                new = Path(folder) / path.name
+                nifti.write_new(new, array_DHW, phantom.spacing_mm, phantom.axcodes)
+                _refuse_others(path, new)
             nifti.write_new(path, array_DHW, phantom.spacing_mm, phantom.axcodes)
         paths.append(path)
         on_case(path)
     return paths
+
+
+def _refuse_others(path: Path, new: Path) -> None:
+    """Refuses a case that is there already, unless it is the very file that is to be written."""
+    stem = walk.volume_stem(path.name)
+    for there in path.parent.glob("*") if path.parent.is_dir() else ():
+        if walk.volume_stem(there.name) == stem and not (there == path and filecmp.cmp(path, new, False)):
+            raise InputError(
+                there,
+                found="a file of a phantom's name that is not this phantom",
+                expected="a folder without such files",
+                fix="choose another --out",
+            )
 
 
 def _draw_geometry(

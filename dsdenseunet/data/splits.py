@@ -27,14 +27,12 @@ def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> l
         InputError: fewer than two cases, fewer than two folds, or fewer cases than folds.
     """
     if len(has_tumour) < 2:
-        (case,) = has_tumour or ("NAME",)
         raise InputError(
             "config.data.folds",
             found=f"{counted(len(has_tumour), 'case')} to deal into {folds} folds",
-            expected="two cases at least: one to train on and one to validate on",
-            fix="prepare a second labelled case into the same cache; or, only to see the program run, train "
-            f"and validate on this one: --config.data.explicit.train=\"('{case}',)\" "
-            f"--config.data.explicit.validation=\"('{case}',)\" (its scores then say nothing of other scans)",
+            expected="two cases at least: one to train on and another one to validate on",
+            fix="prepare a second labelled case into the same cache; `python -m experiments.demo` shows the "
+            "program at work on data that it fetches",
         )
     if not 2 <= folds <= len(has_tumour):
         raise InputError(
@@ -42,7 +40,7 @@ def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> l
             found=f"{folds} folds for {len(has_tumour)} cases",
             expected=f"2 to {len(has_tumour)} folds",
             fix=f"--config.data.folds={min(5, len(has_tumour))}, or name the cases: "
-            "--config.data.explicit.train=\"('NAME',)\" --config.data.explicit.validation=\"('NAME',)\"",
+            "--config.data.explicit.train=\"('A', 'B')\" --config.data.explicit.validation=\"('C',)\"",
         )
     shuffled = sorted(
         has_tumour,

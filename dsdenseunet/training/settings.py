@@ -99,7 +99,8 @@ def _check_together(config: ConfigDict) -> None:
         raise refusal("data.explicit", "only one of train and validation", "both, or neither for folds")
     if train & validation:
         both = ", ".join(sorted(train & validation))
-        raise refusal("data.explicit", f"{both} in train and in validation", "cases in one of them only")
+        expected = "cases in one of them only, so two cases at least"
+        raise refusal("data.explicit", f"{both} in train and in validation", expected)
     if config.data.batch_size % config.training.accumulate:
         raise refusal(
             "training.accumulate",

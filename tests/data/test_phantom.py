@@ -110,3 +110,18 @@ def test_refusals(tmp_path):
         make_phantom(0, 0, (31, 64, 64))
     with pytest.raises(InputError, match="at least 1"):
         write_phantoms(tmp_path, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["volume-0.nii", "segmentation-0.nii", "volume-0.nii.gz", "volume-1.NII"])
+def test_a_file_of_a_phantoms_name_is_never_overwritten(tmp_path, name):
+    (tmp_path / name).write_bytes(b"a patient's scan")
+    with pytest.raises(InputError, match=name):
+        write_phantoms(tmp_path, 2, 0, (32, 32, 32))
+    assert (tmp_path / name).read_bytes() == b"a patient's scan"
+
+
+def test_the_same_phantoms_may_be_written_again(tmp_path):
+    for _ in range(2):
+        write_phantoms(tmp_path, 1, 0, (32, 32, 32))
+    with pytest.raises(InputError, match="choose another"):
+        write_phantoms(tmp_path, 1, 1, (32, 32, 32))
