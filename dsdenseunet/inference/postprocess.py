@@ -38,8 +38,9 @@ def keep_tumour_near_liver(
 
     organ = _largest_component(labels_DHW[box] > 0)
     distance_DHW = edt.edt(~organ, anisotropy=spacing_mm)
-    # The transform is in float32: its rounding must not decide about a voxel at exactly that distance.
-    far = distance_DHW > distance_mm + 1e-3
+    # The transform is in float32: its rounding must not decide about a voxel at exactly that distance,
+    # however large or small the voxels are.
+    far = distance_DHW > min(distance_mm * (1 + 1e-5), float(np.finfo(np.float32).max))
     kept_DHW = labels_DHW.copy()
     kept_DHW[box][(labels_DHW[box] == TUMOUR) & far] = 0
     return kept_DHW

@@ -57,7 +57,8 @@ def _summed_cross_entropy(
 ) -> jax.Array:
     log_probabilities_BDHWC = jax.nn.log_softmax(logits_BDHWC.astype(jnp.float32), axis=-1)
     weights_BDHWC = _voxel_weights(class_weights, ignore_label, labels_BDHW)
-    return -jnp.sum(weights_BDHWC * log_probabilities_BDHWC)
+    # Not the product alone: 0 times the -inf of a class that is certainly not the voxel's would be NaN.
+    return -jnp.sum(jnp.where(weights_BDHWC == 0, 0.0, weights_BDHWC * log_probabilities_BDHWC))
 
 
 def _forward(

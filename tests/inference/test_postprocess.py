@@ -45,6 +45,28 @@ def test_tumour_is_kept_by_distance_in_mm(distance_mm, kept):
     assert np.count_nonzero(cleaned == 1) == np.count_nonzero(labels == 1)
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1, 1e3, 1e5])
+@pytest.mark.parametrize(("share", "kept"), [(0.999, 0), (1, 1), (1.001, 1)])
+def test_the_rule_is_the_same_in_every_unit(scale, share, kept):
+    """The stray tumour lies 6 voxels of 0.7 from the liver, whatever the unit; rounding is not a distance."""
+    labels = np.zeros((3, 3, 12), np.uint8)
+    labels[:, :, 0:4] = 1
+    labels[1, 1, 9] = 2
+    spacing = (5 * scale, 0.7 * scale, 0.7 * scale)
+    assert np.count_nonzero(keep_tumour_near_liver(labels, spacing, share * 4.2 * scale) == 2) == kept
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 5), (3, 4, 5)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1e-30, 1e-30, 1e-30), (1e30, 1.0, 1e-30)])
+@pytest.mark.parametrize("distance_mm", [0.0, 1e-300, 5.0, 1e300])
+@pytest.mark.parametrize("filled", [0, 1, 2])
+def test_what_is_all_one_label_stays_as_it_is(shape, spacing, distance_mm, filled):
+    """No liver at all, nothing but liver, nothing but tumour; one voxel; sizes that no header should have."""
+    labels = np.full(shape, filled, np.uint8)
+    np.testing.assert_array_equal(keep_largest_component(labels), labels)
+    np.testing.assert_array_equal(keep_tumour_near_liver(labels, spacing, distance_mm), labels)
+
+
 def test_distance_uses_each_axis_own_spacing():
     labels = np.zeros((4, 3, 3), np.uint8)
     labels[0] = 1

@@ -57,6 +57,7 @@ def test_starts_by_hand(size, patch, overlap, expected):
     assert patch_starts(size, patch, overlap) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 64), st.floats(0, 1, exclude_max=True))
 def test_starts_cover_without_gaps_and_at_the_asked_overlap(extra, patch, overlap):
     size = patch + extra - 1
@@ -81,6 +82,7 @@ def test_gaussian_weight_is_symmetric_with_the_asked_width():
 SIGMA_SCALES = st.floats(min_value=0, exclude_min=True, allow_infinity=False) | st.floats(1e-3, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 512), SIGMA_SCALES)
 def test_weights_are_positive_numbers_whatever_their_width(size, sigma_scale):
     weight = gaussian_weight(size, sigma_scale)

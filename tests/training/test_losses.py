@@ -51,6 +51,20 @@ def test_everything_ignored_is_zero_with_a_finite_gradient():
     np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.parametrize("lowest", [-math.inf, -3e38])
+def test_a_class_that_is_impossible_for_certain_adds_nothing_to_the_others_loss(lowest: float):
+    """The logarithm of its probability is -inf, also where only the difference of two logits overflows."""
+    logits = logits_of((3e38, lowest, lowest), (2.0, 2.0, lowest))
+    loss, gradient = jax.value_and_grad(weighted_cross_entropy)(logits, labels_of(0, 1), WEIGHTS, IGNORE)
+    assert float(loss) == pytest.approx(1.2 * math.log(2) / 2, rel=1e-6)
+    np.testing.assert_allclose(gradient[0, 0, 0], [[0, 0, 0], [0.3, -0.3, 0]], atol=1e-6)
+
+
+def test_a_voxel_whose_own_class_is_impossible_has_no_finite_loss():
+    loss = weighted_cross_entropy(logits_of((0.0, 1.0, -math.inf)), labels_of(2), WEIGHTS, IGNORE)
+    assert float(loss) == math.inf
+
+
 def test_gradient_by_hand():
     # d loss / d logit_c = w_y (p_c - [c = y]) / N with p = (1/4, 1/2, 1/4), y = 1, N = 1.
     gradient = jax.grad(weighted_cross_entropy)(

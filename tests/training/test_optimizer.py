@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dsdenseunet.training.optimizer import StepDecay, phase_schedule, sgd
@@ -48,6 +48,7 @@ def plain_rate(step: int, initial: float, factor: float, interval: int, floor: f
     return max(initial * factor ** ((step + first) // interval), min(floor, initial))
 
 
+@settings(deadline=None)
 @given(
     step=st.integers(0, 2**30 - 1),
     initial=st.floats(1e-8, 10),
