@@ -38,8 +38,8 @@ def base_config() -> ConfigDict:
     config.model.bn_epsilon = 1e-3
     # float32 | bfloat16: type of activations; parameters, statistics and logits stay float32.
     config.model.dtype = "float32"
-    # none | layer | block: convolutions that are computed again in the backward pass to save memory (BN, ReLU
-    # and upsampling always are): none, those of dense layers, or all but stem's and head's.
+    # none | layer: convolutions that are computed again in the backward pass to save memory (BN, ReLU and
+    # upsampling always are): none, or those of dense layers.
     config.model.remat = "none"
 
     config.loss = ConfigDict()

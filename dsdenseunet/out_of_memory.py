@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ from dsdenseunet import files
 from dsdenseunet.errors import InputError
 
 GIB = 2**30
-# cuDNN tells exhausted memory as an algorithm that could not be chosen.
-_SIGNS = (
-    "RESOURCE_EXHAUSTED",
-    "ut of memory",
+# What says that memory is exhausted which the driver and its libraries allocate beside JAX's own. cuDNN tells
+# it as an algorithm that could not be chosen, or as a handle that could not be made.
+_OUTSIDE = (
     "Failed to determine best cudnn convolution algorithm",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "ould not create cudnn handle",
+    "ould not create cublas handle",
 )
+_SIGNS = ("RESOURCE_EXHAUSTED", "ut of memory", *_OUTSIDE)
+_FRACTION = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+# JAX's own choice, and the most and least that make sense on a card.
+_FRACTIONS = 0.75, 0.9, 0.3
 # The name of a device, and the bytes that its allocator may use, if known.
 Device = tuple[str, int | None]
 _MOST = 3
@@ -32,27 +41,52 @@ def first_line(error: BaseException) -> str:
     return f"exhausted: {lines[0][:300]}" if lines else "exhausted"
 
 
-def planned(config: Mapping[str, Any], device: Device) -> list[str]:
+def fraction(error: BaseException, device: Device) -> list[str]:
+    """Another share of a card's memory for JAX, where that may help: less if what failed lies beside it."""
+    if device[1] is None:
+        return []
+    usual, most, least = _FRACTIONS
+    try:
+        now = float(os.environ.get(_FRACTION) or usual)
+    except ValueError:
+        now = usual
+    if any(sign in str(error) for sign in _OUTSIDE):
+        less = round(max(now - 0.15, least), 2)
+        if less < now:
+            return [
+                f"{_FRACTION}={less:g} in the environment, as cuDNN and the driver need room beside what JAX "
+                f"takes, {now:g} of the card"
+            ]
+    elif now < most:
+        return [f"{_FRACTION}={most:g} in the environment lets JAX use more than {now:g} of the card"]
+    return []
+
+
+def planned(config: Mapping[str, Any], device: Device, devices: int, remats: Collection[str]) -> list[str]:
     """What fits such a device by the plans of `experiments.plan_memory`, smaller than what was asked for.
 
     Args:
         config: `model`, `data` and `training` of the run that failed.
         device: what it ran on.
+        devices: how many share the batch.
+        remats: that `config.model.remat` can be; older plans know others.
 
     Returns:
         At most three settings as flags, the fastest by estimate first, as one sentence; nothing without a
         plan for this network and at most this much memory.
     """
-    asked = _asked(config)
+    asked = _asked(config, devices)
     for plan in _plans(config["model"], device):
         rows = [row for row in plan["rows"] if row["fits"] and row["patch"] == asked["patch"]]
+        rows = [row for row in rows if row["remat"] in remats]
         if not rows:
             continue
         # The plan knows what was asked for, or nothing is known of it and everything that fits is offered.
         need = _need(plan, asked)
         smaller = [row for row in rows if need is None or row["memory"]["total"] < need]
         flags = [
-            f"--config.data.batch_size={row['batch']} --config.training.accumulate={row['accumulate']} "
+            f"--config.data.batch_size={row['batch'] * devices} "
+            f"--config.training.accumulate={row['accumulate']} "
             f"--config.model.remat={row['remat']} --config.model.dtype={row['dtype']} "
             f"({row['memory']['total'] / GIB:.1f} GiB)"
             for row in _different(smaller)
@@ -64,9 +98,9 @@ def planned(config: Mapping[str, Any], device: Device) -> list[str]:
     return []
 
 
-def planned_bytes(config: Mapping[str, Any], device: Device) -> int | None:
-    """What a run needs by the plans for its very device; None where no plan has these settings."""
-    asked = _asked(config)
+def planned_bytes(config: Mapping[str, Any], device: Device, devices: int) -> int | None:
+    """What a run needs on each of its devices by the plans for these; None where no plan has its settings."""
+    asked = _asked(config, devices)
     needs = (
         _need(plan, asked) for plan in _plans(config["model"], device) if plan["device_kind"] == device[0]
     )
@@ -90,10 +124,10 @@ def command(config_name: str, device: Device) -> str:
     )
 
 
-def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(config: Mapping[str, Any], devices: int) -> dict[str, Any]:
     return {
         "patch": list(config["data"]["patch_size"]),
-        "batch": config["data"]["batch_size"],
+        "batch": config["data"]["batch_size"] // devices,
         "accumulate": config["training"]["accumulate"],
         "remat": config["model"]["remat"],
         "dtype": config["model"]["dtype"],

@@ -37,5 +37,11 @@ def _no_room(predictor: Predictor, error: Exception) -> InputError:
         "memory",
         found=out_of_memory.first_line(error),
         expected=f"room for {predictor.batch_size} patch(es) of {predictor.patch_size} on {device[0]}",
-        fix=f"{smaller}; with the run's config for NAME, {out_of_memory.command('NAME', device)}",
+        fix="; ".join(
+            [
+                *out_of_memory.fraction(error, device),
+                smaller,
+                f"with the run's config for NAME, {out_of_memory.command('NAME', device)}",
+            ]
+        ),
     )

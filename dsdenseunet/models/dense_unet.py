@@ -15,7 +15,7 @@ from dsdenseunet.ops.pool import max_pool
 from dsdenseunet.ops.upsample import upsample_linear
 
 LINKS = ("add", "none", "project", "concat")
-REMATS = ("none", "layer", "block")
+REMATS = ("none", "layer")
 
 
 class Stem(nn.Module):
@@ -114,8 +114,8 @@ class DenseUNet3D(nn.Module):
         bn_momentum: of the running statistics.
         bn_epsilon: added to the variance.
         dtype: of activations; parameters, statistics and logits are float32.
-        remat: none | layer | block: convolutions that the backward pass computes again (none, those of dense
-            layers, all but those of stem and head); normalisations, ReLUs and upsampling always are.
+        remat: none | layer: convolutions that the backward pass computes again (none, those of dense layers);
+            normalisations, ReLUs and upsampling always are.
     """
 
     in_channels: int = 1
@@ -152,11 +152,7 @@ class DenseUNet3D(nn.Module):
         norm = NormSettings(self.bn_momentum, self.bn_epsilon)
         transition, up_block = Transition, UpBlock
         if train:
-            keep = (
-                jax.checkpoint_policies.nothing_saveable
-                if self.remat == "block"
-                else jax.checkpoint_policies.save_only_these_names(CONVOLVED, STATISTICS)
-            )
+            keep = jax.checkpoint_policies.save_only_these_names(CONVOLVED, STATISTICS)
             transition = nn.remat(Transition, static_argnums=(2,), policy=keep)
             up_block = nn.remat(UpBlock, static_argnums=(3,), policy=keep)
 
@@ -173,7 +169,7 @@ class DenseUNet3D(nn.Module):
                 self.bottleneck,
                 self.separable,
                 norm,
-                remat=self.remat != "none",
+                remat=self.remat == "layer",
                 name=f"block{number}",
             )
             x, channels = block(x, train), block.out_channels

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dsdenseunet.reporting.style import FAINT, GREY, INK, save
 
 _COLOURS = ("#1c7ed6", "#7048e8", "#e8590c")
-_LINES = {"none": "-", "layer": "--", "block": ":"}
+_LINES = {"none": "-", "layer": "--"}
 _GIB = 2**30
 
 

@@ -11,6 +11,9 @@ from ml_collections import ConfigDict
 
 from dsdenseunet import out_of_memory, parallel
 from dsdenseunet.errors import InputError
+from dsdenseunet.models import registry
+from dsdenseunet.models.dense_unet import REMATS
+from dsdenseunet.training.checkpoint import PHASES, latest_step
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUOT")
 
@@ -36,36 +39,56 @@ def explained(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 "from there",
             ) from error
         if isinstance(error, MemoryError) or out_of_memory.is_cause(error):
-            device = parallel.first_device_memory()
-            raise InputError(
-                "memory",
-                found=out_of_memory.first_line(error),
-                expected=f"room for a batch of {config.data.batch_size} patches of "
-                f"{tuple(config.data.patch_size)} with remat={config.model.remat}, {config.model.dtype}",
-                fix="; ".join(
-                    [
-                        *out_of_memory.planned(config.to_dict(), device),
-                        "try, in this order: " + "; ".join(_smaller_plans(config)),
-                        out_of_memory.command(config.name, device),
-                    ]
-                ),
-            ) from error
+            raise _out_of_memory(workdir, config, error) from error
         raise
 
 
-def _smaller_plans(config: ConfigDict) -> list[str]:
-    """Flags that need less memory, those that leave results alone first."""
+def _out_of_memory(workdir: Path, config: ConfigDict, error: Exception) -> InputError:
+    device, devices = parallel.first_device_memory(), parallel.device_count()
+    began = any(latest_step(workdir, phase) is not None for phase in PHASES)
+    ways = [
+        *out_of_memory.fraction(error, device),
+        *out_of_memory.planned(config.to_dict(), device, devices, REMATS),
+        "try, in this order: " + "; ".join(_smaller_plans(config, devices)),
+        *(["a run keeps the settings that it began with: all but remat in a new --workdir"] if began else []),
+        out_of_memory.command(config.name, device),
+    ]
+    return InputError(
+        "memory",
+        found=out_of_memory.first_line(error),
+        expected=f"room for a batch of {config.data.batch_size} patches of {tuple(config.data.patch_size)} "
+        f"with remat={config.model.remat}, {config.model.dtype}",
+        fix="; ".join(ways),
+    )
+
+
+def _smaller_plans(config: ConfigDict, devices: int) -> list[str]:
+    """Flags that need less memory, those that leave results alone first; each is one that the run takes."""
     plans = []
-    if config.model.remat != "block":
-        plans.append("--config.model.remat=block")
-    if config.data.batch_size > config.training.accumulate:
-        plans.append(f"--config.training.accumulate={config.data.batch_size} (one patch at a time)")
+    if config.model.remat == "none":
+        plans.append("--config.model.remat=layer")
+    one_at_a_time = config.data.batch_size // devices
+    if one_at_a_time > config.training.accumulate:
+        plans.append(f"--config.training.accumulate={one_at_a_time} (one patch at a time)")
     if config.model.dtype == "float32":
         plans.append("--config.model.dtype=bfloat16 (halves activations)")
-    if config.data.batch_size > 1 and config.data.batch_size == config.training.accumulate:
-        plans.append("--config.data.batch_size=1 --config.training.accumulate=1")
-    plans.append("a smaller config.data.patch_size")
-    return plans
+    if one_at_a_time == config.training.accumulate > 1:
+        plans.append(f"--config.data.batch_size={devices} --config.training.accumulate=1")
+    patch = _smaller_patch(config)
+    if patch:
+        plans.append(f"--config.data.patch_size='{patch}'".replace(" ", ""))
+    return plans or ["a device with more memory"]
+
+
+def _smaller_patch(config: ConfigDict) -> tuple[int, ...] | None:
+    """About half of the patch's plane, or of its depth where the plane has the least sides already."""
+    stride = registry.build(config.model).stride
+    depth, *plane = config.data.patch_size
+    smaller = [max(s, round(0.7 * p / s) * s) for p, s in zip(plane, stride[1:])]
+    if smaller != plane:
+        return depth, *smaller
+    half = max(stride[0], round(0.5 * depth / stride[0]) * stride[0])
+    return (half, *plane) if half < depth else None
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -154,7 +154,9 @@ class _Waiting:
         self._log = log
         self._pending: tuple[int, Mapping[str, np.ndarray], Mapping[str, jax.Array]] | None = None
         self._clock = time.monotonic()
-        self._planned = out_of_memory.planned_bytes(phase.config, parallel.first_device_memory())
+        self._planned = out_of_memory.planned_bytes(
+            phase.config, parallel.first_device_memory(), parallel.device_count()
+        )
 
     def put(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, jax.Array]) -> None:
         self._pending = (step, batch, metrics)

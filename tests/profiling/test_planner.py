@@ -96,7 +96,7 @@ def test_law_through_one_point_takes_all_to_grow():
 def test_seconds_are_computing_and_moving_and_launching():
     law = Law.through({VOXELS: figures(600, 2 * 10**9), 2 * VOXELS: figures(700, 3 * 10**9)})
     one = card("gtx1080")
-    seconds = law.seconds(Setting(PATCH, 4, 2, "block", "float32"), one, macs=10**11)
+    seconds = law.seconds(Setting(PATCH, 4, 2, "layer", "float32"), one, macs=10**11)
     computing = 2 * 10**11 * 4 / one.peak_flops["float32"]
     assert seconds == pytest.approx(computing + 2 * 3 * 10**9 / 320e9 + 2 * 1000 * LAUNCH_S)
 
@@ -105,7 +105,8 @@ def test_operations_of_a_step_are_three_forward_passes_and_what_is_repeated():
     macs = macs_by_remat(get_config("ds"), PATCH)
     # 353 GFLOP forward, as tests/profiling/test_description.py holds against XLA's own count.
     assert macs["none"] == 3 * describe(get_config("ds").model, PATCH).totals()["macs"]
-    assert macs["none"] < macs["layer"] < macs["block"] == macs["none"] * 4 / 3
+    # The forward pass of the dense blocks again, which is not all of it.
+    assert macs["none"] < macs["layer"] < macs["none"] * 4 / 3
 
 
 class FakeCompiler(Compiler):
@@ -123,7 +124,7 @@ class FakeCompiler(Compiler):
             return {"memory": dict.fromkeys(("cut", "add", "advance"), sizes)}
         if (config.model.remat, config.model.dtype) == ("layer", "bfloat16"):
             raise CompilationError("train: the compiler killed by signal -11: no message")
-        a_patch = {"none": 1000, "layer": 600, "block": 500}[config.model.remat]
+        a_patch = {"none": 1000, "layer": 600}[config.model.remat]
         a_patch //= 2 if config.model.dtype == "bfloat16" else 1
         at_once = config.data.batch_size // config.training.accumulate
         return figures(100 + a_patch * at_once + (200 if at_once > 4 else 0), 10**9 * at_once)
@@ -137,7 +138,7 @@ def config():
 def space(gib, **more):
     values = {
         "patches": [(4, 32, 32)],
-        "remats": ("none", "layer", "block"),
+        "remats": ("none", "layer"),
         "dtypes": ("float32", "bfloat16"),
     }
     return Space(available=gib * GIB, headroom=0.1, batches=range(1, 17), **(values | more))
@@ -197,7 +198,7 @@ def test_a_batch_that_does_not_fit_at_once_is_offered_in_micro_batches(config):
 def test_plan_from_flags_to_files(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("dsdenseunet.profiling.planner.planning.Compiler", FakeCompiler)
-    options = {"patches": [], "remats": ("none", "layer", "block"), "dtypes": ("float32", "bfloat16")}
+    options = {"patches": [], "remats": ("none", "layer"), "dtypes": ("float32", "bfloat16")}
     options |= {
         "max_batch": 8,
         "timeout_s": 10,
@@ -266,7 +267,7 @@ def test_what_was_compiled_is_remembered_until_it_would_differ(tmp_path, monkeyp
     # What a program does not depend on.
     config.data.cache, config.training.steps_per_epoch = "elsewhere", 3
     assert compiler.figures("train", config) and compiler.compiled == 1
-    config.model.remat = "block"
+    config.model.remat = "layer"
     compiler.figures("train", config)
     compiler.figures("inference", config)
     assert compiler.compiled == 3

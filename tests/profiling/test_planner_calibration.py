@@ -64,12 +64,12 @@ def test_calibration_compares_what_was_compiled_with_what_ran(tmp_path, monkeypa
 
     monkeypatch.setattr(calibration, "in_child", stand_in)
     config, one = tiny.get_config(), card("h200")
-    settings = settings_to_measure([(4, 32, 32)], batches=(1,))
+    settings = settings_to_measure([(4, 32, 32)], batches=(1, 2))
     said = []
     compiler = FakeCompiler(one, said.append)
     found = calibrate(config, one, compiler, settings, 8 * 2**30, said.append)
-    # One of six does not compile, one crashes, one runs out.
-    assert found["measured"] == 3 and len(found["rows"]) == 5
+    # Two of eight do not compile, one crashes, one runs out.
+    assert found["measured"] == 4 and len(found["rows"]) == 6
     assert set(seen) == {f"{8 * 2**30 / one.memory_bytes:.4f}"}
     files.write_json(tmp_path / "calibration.json", found)
     read = Calibration.read(tmp_path / "calibration.json")

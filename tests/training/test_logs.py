@@ -72,11 +72,11 @@ def test_memory_of_the_fullest_device_beside_the_plan(tmp_path: Path, monkeypatc
         "training": {"accumulate": 1},
         "model": MODEL,
     }
-    planned = out_of_memory.planned_bytes(config, parallel.first_device_memory())
+    planned = out_of_memory.planned_bytes(config, parallel.first_device_memory(), 1)
     memory = {**parallel.memory_use(), "planned_bytes": planned}
     assert memory == {"peak_bytes": 7, "limit_bytes": 80, "planned_bytes": 6}
     config["data"]["batch_size"] = 3
-    assert out_of_memory.planned_bytes(config, parallel.first_device_memory()) is None
+    assert out_of_memory.planned_bytes(config, parallel.first_device_memory(), 1) is None
 
     log = RunLog(tmp_path, phase=1, start_step=0, validated_step=0, total_steps=4, active=True)
     metrics = {"loss": 0.5, "liver_dice": 0.75, "tumour_dice": 0.25, "grad_norm": 1.0, "learning_rate": 0.01}

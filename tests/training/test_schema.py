@@ -83,6 +83,15 @@ def test_fields_of_the_newest_schema_are_those_of_the_base_config(tmp_path: Path
         assert set(fields) == set(flatten(base_config().to_dict()))
 
 
+def test_a_run_with_an_option_that_is_gone_is_one_with_the_next():
+    stored = config_to_json(base_config()) | {"schema": 1}
+    stored["model"]["remat"] = "block"
+    upgraded = config_from_json(stored, "config.json")
+    assert upgraded.model.remat == "layer"
+    check_config(upgraded)
+    assert registry.build(upgraded.model).remat == "layer"
+
+
 CHANGES = {
     2: schema.Change(
         renamed={"training.validate_epochs": "training.validate_every"},

@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dsdenseunet import environment
+from dsdenseunet.models.dense_unet import REMATS
 from dsdenseunet.profiling.cards import Card
 from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler, in_child
 from dsdenseunet.profiling.planner.law import Patch, Setting
@@ -28,9 +29,11 @@ _MODULE = "dsdenseunet.profiling.planner.measured"
 _LEAST_HEADROOM = 0.02
 
 
-def settings_to_measure(patches: Sequence[Patch], batches: Sequence[int] = (1, 2, 4, 8)) -> list[Setting]:
+def settings_to_measure(
+    patches: Sequence[Patch], batches: Sequence[int] = (1, 2, 3, 4, 6, 8)
+) -> list[Setting]:
     """All remats and precisions, of each patch with each batch."""
-    choices = itertools.product(patches, batches, ("none", "layer", "block"), ("float32", "bfloat16"))
+    choices = itertools.product(patches, batches, REMATS, ("float32", "bfloat16"))
     return [Setting(patch, batch, 1, remat, dtype) for patch, batch, remat, dtype in choices]
 
 

@@ -96,7 +96,9 @@ def make_plan(
     best = search.run()
     rows = search.rows()
     chosen = best or next((row for row in rows if row.fits), None)
-    remat, dtype = (chosen.setting.remat, chosen.setting.dtype) if chosen else ("block", space.dtypes[-1])
+    remat, dtype = (
+        (chosen.setting.remat, chosen.setting.dtype) if chosen else (space.remats[-1], space.dtypes[-1])
+    )
     if compare:
         search.compile(Setting(space.patches[0], 2, 2, remat, dtype))
     compared = Setting(space.patches[0], 1, 1, remat, dtype)

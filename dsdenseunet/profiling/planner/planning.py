@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dsdenseunet import files
 from dsdenseunet.errors import InputError
 from dsdenseunet.models import registry
+from dsdenseunet.models.dense_unet import REMATS
 from dsdenseunet.profiling import cards
 from dsdenseunet.profiling.planner.compiler import Compiler, has_gpu_compiler
 from dsdenseunet.profiling.planner.law import Patch
@@ -23,7 +24,6 @@ from dsdenseunet.profiling.planner.search import Space
 from dsdenseunet.profiling.planner.text import summary, table
 from dsdenseunet.training.settings import check_config
 
-_REMATS = ("none", "layer", "block")
 _DTYPES = ("float32", "bfloat16")
 # Up to here every batch, then in steps.
 _FINE = 16
@@ -57,7 +57,7 @@ def run(
     chosen = _patches(patches) or patches_below(tuple(config.data.patch_size), stride)
     for patch in chosen:
         registry.check_patch(stride, patch)
-    _check("--remats", remats, _REMATS)
+    _check("--remats", remats, REMATS)
     _check("--dtypes", dtypes, _DTYPES)
     known = Calibration.read(calibration)
     budget = card.memory_bytes / GIB if budget_gib is None else budget_gib

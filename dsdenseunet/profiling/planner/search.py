@@ -91,12 +91,12 @@ def macs_by_remat(config: ConfigDict, patch: Patch) -> dict[str, int]:
     """Multiply-adds of a training step a patch, by remat.
 
     The backward pass computes as much again for the maps and for the weights; `layer` repeats the dense
-    blocks' forward pass, `block` all of it.
+    blocks' forward pass.
     """
     stages = describe(config.model, patch).stages
     forward = sum(stage.macs for stage in stages)
     dense = sum(stage.macs for stage in stages if stage.name.startswith("block"))
-    return {"none": 3 * forward, "layer": 3 * forward + dense, "block": 4 * forward}
+    return {"none": 3 * forward, "layer": 3 * forward + dense}
 
 
 class Search:
