@@ -198,7 +198,9 @@ def _still_current(
     # The same bytes can be read otherwise by another version of this program.
     if not (image and labels) or as_read != (known.shape, known.spacing_mm, known.axes):
         return None
-    return dataclasses.replace(known, image=image, labels=labels, marks=grid.marks, outdated="")
+    # What was said of the values stays; they are not read again.
+    marks = tuple(dict.fromkeys((*grid.marks, *known.marks)))
+    return dataclasses.replace(known, image=image, labels=labels, marks=marks, outdated="")
 
 
 def _renewed(source: manifest.Source, path: Path) -> manifest.Source | None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.data.nifti_file import NiftiFile
+from dsdenseunet.words import counted
 
 # How far a value may lie from a whole number and still be it: labels are often kept as floating point, or
 # scaled to 8 bits, and 32-bit numbers keep three decimals of a Hounsfield unit.
@@ -119,6 +120,6 @@ class HounsfieldRange:
         if not self.beyond:
             return ""
         return (
-            f"{self.beyond} voxels lie beyond {INT16.min} .. {INT16.max} HU (values from {self.low:.6g} "
+            f"{counted(self.beyond, 'voxel')} beyond {INT16.min} .. {INT16.max} HU (values from {self.low:.6g} "
             f"to {self.high:.6g}): cut off there"
         )

@@ -24,6 +24,8 @@ from dsdenseunet.inference.records import Records
 from dsdenseunet.inference.scans import SUFFIXES, Scan
 
 STAGES = ("read", "network", "clean-up", "write")
+# Held at once: the image and the one read ahead (2 each), the labels and those being written (1 each).
+_BYTES_PER_VOXEL = 6
 
 
 @dataclasses.dataclass
@@ -189,7 +191,7 @@ class _Job:
             work.key = self.records.key(scan)
             self.records.check_replaceable(scan)
             work.replaceable = True
-            volume = nifti.read_image(scan.image)
+            volume = nifti.read_image(scan.image, bytes_per_voxel=_BYTES_PER_VOXEL)
             work.grid, work.image_DHW = volume.grid, volume.array_DHW
         return work
 

@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -297,3 +298,20 @@ def test_the_manifest_is_plain_json(tmp_path):
     assert entry["shape"] == [10, 40, 48]
     assert set(entry["image"]) == {"path", "size", "mtime_ns", "sha256"}
     assert set(entry) >= {"labels", "spacing_mm", "label_counts", "sha256"}
+
+
+def test_what_was_assumed_and_cut_off_is_told_each_time(tmp_path):
+    image, _ = write_case(tmp_path / "data", 7)
+    path = tmp_path / "data" / "volume-7.nii"
+    header = nib.load(path).header
+    header.set_data_dtype(np.int32)
+    header["qform_code"] = header["sform_code"] = 0
+    metal = image.astype(np.int32)
+    metal[0, 0, 0] = 60_000
+    nifti.write_stored(path, header, metal.transpose(2, 1, 0))
+    for status in ("new", "current"):
+        rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
+        assert statuses(rows) == [status]
+        told = report(rows)
+        assert "volume-7: NOTE no orientation" in told
+        assert "volume-7: NOTE 1 voxel beyond" in told

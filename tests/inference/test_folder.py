@@ -131,10 +131,10 @@ def test_reading_and_writing_overlap_with_the_network(scans, tmp_path):
     reading_second = threading.Event()
     read_image = nifti.read_image
 
-    def watched(path):
+    def watched(path, **options):
         if path.name == "volume-1.nii":
             reading_second.set()
-        return read_image(path)
+        return read_image(path, **options)
 
     class Waiting(Bright):
         def network_labels(self, image_DHW, progress):
@@ -159,9 +159,9 @@ def test_memory_is_bounded_whatever_the_number_of_scans(tmp_path, monkeypatch):
 
     read_image = nifti.read_image
 
-    def counted(path):
+    def counted(path, **options):
         nonlocal most
-        volume = read_image(path)
+        volume = read_image(path, **options)
         array = volume.array_DHW.view(Counted)
         with lock:
             alive.add(id(array))
