@@ -119,7 +119,5 @@ class HounsfieldRange:
         """What was lost of values that may be Hounsfield units; empty where nothing was."""
         if not self.beyond:
             return ""
-        return (
-            f"{counted(self.beyond, 'voxel')} beyond {INT16.min} .. {INT16.max} HU (values from {self.low:.6g} "
-            f"to {self.high:.6g}): cut off there"
-        )
+        beyond = f"{counted(self.beyond, 'voxel')} beyond {INT16.min} .. {INT16.max} HU"
+        return f"{beyond} (values from {self.low:.6g} to {self.high:.6g}): cut off there"
