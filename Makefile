@@ -46,10 +46,10 @@ bench: $(INSTALLED) $(VENV)/.installed-bench  ## Ours beside PyTorch: equal firs
 	$(BIN)/python -m experiments.benchmarks.cpu --out=docs/results/benchmark_cpu.json
 
 test-gpu:  ## Tests on an NVIDIA GPU, with the Python that has JAX for it (GPU_PYTHON=...).
-	$(ON_GPU) -m pytest -m gpu -W default $(shell grep -rl 'pytest\.mark\.gpu' tests)
+	$(ON_GPU) -m pytest -m 'gpu and not long' -W default $(shell grep -rl 'pytest\.mark\.gpu' tests)
 
-bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (about 10 minutes).
-	$(ON_GPU) -m experiments.benchmark_gpu --out=docs/results/benchmark_gpu.json
+bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (15 minutes).
+	$(ON_GPU) -m experiments.benchmark_gpu --out=gpu --minutes=15
 
 clean:  ## Remove the virtual environment and the demo's output.
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo gpu .mypy_cache .ruff_cache .pytest_cache

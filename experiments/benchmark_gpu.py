@@ -1,55 +1,49 @@
-"""Measures what an NVIDIA GPU gives, beside PyTorch in the same run, in ten minutes; saves after each result.
+"""Measures what an NVIDIA GPU gives, beside PyTorch where it is installed; goes on where it was stopped.
 
-python -m experiments.benchmark_gpu [--parts=device,volume,...] [--out=FILE]
+python -m experiments.benchmark_gpu --out=DIR [--parts=rates,equality,...] [--minutes=10]
 
-Without PyTorch only ours is measured. --config.FIELD=VALUE changes the network, the patch or the precision.
+Each part runs in a process of its own with its own time limit, and every result is in DIR/results.jsonl the
+moment it is known; DIR/benchmark_gpu.json is the record of them. The first round of all parts takes about ten
+minutes on an H100; what time is left measures the rest. --rehearse tries all of it on a CPU in minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, files
+from dsdenseunet import cli
 from dsdenseunet.errors import InputError
+from experiments.benchmarks.gpu import rehearsal
+from experiments.benchmarks.gpu.parts import PARTS
+from experiments.benchmarks.gpu.rounds import run
+from experiments.benchmarks.gpu.setting import Amounts
 
-_PARTS = ("device", "depthwise", "volume", "schedule", "step", "inference", "determinism")
 _CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/ds_dense_unet_569.py:ds", "A file of configs/; both variants are measured."
 )
-DTYPE = flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "In place of config.model.dtype.")
-PARTS = flags.DEFINE_list("parts", list(_PARTS), f"Which to measure, of {','.join(_PARTS)}.")
-OUT = cli.output_file("out", None, "File to write everything that was measured to, as JSON.")
-MINUTES = flags.DEFINE_float("minutes", 10.0, "For everything; what no time is left for is left out.", 0.1)
-WHOLE = flags.DEFINE_boolean("whole_schedule", True, "Run all steps of the schedule if the time allows.")
+_PARTS = flags.DEFINE_list("parts", list(PARTS), f"Which to measure, of {','.join(PARTS)}.")
+_OUT = cli.output_folder(
+    "out", None, "Folder for the results; parts that are done there are passed over.", required=True
+)
+_MINUTES = flags.DEFINE_float("minutes", 10.0, "For everything; what no time is left for is left out.", 0.1)
+_REHEARSE = flags.DEFINE_boolean("rehearse", False, "A tiny network and tiny amounts, to try the program.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     del argv
-    unknown = sorted(set(PARTS.value) - set(_PARTS))
+    unknown = sorted(set(_PARTS.value) - set(PARTS))
     if unknown:
-        found, expected = ",".join(unknown), f"some of {','.join(_PARTS)}"
+        found, expected = ",".join(unknown), f"some of {','.join(PARTS)}"
         raise InputError("--parts", found=found, expected=expected, fix="name known parts")
-    from experiments.benchmarks.gpu.all_parts_gpu import run
-
-    def save(record: dict[str, Any]) -> None:
-        if OUT.value:
-            files.write_json(OUT.value, record)
-
-    config = _CONFIG.value.to_dict()
-    config["model"]["dtype"] = DTYPE.value
-    run(
-        config,
-        PARTS.value,
-        seconds=60 * MINUTES.value,
-        whole_schedule=WHOLE.value,
-        say=lambda line: print(line, flush=True),
-        save=save,
-    )
+    config, amounts = _CONFIG.value.to_dict(), Amounts()
+    if _REHEARSE.value:
+        config, amounts = rehearsal.small(config), rehearsal.AMOUNTS
+    run(config, _PARTS.value, Path(_OUT.value), 60 * _MINUTES.value, amounts)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -61,33 +61,14 @@ def calibrate(
     patches = sorted({setting.patch for setting in settings}, reverse=True)
     space = Space(limit_bytes, HEADROOM, patches, (), (), ())
     search = Search(config, compiler, card, space, say)
-    environment_of_card = {
-        "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{limit_bytes / card.memory_bytes:.4f}",
-        "JAX_PLATFORMS": "cuda",
-    }
+    environment_of_card = limited(card, limit_bytes)
     rows = []
     for number, setting in enumerate(settings, 1):
-        if not search.compile(setting):
+        found = row(search, config, setting, environment_of_card)
+        if found is None:
             continue
-        predicted = search.row(setting)
-        request = {"config": config_to_json(with_setting(config, setting)), "steps": _STEPS}
-        try:
-            answer = in_child(_MODULE, request, environment_of_card, _TIMEOUT_S, setting.flags())
-        except CompilationError as error:
-            answer = {"failed": str(error)}
-        rows.append(
-            {
-                **dataclasses.asdict(setting),
-                "patch": list(setting.patch),
-                "predicted": predicted.memory["total"],
-                "said_to_fit": predicted.fits,
-                "estimated_seconds": predicted.seconds,
-                **answer,
-            }
-        )
-        say(
-            f"[{number}/{len(settings)}] {setting.flags()}: predicted {predicted.memory['total']:,}, {answer}"
-        )
+        rows.append(found)
+        say(f"[{number}/{len(settings)}] {setting.flags()}: {found}")
     return {
         **summarise(rows),
         "config": config.name,
@@ -95,6 +76,41 @@ def calibrate(
         "limit_bytes": round(limit_bytes),
         "rows": rows,
         "provenance": environment.describe(("jax", "jaxlib", "flax")),
+    }
+
+
+def limited(card: Card, limit_bytes: float) -> dict[str, str]:
+    """Variables with which a process' allocator may use so much of a card."""
+    return {
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{limit_bytes / card.memory_bytes:.4f}",
+        "JAX_PLATFORMS": "cuda",
+    }
+
+
+def row(
+    search: Search, config: ConfigDict, setting: Setting, environment: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Compiles a setting, runs it in a process with these variables, and puts both side by side.
+
+    Returns:
+        The setting, `predicted` bytes, `said_to_fit`, `estimated_seconds`, and what `measured.measure` found
+        or why it `failed`; None where it does not compile.
+    """
+    if not search.compile(setting):
+        return None
+    predicted = search.row(setting)
+    request = {"config": config_to_json(with_setting(config, setting)), "steps": _STEPS}
+    try:
+        answer = in_child(_MODULE, request, environment, _TIMEOUT_S, setting.flags())
+    except CompilationError as error:
+        answer = {"failed": str(error)}
+    return {
+        **dataclasses.asdict(setting),
+        "patch": list(setting.patch),
+        "predicted": predicted.memory["total"],
+        "said_to_fit": predicted.fits,
+        "estimated_seconds": predicted.seconds,
+        **answer,
     }
 
 

@@ -28,8 +28,8 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `config` as `settings.config_to_json` gives it; `steps`: how many.
 
     Returns:
-        `peak`, bytes by the allocator (None where it does not say), `seconds_per_step` and `device`; only
-        `out_of_memory`, what the device said, where it did not fit.
+        `peak` and `limit`, bytes by the allocator (None where it does not say), `seconds_per_step` and
+        `device`; only `out_of_memory`, what the device said, where it did not fit.
     """
     config = config_from_json(request["config"])
     mesh = parallel.data_mesh(jax.local_devices()[:1])
@@ -56,10 +56,15 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
             raise
         return {"out_of_memory": out_of_memory.first_line(error)}
     device = jax.local_devices()[0]
-    peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    counted = device.memory_stats() or {}
     # The first one compiles.
     median = statistics.median(seconds[1:])
-    return {"peak": peak, "seconds_per_step": float(f"{median:.4g}"), "device": device.device_kind}
+    return {
+        "peak": counted.get("peak_bytes_in_use"),
+        "limit": counted.get("bytes_limit"),
+        "seconds_per_step": float(f"{median:.4g}"),
+        "device": device.device_kind,
+    }
 
 
 if __name__ == "__main__":

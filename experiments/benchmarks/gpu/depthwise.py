@@ -1,84 +1,145 @@
-"""Depthwise convolutions in all forms, with both gradients, at the network's shapes."""
+"""Depthwise convolutions in all forms at the network's shapes, and a whole step with each form."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from experiments.benchmarks.gpu.setting import Setting, load_all
-from experiments.benchmarks.measuring import jax_tasks
+from experiments.benchmarks.gpu import record, weights
+from experiments.benchmarks.gpu.setting import Program, Setting, load_all
+from experiments.benchmarks.measuring import depthwise_choices, jax_convolutions, jax_tasks
 from experiments.benchmarks.measuring.pairs import Alternation, alternate, difference
-from experiments.benchmarks.measuring.shapes import depthwise_cases
+from experiments.benchmarks.measuring.shapes import ConvolutionCase, depthwise_cases
 from experiments.benchmarks.measuring.worker import Sample, Worker
 
-FORMS = ("shifted", "grouped", "pallas")
 # Of the largest value: GPU libraries' convolutions take float32 as TF32; bfloat16 has eight bits.
 _TOLERANCES = {"float32": 5e-3, "bfloat16": 3e-2}
 
 
-def depthwise(setting: Setting) -> Iterator[dict[str, Any]]:
-    """One result a shape: seconds of each form and of PyTorch channels-last, and the ratio to PyTorch."""
-    dtype, repeats = setting.config["model"]["dtype"], setting.amounts.repeats
-    with Worker("shifted") as shifted, Worker("grouped") as grouped, Worker("pallas") as pallas:
-        workers = dict(zip(FORMS, (shifted, grouped, pallas), strict=True))
+def programs(setting: Setting) -> list[Program]:
+    """The whole steps: a single convolution compiles in about a second."""
+    dtype = setting.amounts.dtypes[0]
+    return [
+        Program(_step_name(form, dtype), _step(setting, form, dtype)) for form in setting.amounts.step_forms
+    ]
+
+
+def measure(setting: Setting) -> Iterator[dict[str, Any]]:
+    """One result a shape and pass; then the whole step; last the rows that the table of forms should have."""
+    yield from _convolutions(setting, 1)
+    yield from _whole_step(setting)
+    if setting.round == 2:
+        yield from _convolutions(setting, setting.amounts.typical_batch)
+    measured = record.assemble(record.read(setting.results))
+    rows = depthwise_choices.source(depthwise_choices.rows(measured))
+    setting.say(f"dsdenseunet/ops/depthwise_choice.py should have\n{rows}")
+
+
+def _convolutions(setting: Setting, batch: int) -> Iterator[dict[str, Any]]:
+    known = setting.known("depthwise")
+    with contextlib.ExitStack() as stack:
+        workers = {form: stack.enter_context(Worker(form)) for form in setting.amounts.forms}
         if setting.peer:
-            with Worker("PyTorch") as peer:
-                yield from _cases(setting, {**workers, "PyTorch": peer}, dtype, repeats)
-        else:
-            yield from _cases(setting, workers, dtype, repeats)
-
-
-def _cases(
-    setting: Setting, workers: Mapping[str, Worker], dtype: str, repeats: int
-) -> Iterator[dict[str, Any]]:
-    for shape, features, stride in depthwise_cases(setting.config):
-        size = " x ".join(map(str, shape[:3]))
-        case = f"{size}, {features}{' by 2' * (stride != (1, 1, 1))}, fwd+bwd"
-        arguments = (shape, features, stride, dtype, repeats)
-        tasks = {side: _task(side, *arguments, setting.peer) for side in workers}
-        loaded, failed = load_all(workers, tasks, setting.left_s())
-        ready = {side: workers[side] for side in loaded}
-        outputs = {side: worker.outputs() for side, worker in ready.items()}
-        differences = {
-            side: max(difference(found, outputs["shifted"]).values()) for side, found in outputs.items()
-        }
-        wrong = {side: value for side, value in differences.items() if not value <= _TOLERANCES[dtype]}
-        if wrong:
-            raise RuntimeError(f"{case}: not equal to `shifted`, share of the largest value: {wrong}")
-        calls = alternate(ready, setting.rounds).samples
-        measured = Alternation(
-            {
-                side: [Sample(sample.wall_s / repeats, sample.cpu_s / repeats) for sample in samples]
-                for side, samples in calls.items()
-            }
+            workers["PyTorch"] = stack.enter_context(Worker("PyTorch"))
+        passes = itertools.product(
+            setting.amounts.dtypes, depthwise_cases(setting.config)[: setting.amounts.shapes], (True, False)
         )
-        found: dict[str, Any] = {
-            **{"part": "depthwise", "case": case, "dtype": dtype, "repeats": repeats},
-            **{"best": measured.best([form for form in FORMS if form in ready])},
-            **{"seconds": measured.as_json(), "failed": failed},
-            "differences": {side: float(f"{value:.2g}") for side, value in differences.items()},
+        for dtype, one, backward in passes:
+            case = _case(one, batch, backward)
+            if f"{case}, {dtype}" not in known:
+                yield _compare(setting, workers, one, batch, backward, dtype, case)
+
+
+def _case(one: ConvolutionCase, batch: int, backward: bool) -> str:
+    shape, features, stride = one
+    size = " x ".join(map(str, shape[:3]))
+    size = f"{batch} x ({size})" if batch > 1 else size
+    return f"{size}, {features}{' by 2' * (stride != (1, 1, 1))}, {'fwd+bwd' if backward else 'fwd'}"
+
+
+def _compare(
+    setting: Setting,
+    workers: Mapping[str, Worker],
+    one: ConvolutionCase,
+    batch: int,
+    backward: bool,
+    dtype: str,
+    case: str,
+) -> dict[str, Any]:
+    repeats = setting.amounts.repeats
+    tasks = {side: _task(side, one, batch, backward, dtype, repeats) for side in workers}
+    loaded, failed = load_all(workers, tasks, setting.left_s())
+    ready = {side: workers[side] for side in loaded}
+    outputs = {side: worker.outputs() for side, worker in ready.items()}
+    differences = {
+        side: max(difference(found, outputs["shifted"]).values()) for side, found in outputs.items()
+    }
+    wrong = {side: value for side, value in differences.items() if not value <= _TOLERANCES[dtype]}
+    with setting.quiet():
+        calls = alternate({side: worker for side, worker in ready.items() if side not in wrong}, 3).samples
+    measured = Alternation(
+        {
+            side: [Sample(sample.wall_s / repeats, sample.cpu_s / repeats) for sample in samples]
+            for side, samples in calls.items()
         }
-        if "PyTorch" in ready:
-            found["against"] = "PyTorch"
-            found["ratio"] = measured.ratio(found["best"], "PyTorch").as_json()
-        times = {side: f"{1e6 * measured.seconds(side).median:.3g}" for side in ready}
-        setting.say(f"{case}, {dtype}: microseconds {times}{', failed: ' * bool(failed)}{', '.join(failed)}")
-        yield found
+    )
+    found: dict[str, Any] = {
+        # A table of forms is made of `form_case` and `dtype`; a name is of one result.
+        **{"case": f"{case}, {dtype}", "convolution": case, "dtype": dtype, "repeats": repeats},
+        **{"best": measured.best([form for form in setting.amounts.forms if form in calls])},
+        **{"seconds": measured.as_json(), "failed": failed, "wrong": wrong},
+        "differences": {side: float(f"{value:.2g}") for side, value in differences.items()},
+    }
+    if "PyTorch" in calls:
+        found["against"] = "PyTorch"
+        found["ratio"] = measured.ratio(found["best"], "PyTorch").as_json()
+    times = {side: f"{1e6 * measured.seconds(side).median:.3g}" for side in calls}
+    setting.say(f"{case}, {dtype}: microseconds {times}")
+    return found
 
 
 def _task(
-    side: str,
-    shape: tuple[int, ...],
-    features: int,
-    stride: tuple[int, int, int],
-    dtype: str,
-    repeats: int,
-    peer: str | None,
+    side: str, one: ConvolutionCase, batch: int, backward: bool, dtype: str, repeats: int
 ) -> Callable[[], Any]:
-    if side in FORMS:
-        return functools.partial(jax_tasks.Convolution, shape, features, side, stride, True, dtype, repeats)
+    shape, features, stride = one
+    if side != "PyTorch":
+        ours = functools.partial(jax_convolutions.Convolution, shape, features, side, stride, backward)
+        return functools.partial(ours, dtype=dtype, repeats=repeats, batch=batch)
     from experiments.benchmarks.measuring import torch_tasks
 
-    where = ("channels_last", peer or "cpu", dtype, repeats)
-    return functools.partial(torch_tasks.Convolution, shape, features, True, stride, True, *where)
+    theirs = functools.partial(torch_tasks.Convolution, shape, features, True, stride, backward)
+    return functools.partial(
+        theirs, "channels_last", device="present", dtype=dtype, repeats=repeats, batch=batch
+    )
+
+
+def _step_name(form: str, dtype: str) -> str:
+    return f"step with {form}, {dtype}"
+
+
+def _step(setting: Setting, form: str, dtype: str) -> Callable[[], Any]:
+    config = setting.with_model(setting.amounts.typical_batch, dtype=dtype, separable=True)
+    return functools.partial(jax_tasks.Step, config, setting.weights(True), form=form)
+
+
+def _whole_step(setting: Setting) -> Iterator[dict[str, Any]]:
+    """What the choice is about in the end."""
+    dtype, batch = setting.amounts.dtypes[0], setting.amounts.typical_batch
+    case = f"DS step, {dtype}, batch {batch}, by form"
+    if case in setting.known("depthwise"):
+        return
+    weights.ensure(setting)
+    setting.wait_for(*(_step_name(form, dtype) for form in setting.amounts.step_forms))
+    with contextlib.ExitStack() as stack:
+        workers = {form: stack.enter_context(Worker(form)) for form in setting.amounts.step_forms}
+        tasks = {form: _step(setting, form, dtype) for form in setting.amounts.step_forms}
+        loaded, failed = load_all(workers, tasks, setting.left_s(), warm_up=3)
+        with setting.quiet():
+            measured = alternate({form: workers[form] for form in loaded}, setting.amounts.rounds)
+    if loaded:
+        times = {form: f"{1e3 * measured.seconds(form).median:.3g}" for form in loaded}
+        setting.say(f"{case}: milliseconds {times}")
+    yield {"case": case, "dtype": dtype, "seconds": measured.as_json(), "failed": failed}

@@ -4,90 +4,152 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments.benchmarks.gpu.setting import Setting, device_peak_gib, load_all
+from experiments.benchmarks.gpu import roofline, weights
+from experiments.benchmarks.gpu.setting import Program, Setting, device_peak_gib, load_all
+from experiments.benchmarks.gpu.weights import VARIANTS
 from experiments.benchmarks.measuring import jax_tasks
 from experiments.benchmarks.measuring.pairs import Alternation, alternate, difference
 from experiments.benchmarks.measuring.worker import Worker
 
-VARIANTS = {"DS": True, "standard": False}
+KINDS = ("step", "inference")
 # Of the loss; batch statistics of bfloat16 maps through 569 layers. Float32 is held to 1e-4 by `make bench`.
 _TOLERANCES = {"float32": 5e-3, "bfloat16": 5e-2}
 # Of the time, what the measuring needs once everything is compiled.
-_MEASURING_S = 20.0
+_MEASURING_S = 15.0
+
+Task = Callable[[], Any]
 
 
-def step(setting: Setting) -> Iterator[dict[str, Any]]:
-    """Training steps; the DS network's also against the standard one's."""
-    return _networks(setting, "step")
+def case(variant: str, dtype: str, batch: int) -> str:
+    """The name of a comparison."""
+    return f"{variant}, {dtype}, batch {batch}"
 
 
-def inference(setting: Setting) -> Iterator[dict[str, Any]]:
-    """Forward passes with running statistics."""
-    return _networks(setting, "inference")
+def program_name(kind: str, variant: str, dtype: str, batch: int) -> str:
+    """The name of ours, for who waits until it is compiled."""
+    return f"{kind}, {case(variant, dtype, batch)}"
 
 
-def _networks(setting: Setting, kind: str) -> Iterator[dict[str, Any]]:
-    with contextlib.ExitStack() as stack:
-        tasks: dict[str, Callable[[], Any]] = {}
-        for name, separable in VARIANTS.items():
-            config = setting.variant(separable)
-            weights = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=setting.folder)))
-            jax_tasks.write_weights(config["model"], weights)
-            tasks |= {f"{name}, {side}": task for side, task in _sides(setting, config, weights, kind)}
-        workers = {name: stack.enter_context(Worker(name)) for name in tasks}
-        loaded, failed = load_all(workers, tasks, setting.left_s() - _MEASURING_S, warm_up=3)
-        measured = alternate({name: workers[name] for name in loaded}, setting.rounds)
-        outputs = {name: workers[name].outputs() for name in loaded}
-        peaks = {name: device_peak_gib(outputs[name], workers[name]) for name in loaded}
-    for name in VARIANTS:
-        own = {side: value for side, value in outputs.items() if side.startswith(f"{name}, ")}
-        if f"{name}, ours" in own:
-            yield _result(setting, kind, name, own, measured, loaded, failed, peaks)
-        else:
-            setting.say(f"{kind}: {name} failed")
-            yield {"part": kind, "case": f"{name}, failed", "failed": failed}
-
-
-def _sides(
-    setting: Setting, config: Mapping[str, Any], weights: Path, kind: str
-) -> Iterator[tuple[str, Callable[[], Any]]]:
+def ours(setting: Setting, kind: str, variant: str, dtype: str, batch: int) -> Task:
+    """What is timed of ours."""
+    config = setting.with_model(batch, dtype=dtype, separable=VARIANTS[variant])
+    folder = setting.weights(VARIANTS[variant])
     if kind == "step":
-        yield "ours", functools.partial(jax_tasks.Step, config, weights)
-    else:
-        yield "ours", functools.partial(jax_tasks.Forward, config, weights, False)
-    if setting.peer:
-        from experiments.benchmarks.measuring import torch_tasks
+        return functools.partial(jax_tasks.Step, config, folder)
+    return functools.partial(jax_tasks.Forward, config, folder, False)
 
-        network = functools.partial(torch_tasks.Network, config, weights, "channels_last", kind, setting.peer)
-        yield "eager", network
-        yield "compiled", functools.partial(network, compiled=True)
+
+def programs(setting: Setting) -> list[Program]:
+    """Every step, then every forward pass, in the order of measuring."""
+    amounts = setting.amounts
+    passes = itertools.product(KINDS, amounts.dtypes, amounts.batches, VARIANTS)
+    return [
+        Program(program_name(kind, variant, dtype, batch), ours(setting, kind, variant, dtype, batch))
+        for kind, dtype, batch, variant in passes
+    ]
+
+
+def measure(setting: Setting) -> Iterator[dict[str, Any]]:
+    """Ours beside PyTorch as it comes; steps before forward passes, the first type before the others."""
+    weights.ensure(setting)
+    for kind, dtype in itertools.product(KINDS, setting.amounts.dtypes):
+        yield from compare(setting, kind, dtype, setting.amounts.batches, "eager")
+
+
+def compare(
+    setting: Setting, kind: str, dtype: str, batches: Sequence[int], peer: str
+) -> Iterator[dict[str, Any]]:
+    """A result a variant and batch; what is known already is passed over.
+
+    A side keeps its process from one batch to the next, larger one: what its allocator counts is the largest
+    of all, which is the last one's.
+
+    Args:
+        setting: of the run.
+        kind: of `KINDS`.
+        dtype: of both sides.
+        batches: ascending.
+        peer: PyTorch's form, `eager` or `compiled`, where it stands beside at all.
+    """
+    ending = "" if peer == "eager" else f", {peer}"
+    known = setting.known(kind)
+    left = [
+        batch for batch in batches if not all(f"{case(v, dtype, batch)}{ending}" in known for v in VARIANTS)
+    ]
+    if not left:
+        return
+    sides = ["ours", peer] if setting.peer else ["ours"]
+    names = [f"{variant}, {side}" for variant, side in itertools.product(VARIANTS, sides)]
+    with contextlib.ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name)) for name in names}
+        for batch in left:
+            setting.wait_for(*(program_name(kind, variant, dtype, batch) for variant in VARIANTS))
+            tasks = {name: side_task(setting, kind, name, dtype, batch) for name in workers}
+            loaded, failed = load_all(workers, tasks, setting.left_s() - _MEASURING_S, warm_up=3)
+            with setting.quiet():
+                measured = alternate({name: workers[name] for name in loaded}, setting.amounts.rounds)
+            outputs = {name: workers[name].outputs() for name in loaded}
+            peaks = {name: device_peak_gib(outputs[name], workers[name]) for name in loaded}
+            for variant in VARIANTS:
+                found: dict[str, Any] = {
+                    **{"part": kind, "case": f"{case(variant, dtype, batch)}{ending}"},
+                    **{"dtype": dtype, "batch": batch},
+                    "seconds_until_ready": _own(variant, loaded),
+                    "peak_gib": _own(variant, peaks),
+                    "failed": _own(variant, failed),
+                    **_result(setting, kind, variant, dtype, batch, measured, outputs),
+                }
+                _tell(setting, found)
+                yield found
+            # A side that is out of memory or too slow at one batch is so at the next.
+            workers = {name: workers[name] for name in loaded}
+            if not workers:
+                return
+
+
+def _own(variant: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of values by side those of one variant."""
+    return {side: value for side, value in values.items() if side.startswith(f"{variant}, ")}
+
+
+def side_task(setting: Setting, kind: str, name: str, dtype: str, batch: int) -> Task:
+    """What is timed of a side, such as `DS, ours`, `standard, eager` or `DS, compiled`."""
+    variant, side = name.split(", ")
+    if side == "ours":
+        return ours(setting, kind, variant, dtype, batch)
+    from experiments.benchmarks.measuring import torch_tasks
+
+    config = setting.with_model(batch, dtype=dtype, separable=VARIANTS[variant])
+    folder = setting.weights(VARIANTS[variant])
+    network = functools.partial(torch_tasks.Network, config, folder, "channels_last", kind)
+    return functools.partial(network, device="present", compiled=side == "compiled")
 
 
 def _result(
     setting: Setting,
     kind: str,
-    name: str,
-    outputs: Mapping[str, Any],
+    variant: str,
+    dtype: str,
+    batch: int,
     measured: Alternation,
-    loaded: Mapping[str, float],
-    failed: Mapping[str, str],
-    peaks: Mapping[str, float],
+    outputs: Mapping[str, Any],
 ) -> dict[str, Any]:
-    ours = f"{name}, ours"
-    others = [side for side in outputs if side != ours]
-    differences = {side: difference(outputs[ours], outputs[side]) for side in others}
-    limit = _TOLERANCES[setting.config["model"]["dtype"]]
-    found: dict[str, Any] = {
-        **{"part": kind, "case": name, "dtype": setting.config["model"]["dtype"]},
-        "seconds": Alternation({side: measured.samples[side] for side in outputs}).as_json(),
-        "seconds_until_ready": {side: loaded[side] for side in outputs},
-        "peak_gib": {side: peaks[side] for side in outputs},
-        "failed": {side: reason for side, reason in failed.items() if side.startswith(f"{name}, ")},
+    mine = f"{variant}, ours"
+    own = _own(variant, outputs)
+    found: dict[str, Any] = {"seconds": Alternation(_own(variant, measured.samples)).as_json()}
+    if mine not in own:
+        return found
+    others = [side for side in own if side != mine]
+    differences = {side: difference(own[mine], own[side]) for side in others}
+    limit = _TOLERANCES[dtype]
+    config = setting.with_model(batch, dtype=dtype, separable=VARIANTS[variant])
+    found |= {
+        "counted": roofline.counts(config, kind),
+        "took_s": measured.seconds(mine).median,
         "differences": {
             side: {what: float(f"{value:.2g}") for what, value in values.items()}
             for side, values in differences.items()
@@ -97,12 +159,14 @@ def _result(
     }
     if others:
         found["against"] = measured.best(others)
-        found["ratios"] = {side: measured.ratio(ours, side).as_json() for side in others}
-        found["ratio"] = found["ratios"][found["against"]]
-    if name == "DS" and "standard, ours" in measured.samples:
-        found["standard_over_ds"] = measured.ratio("standard, ours", ours).as_json()
-    times = {side: f"{1e3 * measured.seconds(side).median:.3g}" for side in outputs}
-    setting.say(f"{kind}: milliseconds {times}, losses agree: {found['losses_agree']}")
-    for side, reason in found["failed"].items():
-        setting.say(f"{kind}: {side} failed: {reason.strip().splitlines()[-1]}")
+        found["ratio"] = measured.ratio(mine, found["against"]).as_json()
+    if variant == "DS" and "standard, ours" in measured.samples:
+        found["standard_over_ds"] = measured.ratio("standard, ours", mine).as_json()
     return found
+
+
+def _tell(setting: Setting, found: Mapping[str, Any]) -> None:
+    times = {side: f"{1e3 * seconds['wall_s']['median']:.3g}" for side, seconds in found["seconds"].items()}
+    setting.say(f"{found['part']}, {found['case']}: milliseconds {times}")
+    for side, reason in found["failed"].items():
+        setting.say(f"{found['part']}, {found['case']}: {side} failed: {reason.strip().splitlines()[-1]}")

@@ -1,15 +1,19 @@
-"""The rates that a device reaches: bfloat16 multiplications, and reading and writing its memory."""
+"""The rates that a device reaches: multiplications by type, and reading and writing its memory."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsdenseunet.environment import installed_version
+from dsdenseunet.ops.depthwise_choice import Device
+from dsdenseunet.training import provenance
+from experiments.benchmarks.gpu import driver
 from experiments.benchmarks.gpu.setting import Setting
 from experiments.benchmarks.measuring.pairs import Spread
 from experiments.benchmarks.measuring.worker import Worker
@@ -18,13 +22,13 @@ _PASSES = 20
 
 
 class Products:
-    """`_PASSES` products of square bfloat16 matrices of random numbers, one after the other."""
+    """`_PASSES` products of square matrices of random numbers, one after the other."""
 
-    def __init__(self, side: int):
+    def __init__(self, side: int, dtype: str):
         keys = jax.random.split(jax.random.key(0))
         # Products of these neither grow nor vanish.
-        values, factor = (jax.random.normal(key, (side, side), jnp.bfloat16) for key in keys)
-        self._operands = values, (factor / np.sqrt(side)).astype(jnp.bfloat16)
+        values, factor = (jax.random.normal(key, (side, side), jnp.dtype(dtype)) for key in keys)
+        self._operands = values, (factor / np.sqrt(side)).astype(dtype)
         self._compute = jax.jit(_products)
 
     def run(self) -> None:
@@ -60,17 +64,39 @@ def _copies(values: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, _PASSES, lambda _, copy: copy + 1, values)
 
 
-def device(setting: Setting) -> Iterator[dict[str, Any]]:
-    """Operations a second (two a multiply-add) and bytes a second (those read and those written)."""
+def measure(setting: Setting) -> Iterator[dict[str, Any]]:
+    """What the run is made with; operations (two a multiply-add) and bytes (read and written) a second."""
+    yield {"part": "provenance", "case": "provenance", "provenance": _provenance(setting)}
     side, gib = setting.amounts.matrix, setting.amounts.copied_gib
-    tasks = (
-        ("operations_per_s", "bfloat16 matrix product", functools.partial(Products, side), 2 * side**3),
-        ("bytes_per_s", "memory", functools.partial(Copies, gib), 2 * gib * 2**30),
-    )
+    tasks: list[tuple[str, str, Callable[[], Any], int]] = [
+        (dtype, f"{dtype} matrix product", functools.partial(Products, side, dtype), 2 * side**3)
+        for dtype in setting.amounts.dtypes
+    ]
+    tasks.append(("bytes", "memory", functools.partial(Copies, gib), int(2 * gib * 2**30)))
     with Worker("ours") as worker:
-        for rate, case, make_task, amount in tasks:
+        for rate_of, case, make_task, amount in tasks:
             worker.load(make_task, limit_s=setting.left_s())
-            rates = [_PASSES * amount / worker.sample().wall_s for _ in range(3 * setting.rounds)]
-            found = Spread.of(rates)
-            setting.say(f"{case}: {found.median:.3g} {rate.replace('_per_s', ' a second')}")
-            yield {"part": "device", "case": case, rate: found.as_json()}
+            with setting.quiet():
+                seconds = [worker.sample().wall_s for _ in range(3 * setting.amounts.rounds)]
+            found = Spread.of([_PASSES * amount / sample for sample in seconds])
+            unit = "bytes" if rate_of == "bytes" else "operations"
+            setting.say(f"{case}: {found.median:.3g} {unit} a second")
+            yield {"case": case, "rate_of": rate_of, "per_s": found.as_json()}
+
+
+def _provenance(setting: Setting) -> dict[str, Any]:
+    found = provenance.gather(dict(setting.config), "noise and smooth shapes from seed 0; phantoms, seed 0")
+    device = Device.present()
+    found["hardware"]["compute_capability"] = device.capability and list(device.capability)
+    found["hardware"]["driver"] = driver.ask("driver_version")
+    found["hardware"]["memory_bytes"] = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    if setting.peer:
+        from experiments.benchmarks.measuring import torch_tasks
+
+        with Worker("PyTorch") as worker:
+            worker.load(torch_tasks.Versions, warm_up=0)
+            found["versions"]["cuDNN of PyTorch"] = int(worker.outputs()["cudnn"])
+    for name in ("jax-cuda12-plugin", "jax-cuda13-plugin", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "torch"):
+        if version := installed_version(name):
+            found["versions"][name] = version
+    return found

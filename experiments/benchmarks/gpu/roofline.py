@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dsdenseunet.profiling.description import describe
-
 _PARAMETER_BYTES = 4
 
 
-def counts(config: Mapping[str, Any], kind: str) -> dict[str, int]:
-    """`operations` and `bytes` of a training step (`step`) or a forward pass (`inference`) on one batch.
+def counts(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """`operations` and `bytes` of a training step (`step`) or a forward pass (`inference`), and `dtype`.
 
     Operations are two a multiply-add, padding included; a step has the forward products and twice as many
     for gradients by inputs and kernels. Bytes: in the forward pass every map that a layer sees is written and
@@ -20,16 +18,20 @@ def counts(config: Mapping[str, Any], kind: str) -> dict[str, int]:
     that normalisation makes over the maps for itself are not counted: it is a floor for whatever computes
     convolutions by their definition; Winograd's form, which CPUs use here, has fewer multiplications.
     """
+    # Here, so that a record can be made of results without JAX.
+    from dsdenseunet.profiling.description import describe
+
     description = describe(config["model"], config["data"]["patch_size"])
     totals, batch = description.totals(), config["data"]["batch_size"]
     operations = 2 * batch * totals["macs"]
     maps, parameters = batch * totals["activation_bytes"], _PARAMETER_BYTES * totals["trainable"]
+    dtype = config["model"]["dtype"]
     if kind == "inference":
-        return {"operations": operations, "bytes": 2 * maps + parameters}
-    return {"operations": 3 * operations, "bytes": 5 * maps + 8 * parameters}
+        return {"dtype": dtype, "operations": operations, "bytes": 2 * maps + parameters}
+    return {"dtype": dtype, "operations": 3 * operations, "bytes": 5 * maps + 8 * parameters}
 
 
-def floor(counted: Mapping[str, int], operations_per_s: float, bytes_per_s: float) -> dict[str, Any]:
+def floor(counted: Mapping[str, Any], operations_per_s: float, bytes_per_s: float) -> dict[str, Any]:
     """Seconds for the operations and for the bytes; `floor_s` is the larger: neither waits for the other."""
     seconds = {
         "operations_s": counted["operations"] / operations_per_s,
@@ -39,13 +41,22 @@ def floor(counted: Mapping[str, int], operations_per_s: float, bytes_per_s: floa
     return {**counted, **rounded, "floor_s": max(rounded.values())}
 
 
-def measured_rates(results: Iterable[Mapping[str, Any]]) -> tuple[float, float] | None:
-    """Operations and bytes a second out of the part `device`; None if it is not there."""
-    found = {
-        name: float(result[name]["median"])
-        for result in results
-        if result["part"] == "device"
-        for name in ("operations_per_s", "bytes_per_s")
-        if name in result
+def measured_rates(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Of the part `rates`: operations a second by the type of their operands, and `bytes`."""
+    return {
+        found["rate_of"]: float(found["per_s"]["median"]) for found in results if found["part"] == "rates"
     }
-    return (found["operations_per_s"], found["bytes_per_s"]) if len(found) == 2 else None
+
+
+def beside(found: dict[str, Any], rates: Mapping[str, float]) -> dict[str, Any]:
+    """A result that has `counted` and `took_s`, with its floor and how many times the floor it took.
+
+    `times` passes of what was counted are taken; a result whose rates were not measured stays as it is.
+    """
+    counted = found.get("counted")
+    if not counted or counted["dtype"] not in rates or "bytes" not in rates:
+        return found
+    least = floor(counted, rates[counted["dtype"]], rates["bytes"])
+    floor_s = found.get("times", 1) * least["floor_s"]
+    took = float(f"{found['took_s'] / floor_s:.4g}")
+    return {**found, "roofline": {**least, "floor_s": floor_s, "times_the_floor": took}}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.sliding_window import Tiling
 from dsdenseunet.models import registry
-from experiments.benchmarks.gpu.setting import Setting, Size, device_peak_gib
+from experiments.benchmarks.gpu import roofline, weights
+from experiments.benchmarks.gpu.setting import Program, Setting, Size, device_peak_gib, load_all
 from experiments.benchmarks.measuring import jax_tasks
 from experiments.benchmarks.measuring.pairs import alternate
 from experiments.benchmarks.measuring.worker import Worker
@@ -55,32 +55,56 @@ class Volume:
         return {"labels": self._labels_DHW, **jax_tasks.device_peak()}
 
 
-def volume(setting: Setting) -> Iterator[dict[str, Any]]:
+def _name(batch_size: int) -> str:
+    return f"{batch_size} at once"
+
+
+def _config(setting: Setting) -> dict[str, Any]:
+    return setting.with_model(separable=True, dtype=setting.amounts.dtypes[0])
+
+
+def _tasks(setting: Setting) -> dict[str, Callable[[], Any]]:
+    amounts = setting.amounts
+    ours = functools.partial(Volume, _config(setting), setting.weights(True), amounts.volume)
+    return {_name(batch): functools.partial(ours, batch) for batch in amounts.volume_batches}
+
+
+def programs(setting: Setting) -> list[Program]:
+    """A scan by each number of patches at once."""
+    return [Program(f"volume, {name}", task) for name, task in _tasks(setting).items()]
+
+
+def measure(setting: Setting) -> Iterator[dict[str, Any]]:
     """Seconds a scan of the DS network by patches at once, from array to labels: no files."""
-    config, amounts = setting.variant(True), setting.amounts
+    config, size = _config(setting), setting.amounts.volume
+    inference = config["inference"]
     tiling = Tiling.of(
-        amounts.volume,
+        size,
         config["data"]["patch_size"],
-        overlap=config["inference"]["overlap"],
-        sigma_scale=config["inference"]["sigma_scale"],
+        overlap=inference["overlap"],
+        sigma_scale=inference["sigma_scale"],
     )
+    case = " x ".join(map(str, size))
+    if case in setting.known("volume"):
+        return
+    weights.ensure(setting)
+    tasks = _tasks(setting)
+    setting.wait_for(*(f"volume, {name}" for name in tasks))
     with contextlib.ExitStack() as stack:
-        weights = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=setting.folder)))
-        jax_tasks.write_weights(config["model"], weights)
-        workers = {}
-        for batch_size in amounts.volume_batches:
-            name = f"{batch_size} at once"
-            workers[name] = stack.enter_context(Worker(name))
-            task = functools.partial(Volume, config, weights, amounts.volume, batch_size)
-            workers[name].load(task, limit_s=setting.left_s())
-        measured = alternate(workers, setting.rounds)
-        peaks = {name: device_peak_gib(worker.outputs(), worker) for name, worker in workers.items()}
-    best = measured.best(list(workers))
+        workers = {name: stack.enter_context(Worker(name)) for name in tasks}
+        loaded, failed = load_all(workers, tasks, setting.left_s() - 10)
+        if not loaded:
+            raise RuntimeError("\n".join(failed.values()))
+        with setting.quiet():
+            measured = alternate({name: workers[name] for name in loaded}, setting.amounts.rounds)
+        peaks = {name: device_peak_gib(workers[name].outputs(), workers[name]) for name in loaded}
+    best = measured.best(list(loaded))
     seconds = measured.seconds(best)
-    size = " x ".join(map(str, amounts.volume))
-    setting.say(f"volume {size}, {tiling.patches} patches: {seconds} s, {best}")
+    setting.say(f"volume {case}, {tiling.patches} patches: {seconds} s, {best}")
     yield {
-        **{"part": "volume", "case": f"{size}, {best}", "patches": tiling.patches},
-        **{"overlap": config["inference"]["overlap"], "scan_s": seconds.as_json()},
-        **{"seconds": measured.as_json(), "peak_gib": peaks},
+        **{"case": case, "dtype": config["model"]["dtype"], "patches": tiling.patches, "best": best},
+        **{"overlap": inference["overlap"], "scan_s": seconds.as_json(), "seconds": measured.as_json()},
+        **{"seconds_until_ready": loaded, "peak_gib": peaks, "failed": failed},
+        **{"counted": roofline.counts({**config, "data": {**config["data"], "batch_size": 1}}, "inference")},
+        **{"times": tiling.patches, "took_s": seconds.median},
     }

@@ -10,7 +10,7 @@ from typing import Any
 from dsdenseunet.ops.depthwise_choice import Kind
 
 _FORMS = ("grouped", "shifted", "pallas")
-_CASE = re.compile(r"(\d+) x (\d+) x (\d+), (\d+)( by 2)?, fwd\+bwd")
+_CASE = re.compile(r"(?:(\d+) x \()?(\d+) x (\d+) x (\d+)\)?, (\d+)( by 2)?, fwd\+bwd")
 
 
 def rows(record: Mapping[str, Any]) -> dict[Kind, tuple[tuple[int, str], ...]]:
@@ -26,11 +26,11 @@ def rows(record: Mapping[str, Any]) -> dict[Kind, tuple[tuple[int, str], ...]]:
     major = (hardware.get("compute_capability") or [None])[0]
     milliseconds: dict[Kind, dict[int, dict[str, float]]] = {}
     for found in record["results"]:
-        match = _CASE.fullmatch(found.get("case", ""))
+        match = _CASE.fullmatch(found.get("convolution", found["case"]))
         if found["part"] != "depthwise" or not match:
             continue
-        *shape, strided = match.groups()
-        stride = (1, 2, 2) if strided else (1, 1, 1)
+        *shape, _ = match.groups(default="1")
+        stride = (1, 2, 2) if match[6] else (1, 1, 1)
         kind = Kind(hardware["backend"], major, found.get("dtype", "float32"), stride)
         times = milliseconds.setdefault(kind, {}).setdefault(math.prod(map(int, shape)), {})
         for side, seconds in found["seconds"].items():

@@ -12,11 +12,12 @@ def convolution_inputs(
     kernel_shape: tuple[int, ...],
     stride: tuple[int, int, int],
     features: int,
+    batch: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Standard normal map (1, D, H, W, C), kernel, and gradient of the output (1, D', H', W', features)."""
+    """Standard normal map (B, D, H, W, C), kernel, and gradient of the output (B, D', H', W', features)."""
     generator = np.random.default_rng(0)
     out_DHW = [-(-n // s) for n, s in zip(shape_DHWC[:3], stride)]
-    shapes = ((1, *shape_DHWC), kernel_shape, (1, *out_DHW, features))
+    shapes = ((batch, *shape_DHWC), kernel_shape, (batch, *out_DHW, features))
     x, kernel, gradient = (generator.standard_normal(shape, np.float32) for shape in shapes)
     return x, kernel, gradient
 

@@ -1,12 +1,12 @@
-"""What is timed of ours: the training step, the forward pass, convolutions in their forms, compiling."""
+"""What is timed of ours: the training step, the forward pass, compiling."""
 
 from __future__ import annotations
 
-import functools
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,12 @@ from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.models import registry
 from dsdenseunet.models.dense_block import layer_sizes, unstack
 from dsdenseunet.models.initialise import init_variables
-from dsdenseunet.ops.conv import conv3d, direct_conv
-from dsdenseunet.ops.depthwise import Implementation, depthwise_conv
+from dsdenseunet.ops import depthwise_choice
 from dsdenseunet.training.losses import weighted_cross_entropy
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState
 from dsdenseunet.training.step import train_step
-from experiments.benchmarks.measuring.inputs import convolution_inputs, network_inputs, read_weights
+from experiments.benchmarks.measuring.inputs import network_inputs, read_weights
 
 
 def write_weights(model_config: Mapping[str, Any], folder: Path) -> None:
@@ -69,6 +68,21 @@ def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
         np.savez(stream, **arrays)
 
 
+class Weights:
+    """Writes them when it is made, so that a process of its own can."""
+
+    def __init__(self, model_config: Mapping[str, Any], folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_weights(model_config, folder)
+
+    def run(self) -> None:
+        """Nothing is left to do."""
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Nothing to compare."""
+        return {}
+
+
 def read_variables(weights: Path) -> dict[str, Any]:
     """The variables in a folder that `write_weights` wrote to."""
     return traverse_util.unflatten_dict(read_weights(weights / "variables.npz"), sep="/")
@@ -78,6 +92,14 @@ def _batch(config: ConfigDict) -> dict[str, np.ndarray]:
     data, model = config.data, config.model
     image, labels = network_inputs(data.patch_size, data.batch_size, model.in_channels, model.num_classes)
     return {"image": image, "labels": labels}
+
+
+def use_form(form: str) -> None:
+    """From now on this process computes depthwise convolutions in this form, on the device that it has."""
+    device = depthwise_choice.Device.present()
+    major = None if device.capability is None else device.capability[0]
+    for dtype, stride in itertools.product(("float32", "bfloat16"), ((1, 1, 1), (1, 2, 2))):
+        depthwise_choice.FASTEST[depthwise_choice.Kind(device.platform, major, dtype, stride)] = ((0, form),)
 
 
 def first_state(config: ConfigDict, variables: Mapping[str, Any]) -> TrainState:
@@ -101,27 +123,35 @@ class Step:
     Args:
         config: a resolved config as plain values.
         weights: folder that `write_weights` wrote to.
+        form: of all depthwise convolutions, in place of what is chosen; for the rest of the process.
+        metrics_of_step: of which step since the start the outputs are.
     """
 
-    def __init__(self, config: Mapping[str, Any], weights: Path):
+    def __init__(
+        self, config: Mapping[str, Any], weights: Path, form: str | None = None, metrics_of_step: int = 1
+    ):
         use_compilation_cache()
+        if form:
+            use_form(form)
         resolved = ConfigDict(config)
         mesh = parallel.data_mesh()
         self._state = parallel.place_state(mesh, first_state(resolved, read_variables(weights)))
         self._batch = parallel.place_batch(mesh, _batch(resolved))
         self._step = parallel.compile_step(train_step, mesh)
-        self._first: dict[str, np.ndarray] = {}
+        self._metrics_of_step, self._steps_done = metrics_of_step, 0
+        self._metrics: dict[str, np.ndarray] = {}
 
     def run(self) -> None:
         """One step."""
         self._state, metrics = self._step(self._state, self._batch)
         jax.block_until_ready((self._state, metrics))
-        if not self._first:
-            self._first = {name: np.asarray(metrics[name]) for name in ("loss", "grad_norm")}
+        self._steps_done += 1
+        if self._steps_done == self._metrics_of_step:
+            self._metrics = {name: np.asarray(metrics[name]) for name in ("loss", "grad_norm")}
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Loss and gradient norm of the first step; `device_peak_gib` where the device counts."""
-        return {**self._first, **device_peak()}
+        """Loss and gradient norm of one step; `device_peak_gib` where the device counts."""
+        return {**self._metrics, **device_peak()}
 
 
 class Forward:
@@ -162,72 +192,6 @@ def device_peak() -> dict[str, np.ndarray]:
     """`device_peak_gib`: most memory in use at once on the first device; nothing where it doesn't count."""
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     return {} if peak is None else {"device_peak_gib": np.asarray(peak / 2**30)}
-
-
-class Convolution:
-    """One 3^3 convolution, forward or forward and backward; the counterpart of `torch_tasks.Convolution`.
-
-    Args:
-        shape_DHWC: of the input.
-        features: channels of the output.
-        form: `auto`, `grouped`, `shifted` or `pallas` (depthwise), `conv3d` or `direct` (full).
-        stride: along (D, H, W).
-        backward: also the gradients by input and kernel.
-        dtype: of all arrays.
-        repeats: passes in one call, each on the results of the one before, so that a device's way to start
-            a program does not count; only with `backward`.
-    """
-
-    def __init__(
-        self,
-        shape_DHWC: tuple[int, ...],
-        features: int,
-        form: str,
-        stride: tuple[int, int, int],
-        backward: bool,
-        dtype: str = "float32",
-        repeats: int = 1,
-    ):
-        full = {"conv3d": conv3d, "direct": direct_conv}
-        convolve: Callable[..., jax.Array] = functools.partial(
-            full.get(form) or functools.partial(depthwise_conv, implementation=cast(Implementation, form)),
-            stride=stride,
-        )
-        fan = shape_DHWC[-1] if form in full else 1
-        arrays = convolution_inputs(shape_DHWC, (3, 3, 3, fan, features), stride, features)
-        self._arrays = [jax.device_put(array.astype(jnp.dtype(dtype))) for array in arrays]
-
-        def forward(x: jax.Array, kernel: jax.Array, _: jax.Array) -> tuple[jax.Array, ...]:
-            return (convolve(x, kernel),)
-
-        def both(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
-            y, pull = jax.vjp(convolve, x, kernel)
-            return y, *pull(gradient)
-
-        def repeated(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, ...]:
-            # About the square root of the number of taps: what goes round neither grows nor vanishes fast.
-            small = kernel / 6
-
-            def again(
-                _: int, arrays: tuple[jax.Array, jax.Array, jax.Array]
-            ) -> tuple[jax.Array, jax.Array, jax.Array]:
-                x, used, gradient = arrays
-                y, x_gradient, filter_gradient = both(x, used, gradient)
-                return x_gradient, small + 0 * filter_gradient, y
-
-            return jax.lax.fori_loop(0, repeats, again, (x, small, gradient))
-
-        self._once = jax.jit(both if backward else forward)
-        self._compute = jax.jit(repeated) if repeats > 1 else self._once
-
-    def run(self) -> None:
-        """One call: `repeats` passes."""
-        jax.block_until_ready(self._compute(*self._arrays))
-
-    def outputs(self) -> dict[str, np.ndarray]:
-        """Of one pass: `y`, and where backward `input_gradient` and `filter_gradient`, as float32."""
-        names = ("y", "input_gradient", "filter_gradient")
-        return {name: np.asarray(array, np.float32) for name, array in zip(names, self._once(*self._arrays))}
 
 
 class Compilation:

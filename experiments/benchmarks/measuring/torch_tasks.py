@@ -38,9 +38,33 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def _prepare(device: str) -> str:
+    """The device's name; all cores, and of a GPU the fastest convolutions, as JAX chooses them."""
+    if device == "present":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        # JAX computes products of float32 as TF32, too.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        torch.cuda.reset_peak_memory_stats()
+    _use_all_cores()
+    return device
+
+
 def _use_all_cores() -> None:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(count or 1)
+
+
+class Versions:
+    """Nothing: what PyTorch stands on is all that is asked."""
+
+    def run(self) -> None:
+        """Nothing."""
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """`cudnn`, 0 without it."""
+        return {"cudnn": np.asarray(torch.backends.cudnn.version() or 0)}
 
 
 class Network:
@@ -51,7 +75,7 @@ class Network:
         weights: folder that `jax_tasks.write_weights` wrote to.
         layout: key of `LAYOUTS`.
         kind: `step` (forward, backward, SGD update), `forward` (batch statistics) or `inference`.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda`, or `present`: the GPU if there is one.
         compiled: by torch.compile, in its default mode; else eager.
 
     With `model.dtype` bfloat16 it runs under autocast: as in ours, parameters stay float32.
@@ -66,7 +90,7 @@ class Network:
         device: str = "cpu",
         compiled: bool = False,
     ):
-        _use_all_cores()
+        device = _prepare(device)
         model, data = config["model"], config["data"]
         network: Any = DenseUNet3D(model)
         copy_weights(network, read_weights(weights / "layers.npz"))
@@ -137,9 +161,10 @@ class Convolution:
         stride: along (D, H, W).
         backward: also the gradients by input and kernel.
         layout: key of `LAYOUTS`.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda`, or `present`: the GPU if there is one.
         dtype: of all tensors.
         repeats: passes in one call, which are started one after the other and waited for at the end.
+        batch: maps at once.
     """
 
     def __init__(
@@ -153,11 +178,12 @@ class Convolution:
         device: str = "cpu",
         dtype: str = "float32",
         repeats: int = 1,
+        batch: int = 1,
     ):
-        _use_all_cores()
+        device = _prepare(device)
         self._groups = features if depthwise else 1
         kernel_shape = (3, 3, 3, shape_DHWC[-1] // self._groups, features)
-        x, kernel, gradient = convolution_inputs(shape_DHWC, kernel_shape, stride, features)
+        x, kernel, gradient = convolution_inputs(shape_DHWC, kernel_shape, stride, features, batch)
         kind = getattr(torch, dtype)
         self._x = _map(x, layout, device).to(kind).requires_grad_(backward)
         self._kernel = torch.from_numpy(torch_kernel(kernel)).to(device, kind)

@@ -7,6 +7,7 @@ not be told apart.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import resource
@@ -20,6 +21,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
+
+# The process finds this module wherever it is started from.
+_PATH = os.pathsep.join(
+    [str(Path(__file__).resolve().parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 
 class Task(Protocol):
@@ -60,7 +66,7 @@ class Worker:
             [sys.executable, "-c", f"from {__name__} import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONPATH": _PATH, **(environment or {})},
         )
 
     def __enter__(self) -> Worker:
@@ -119,10 +125,13 @@ class Worker:
 class _Served:
     """The other end: answers requests by the names of its methods."""
 
-    _task: Task
+    _task: Any
     _set_up_gib: float
 
     def load(self, make_task: Callable[[], Task], warm_up: int) -> None:
+        # The last one's memory is free before the next one needs its own.
+        self._task = None
+        gc.collect()
         self._task = make_task()
         for _ in range(warm_up):
             self._task.run()

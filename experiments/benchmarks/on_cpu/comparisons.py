@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dsdenseunet import huge_pages
-from experiments.benchmarks.measuring import jax_tasks, pipeline_task, torch_tasks
+from experiments.benchmarks.measuring import jax_convolutions, jax_tasks, pipeline_task, torch_tasks
 from experiments.benchmarks.measuring.pairs import Alternation, Spread, alternate, difference
 from experiments.benchmarks.measuring.shapes import ConvolutionCase, decoder_cases, depthwise_cases
 from experiments.benchmarks.measuring.worker import Worker
@@ -153,7 +153,9 @@ def _convolutions(setting: Setting, part: str, cases: list[ConvolutionCase], *fo
             for backward in (False, True):
                 size = " x ".join(map(str, shape[:3])) + f", {shape[3]}" + f" -> {features}" * (not depthwise)
                 case = f"{size}{' by 2' * (stride != (1, 1, 1))}{', fwd+bwd' if backward else ', fwd'}"
-                ours.load(functools.partial(jax_tasks.Convolution, shape, features, own, stride, backward))
+                ours.load(
+                    functools.partial(jax_convolutions.Convolution, shape, features, own, stride, backward)
+                )
                 arguments = (shape, features, depthwise, stride, backward)
                 errors = {}
                 for layout, worker in peers.items():
@@ -164,7 +166,9 @@ def _convolutions(setting: Setting, part: str, cases: list[ConvolutionCase], *fo
                 results.append(_say(setting, compare(part, case, measured, list(peers), detail)))
 
                 xla.load(
-                    functools.partial(jax_tasks.Convolution, shape, features, reference, stride, backward)
+                    functools.partial(
+                        jax_convolutions.Convolution, shape, features, reference, stride, backward
+                    )
                 )
                 detail = {"differences": {reference: _check(case, ours, xla)}}
                 # The reference takes seconds a call at the largest shapes.

@@ -1,8 +1,6 @@
-import pytest
-
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.profiling.cards import card
-from experiments.benchmarks.gpu.roofline import counts, floor, measured_rates
+from experiments.benchmarks.gpu.roofline import beside, counts, floor, measured_rates
 from tests.documents import ROOT
 
 
@@ -21,14 +19,21 @@ def test_a_step_has_three_times_the_products_of_a_forward_pass():
     assert counts(config, "step")["operations"] == 2 * step["operations"]
 
 
-@pytest.mark.parametrize("part", ["device", "other"])
-def test_rates_come_from_the_part_that_measured_them(part):
+def test_rates_come_from_the_part_that_measured_them():
     results = [
-        {"part": part, "operations_per_s": {"median": 5.0}},
-        {"part": part, "bytes_per_s": {"median": 7.0}},
+        {"part": "rates", "case": "a", "rate_of": "bfloat16", "per_s": {"median": 5.0}},
+        {"part": "rates", "case": "b", "rate_of": "bytes", "per_s": {"median": 7.0}},
+        {"part": "other", "case": "c", "rate_of": "float32", "per_s": {"median": 9.0}},
     ]
-    assert measured_rates(results) == ((5.0, 7.0) if part == "device" else None)
-    assert measured_rates(results[:1]) is None
+    assert measured_rates(results) == {"bfloat16": 5.0, "bytes": 7.0}
+
+
+def test_a_result_without_its_rates_has_no_floor():
+    found = {"case": "a", "took_s": 3.0, "counted": {"dtype": "float32", "operations": 8, "bytes": 3}}
+    assert beside(found, {"bfloat16": 1.0, "bytes": 1.0}) == found
+    assert beside({"case": "a"}, {"float32": 1.0, "bytes": 1.0}) == {"case": "a"}
+    with_floor = beside({**found, "times": 2}, {"float32": 8.0, "bytes": 2.0})["roofline"]
+    assert (with_floor["floor_s"], with_floor["times_the_floor"]) == (3.0, 1.0)
 
 
 def test_the_published_floor_is_what_the_counts_and_the_data_sheet_give():

@@ -11,6 +11,9 @@ PROVENANCE = {"hardware": {"backend": "gpu", "compute_capability": [9, 0]}}
 RESULTS = sorted((ROOT / "docs/results").glob("benchmark_*.json"))
 
 
+LARGE = "4 x (1 x 1 x 10), 40, fwd+bwd"
+
+
 def seconds(**medians):
     return {name: {"wall_s": {"median": value}} for name, value in medians.items()}
 
@@ -27,12 +30,13 @@ def test_rows_by_type_stride_and_size():
         case("1 x 1 x 10, 90, fwd+bwd", shifted=2.0, pallas=1.0),
         case("1 x 1 x 10, 10 by 2, fwd+bwd", ours=2.0, grouped=1.0),
         {"part": "step", "case": "1 x 1 x 10, 10, fwd+bwd", "seconds": seconds(ours=1.0)},
-        {"part": "device"},
+        {"part": "rates", "case": "memory"},
+        {**case("4 x (1 x 1 x 10), 40, fwd+bwd, bfloat16", shifted=1.0, pallas=2.0), "convolution": LARGE},
     ]
     found = rows({"results": results, "provenance": PROVENANCE})
-    # From 100 numbers `shifted`, from 400 `pallas`: 200 is as far from both.
+    # At 100 numbers `shifted`, at 400 and 900 `pallas`, at 1,600 `shifted`: 200 is between 100 and 400.
     assert found == {
-        Kind("gpu", 9, "bfloat16", (1, 1, 1)): ((0, "shifted"), (200, "pallas")),
+        Kind("gpu", 9, "bfloat16", (1, 1, 1)): ((0, "shifted"), (200, "pallas"), (1200, "shifted")),
         Kind("gpu", 9, "bfloat16", (1, 2, 2)): ((0, "grouped"),),
     }
     table = eval(f"{{{source(found)}}}", {"Kind": Kind})
@@ -40,7 +44,7 @@ def test_rows_by_type_stride_and_size():
 
 
 def test_a_result_without_depthwise_convolutions_has_no_rows():
-    assert rows({"results": [{"part": "device"}], "provenance": PROVENANCE}) == {}
+    assert rows({"results": [{"part": "rates", "case": "memory"}], "provenance": PROVENANCE}) == {}
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
