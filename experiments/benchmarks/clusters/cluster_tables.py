@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from dsdenseunet import files
 from dsdenseunet.profiling.description import Description
 from dsdenseunet.words import counted
 from experiments.benchmarks.clusters import expectation
+from experiments.benchmarks.publishing.markdown import table
 
 # NVIDIA H200 data sheet: 1,979 TFLOP/s of bfloat16 with sparsity, half of it without.
 H200_FLOPS = 989.5e12
@@ -97,7 +98,7 @@ def _links(size: int) -> str:
         )
         for link in expectation.LINKS
     )
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _clusters(work: expectation.Work) -> str:
@@ -108,7 +109,7 @@ def _clusters(work: expectation.Work) -> str:
         expected = [expectation.expect(work, cluster, gpus) for gpus in GPUS[1:]]
         gradient = [_short(1e3 * one.gradient_s) for one in expected]
         rows.append((cluster.name, *gradient, *(_short(1e3 * one.statistics_s) for one in expected)))
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _speeds(step: Scenario) -> str:
@@ -120,7 +121,7 @@ def _speeds(step: Scenario) -> str:
         speeds = [_range(one.patches / one.exposed_s, one.patches / one.hidden_s) for one in expected]
         shares = [_range(*one.efficiency, factor=100, unit=" %") for one in expected[1:]]
         rows.append((cluster.name, *speeds, *shares, f"{expectation.last_that_pays(step.work, cluster)}"))
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _range(low: float, high: float, factor: int = 1, unit: str = "") -> str:
@@ -130,8 +131,3 @@ def _range(low: float, high: float, factor: int = 1, unit: str = "") -> str:
 
 def _short(value: float) -> str:
     return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *lines])

@@ -20,7 +20,6 @@ from dsdenseunet.profiling.planner.search import HEADROOM, Search, Space, with_s
 from experiments.benchmarks.gpu import driver
 from experiments.benchmarks.gpu.setting import Program, Setting
 
-_REMATS = ("none", "layer")
 # Of the card, side by side: each process has its own limit.
 _AT_ONCE = 4
 _COMPILE_S = 300.0
@@ -44,7 +43,9 @@ class Predicted:
 def _plans(setting: Setting) -> list[Plan]:
     """Those without remat first: the networks' part has compiled them already."""
     patch = tuple(setting.config["data"]["patch_size"])
-    choices = itertools.product(_REMATS, setting.amounts.dtypes, setting.amounts.planned_batches)
+    choices = itertools.product(
+        setting.amounts.remats, setting.amounts.dtypes, setting.amounts.planned_batches
+    )
     return [Plan(patch, batch, 1, remat, dtype) for remat, dtype, batch in choices]
 
 

@@ -22,6 +22,7 @@ AMOUNTS = Amounts(
     block_steps=2,
     blocks=2,
     phantoms=(32, 64, 64),
+    remats=("none",),
     planned_batches=(1,),
     shapes=1,
     forms=("shifted", "grouped"),

@@ -35,6 +35,7 @@ class Amounts:
         block_steps: training steps between two readings of the clock.
         blocks: how many such blocks are timed.
         phantoms: size of the scans that training reads, voxels (D, H, W).
+        remats: of the settings whose peak of memory is predicted and measured.
         planned_batches: of the settings whose peak of memory is predicted and measured.
         allocator_bytes: what each of those may use.
         shapes: how many of the network's depthwise convolutions are looked at.
@@ -59,6 +60,7 @@ class Amounts:
     block_steps: int = 100
     blocks: int = 5
     phantoms: Size = (64, 512, 512)
+    remats: tuple[str, ...] = ("none", "layer")
     planned_batches: tuple[int, ...] = (1, 4, 8)
     allocator_bytes: int = 8 * 10**9
     shapes: int = 100

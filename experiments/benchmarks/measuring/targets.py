@@ -23,6 +23,11 @@ class Target:
     figure: Callable[[dict[str, Any]], float | None]
     at_least: bool = False
 
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        return f"{self.name}: {'at least' if self.at_least else 'at most'} {self.limit:g}"
+
     def judge(self, results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
         """Figure, its case and whether the limit is kept; None where no result concerns it."""
         figures = [
@@ -32,9 +37,8 @@ class Target:
             return None
         value, case = min(figures) if self.at_least else max(figures)
         met = value >= self.limit if self.at_least else value <= self.limit
-        word = "at least" if self.at_least else "at most"
         return {
-            **{"target": f"{self.name}: {word} {self.limit:g}", "measured": float(f"{value:.4g}")},
+            **{"target": self.text, "measured": float(f"{value:.4g}")},
             **{"case": case, "met": met},
         }
 

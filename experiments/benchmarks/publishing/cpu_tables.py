@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.benchmarks.measuring.pairs import Spread
+from experiments.benchmarks.publishing.markdown import met, spread, table, time
 
 Record = Mapping[str, Any]
 
@@ -14,10 +14,10 @@ def markdown(record: Record) -> str:
     """All tables: targets, convolutions, networks with the pipeline, compiling; blank lines between."""
     results = record["results"]
     tables = [
-        _table(
+        table(
             ("target", "measured", "worst case", ""),
             (
-                (target["target"], f"{target['measured']:.3g}", target["case"], _met(target))
+                (target["target"], f"{target['measured']:.3g}", target["case"], met(target))
                 for target in record["targets"]
             ),
         )
@@ -32,16 +32,16 @@ def markdown(record: Record) -> str:
             "processor",
             f"{reference} / ours",
         )
-        tables.append(_table(heads, _convolutions(results, part, reference)))
+        tables.append(table(heads, _convolutions(results, part, reference)))
     heads = ("", "ours", "theirs", "ours / theirs", "fastest", "processor", "peak GiB, ours", "theirs")
     networks = [r for r in results if r["part"] in ("step", "inference", "pipeline")]
-    tables.append(_table(heads, (_network(result) for result in networks)))
+    tables.append(table(heads, (_network(result) for result in networks)))
     heads = ("input pipeline", "patches a second", "host's processor ms a batch", "MB to the device a batch")
-    tables.append(_table(heads, (_input(r) for r in results if "bytes_to_device_a_batch" in r)))
+    tables.append(table(heads, (_input(r) for r in results if "bytes_to_device_a_batch" in r)))
     heads = ("trace and compile", "seconds", "processor seconds")
     compiled = [r for r in results if r["part"] == "compile"]
-    rows = ((r["case"], _spread(r["wall_s"]), _spread(r["cpu_s"])) for r in compiled)
-    tables.append(_table(heads, rows))
+    rows = ((r["case"], spread(r["wall_s"]), spread(r["cpu_s"])) for r in compiled)
+    tables.append(table(heads, rows))
     return "\n\n".join(table for table in tables if table)
 
 
@@ -61,29 +61,12 @@ def _network(result: Record) -> tuple[str, ...]:
 
 
 def _input(result: Record) -> tuple[str, ...]:
-    patches, megabytes = _spread(result["patches_per_s"]), result["bytes_to_device_a_batch"] / 1e6
+    patches, megabytes = spread(result["patches_per_s"]), result["bytes_to_device_a_batch"] / 1e6
     return result["case"], patches, f"{result['host_cpu_ms_a_batch']:.3g}", f"{megabytes:.3g}"
 
 
 def _sides(result: Record) -> tuple[str, ...]:
     sides = [result["seconds"][side]["wall_s"] for side in ("ours", result["against"])]
-    ours, theirs = (_time(side["median"]) for side in sides)
+    ours, theirs = (time(side["median"]) for side in sides)
     fastest = f"{sides[0]['low'] / sides[1]['low']:.3g}"
-    return result["case"], ours, theirs, _spread(result["ratio"]), fastest, _spread(result["cpu_ratio"])
-
-
-def _time(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
-def _spread(values: Record) -> str:
-    return str(Spread(values["median"], values["low"], values["high"]))
-
-
-def _met(target: Record) -> str:
-    return "met" if target["met"] else "**missed**"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *lines]) if lines else ""
+    return result["case"], ours, theirs, spread(result["ratio"]), fastest, spread(result["cpu_ratio"])

@@ -1,0 +1,83 @@
+"""The blocks of the documents that are made of docs/results: between two marks, written by one command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet import files
+from dsdenseunet.errors import InputError
+from experiments.benchmarks.publishing import cpu_tables, gpu_tables
+from experiments.benchmarks.publishing.markdown import met, table
+
+RESULTS = "docs/results"
+CPU, GPU = "benchmark_cpu.json", "benchmark_gpu.json"
+DOCUMENTS = ("README.md", "docs/explanation/speed.md")
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def _summary(records: Records) -> str:
+    """Every target, for the README."""
+    rows = []
+    if CPU in records:
+        hardware = records[CPU]["provenance"]["hardware"]
+        where = f"{hardware['cpu_cores']} cores of an {hardware['processor']}"
+        rows += [
+            (target["target"], f"{target['measured']:.3g}", where, met(target))
+            for target in records[CPU]["targets"]
+        ]
+    gpu = records.get(GPU)
+    where = gpu["provenance"]["hardware"]["device_kind"] if gpu else "an H100"
+    rows += [(text, measured, where, state) for text, measured, _, state in gpu_tables.targets(gpu)]
+    return table(("target", "measured", "on", ""), rows)
+
+
+# By their names in the marks.
+BLOCKS: dict[str, Callable[[Records], str]] = {
+    "targets": _summary,
+    "cpu": lambda records: cpu_tables.markdown(records[CPU]),
+    "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
+}
+_BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def read(root: Path) -> dict[str, Any]:
+    """The records that there are, by the names of their files."""
+    paths = [root / RESULTS / name for name in (CPU, GPU)]
+    return {path.name: files.read_json(path) for path in paths if path.is_file()}
+
+
+def filled(text: str, records: Records) -> str:
+    """A document with every block made anew.
+
+    Raises:
+        InputError: a block of an unknown name.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        if match[2] not in BLOCKS:
+            raise InputError(
+                f"<!-- benchmark: {match[2]} -->",
+                found="a block of an unknown name",
+                expected=f"one of {', '.join(BLOCKS)}",
+                fix="name a known one",
+            )
+        return f"{match[1]}\n{BLOCKS[match[2]](records)}\n{match[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def publish(root: Path) -> list[Path]:
+    """Writes the blocks of all documents; returns those that have changed."""
+    records, changed = read(root), []
+    for name in DOCUMENTS:
+        path = root / name
+        text = path.read_text(encoding="utf-8")
+        new = filled(text, records)
+        if new != text:
+            files.write_text(path, new)
+            changed.append(path)
+    return changed

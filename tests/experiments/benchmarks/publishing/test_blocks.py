@@ -1,0 +1,46 @@
+import shutil
+
+import pytest
+
+from dsdenseunet.errors import InputError
+from experiments.benchmarks.publishing import blocks
+from tests.documents import ROOT
+from tests.experiments.benchmarks.publishing.test_gpu_tables import RECORD
+
+
+def test_the_documents_say_what_was_measured():
+    records = blocks.read(ROOT)
+    for name in blocks.DOCUMENTS:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert blocks.filled(text, records) == text, f"{name}: run python -m experiments.benchmarks.publish"
+
+
+def test_every_block_is_in_a_document_and_its_record_is_named():
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in blocks.DOCUMENTS)
+    for name in blocks.BLOCKS:
+        assert text.count(f"<!-- benchmark: {name} -->") == 1
+    assert text.count("<!-- benchmark: ") == text.count("<!-- end -->") == len(blocks.BLOCKS)
+    speed = (ROOT / "docs/explanation/speed.md").read_text(encoding="utf-8")
+    for record in blocks.read(ROOT).values():
+        made_with = record["provenance"]
+        assert made_with["commit"][:10] in speed
+        assert made_with["hardware"].get("driver", made_with["hardware"]["processor"]) in speed
+
+
+def test_a_new_record_takes_the_place_of_what_was_said(tmp_path):
+    for name in blocks.DOCUMENTS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / blocks.RESULTS, tmp_path / blocks.RESULTS)
+    (tmp_path / blocks.RESULTS / blocks.GPU).unlink(missing_ok=True)
+    blocks.publish(tmp_path)
+    assert "No GPU has been measured yet" in (tmp_path / "docs/explanation/speed.md").read_text()
+    blocks.files.write_json(tmp_path / blocks.RESULTS / blocks.GPU, RECORD)
+    assert blocks.publish(tmp_path) == [tmp_path / name for name in blocks.DOCUMENTS]
+    assert blocks.publish(tmp_path) == []
+    assert "NVIDIA Test" in (tmp_path / "README.md").read_text()
+
+
+def test_a_block_of_an_unknown_name_is_refused():
+    with pytest.raises(InputError, match="cpu, gpu"):
+        blocks.filled("<!-- benchmark: other -->\n\nold\n\n<!-- end -->\n", {})
