@@ -26,6 +26,8 @@ def main(argv: Sequence[str]) -> None:
     root = Path(_ROOT.value)
     for given, name in ((_GPU.value, blocks.GPU), (_CPU.value, blocks.CPU)):
         if given:
+            if name == blocks.GPU:
+                blocks.check_gpu(files.read_json(given), given)
             files.write_json(root / blocks.RESULTS / name, files.read_json(given))
     changed = blocks.publish(root)
     print("\n".join(f"written: {path}" for path in changed) or "the documents say already what was measured")

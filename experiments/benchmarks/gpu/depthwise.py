@@ -15,6 +15,8 @@ from experiments.benchmarks.measuring.pairs import Alternation, alternate, diffe
 from experiments.benchmarks.measuring.shapes import ConvolutionCase, depthwise_cases
 from experiments.benchmarks.measuring.worker import Sample, Worker
 
+# There are many of them.
+_ROUNDS, _SAMPLE_S = 3, 0.1
 # Of the largest value: GPU libraries' convolutions take float32 as TF32; bfloat16 has eight bits.
 _TOLERANCES = {"float32": 5e-3, "bfloat16": 3e-2}
 
@@ -28,9 +30,9 @@ def programs(setting: Setting) -> list[Program]:
 
 
 def measure(setting: Setting) -> Iterator[dict[str, Any]]:
-    """One result a shape and pass; then the whole step; last the rows that the table of forms should have."""
-    yield from _convolutions(setting, 1)
+    """The whole step; a result a shape and pass; last the rows that the table of forms should have."""
     yield from _whole_step(setting)
+    yield from _convolutions(setting, 1)
     if setting.round == 2:
         yield from _convolutions(setting, setting.amounts.typical_batch)
     measured = record.assemble(record.read(setting.results))
@@ -44,10 +46,9 @@ def _convolutions(setting: Setting, batch: int) -> Iterator[dict[str, Any]]:
         workers = {form: stack.enter_context(Worker(form)) for form in setting.amounts.forms}
         if setting.peer:
             workers["PyTorch"] = stack.enter_context(Worker("PyTorch"))
-        passes = itertools.product(
-            setting.amounts.dtypes, depthwise_cases(setting.config)[: setting.amounts.shapes], (True, False)
-        )
-        for dtype, one, backward in passes:
+        shapes = depthwise_cases(setting.config)[: setting.amounts.shapes]
+        # Both passes together first: the choice is made by them.
+        for backward, dtype, one in itertools.product((True, False), setting.amounts.dtypes, shapes):
             case = _case(one, batch, backward)
             if f"{case}, {dtype}" not in known:
                 yield _compare(setting, workers, one, batch, backward, dtype, case)
@@ -78,8 +79,9 @@ def _compare(
         side: max(difference(found, outputs["shifted"]).values()) for side, found in outputs.items()
     }
     wrong = {side: value for side, value in differences.items() if not value <= _TOLERANCES[dtype]}
+    right = {side: worker for side, worker in ready.items() if side not in wrong}
     with setting.quiet():
-        calls = alternate({side: worker for side, worker in ready.items() if side not in wrong}, 3).samples
+        calls = alternate(right, _ROUNDS, _SAMPLE_S).samples
     measured = Alternation(
         {
             side: [Sample(sample.wall_s / repeats, sample.cpu_s / repeats) for sample in samples]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from experiments.benchmarks.measuring.worker import Worker
 _KERNELS = {"float32": 1e-5, "bfloat16": 2e-2}
 # Of loss and gradient norm of the second step, float32 products on both sides.
 _STEP = {"loss": 1e-4, "grad_norm": 1e-2}
+_AT_ONCE = 5
 _EXACT = {"JAX_DEFAULT_MATMUL_PRECISION": "float32"}
 
 
@@ -36,23 +38,30 @@ def measure(setting: Setting) -> Iterator[dict[str, Any]]:
 def _kernels(setting: Setting) -> Iterator[dict[str, Any]]:
     """`pallas` against `shifted` in float32 of the same rounded inputs, and against itself, run twice."""
     known = setting.known("equality")
-    with Worker("kernels") as worker:
-        for dtype in setting.amounts.dtypes:
-            for shape, features, stride in depthwise_cases(setting.config)[: setting.amounts.shapes]:
-                size = f"{' x '.join(map(str, shape[:3]))}, {features}{' by 2' * (stride != (1, 1, 1))}"
-                case = f"kernel, {size}, {dtype}"
-                if case in known:
-                    continue
-                worker.load(
-                    functools.partial(jax_convolutions.KernelPair, shape, features, stride, dtype), warm_up=0
-                )
-                found = worker.outputs()
-                share = max(float(found[name]) for name in found if name != "same_bits") / _KERNELS[dtype]
-                setting.say(f"{case}: {share:.2g} of what is allowed")
-                yield {
-                    **{"case": case, "share": _rounded(share), "limit": _KERNELS[dtype]},
-                    "differences": {name: _rounded(value) for name, value in found.items()},
-                }
+    shapes = depthwise_cases(setting.config)[: setting.amounts.shapes]
+    cases = {}
+    for dtype, (shape, features, stride) in itertools.product(setting.amounts.dtypes, shapes):
+        size = f"{' x '.join(map(str, shape[:3]))}, {features}{' by 2' * (stride != (1, 1, 1))}"
+        task = functools.partial(jax_convolutions.KernelPair, shape, features, stride, dtype)
+        cases[f"kernel, {size}, {dtype}"] = task, _KERNELS[dtype]
+    left = {case: one for case, one in cases.items() if case not in known}
+    # Each compiles for seconds.
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        jobs = {threads.submit(_kernel, task): (case, limit) for case, (task, limit) in left.items()}
+        for job in as_completed(jobs):
+            (case, limit), found = jobs[job], job.result()
+            share = max(float(value) for name, value in found.items() if name != "same_bits") / limit
+            setting.say(f"{case}: {share:.2g} of what is allowed")
+            yield {
+                **{"case": case, "share": _rounded(share), "limit": limit},
+                "differences": {name: _rounded(value) for name, value in found.items()},
+            }
+
+
+def _kernel(make_task: Callable[[], Any]) -> dict[str, np.ndarray]:
+    with Worker("kernel") as worker:
+        worker.load(make_task, warm_up=0)
+        return worker.outputs()
 
 
 def _steps(setting: Setting) -> Iterator[dict[str, Any]]:

@@ -19,9 +19,10 @@ from dsdenseunet.profiling.planner.law import Setting as Plan
 from dsdenseunet.profiling.planner.search import HEADROOM, Search, Space, with_setting
 from experiments.benchmarks.gpu import driver
 from experiments.benchmarks.gpu.setting import Program, Setting
+from experiments.benchmarks.measuring import jax_tasks
 
 # Of the card, side by side: each process has its own limit.
-_AT_ONCE = 4
+_AT_ONCE = 6
 _COMPILE_S = 300.0
 
 
@@ -59,9 +60,9 @@ def _card() -> Card | None:
 
 
 def programs(setting: Setting) -> list[Program]:
-    """The predictions: they need no card."""
+    """The predictions, which need no card; then the steps that no other part has."""
     card, config = _card(), setting.with_model(separable=True)
-    return [
+    predictions = [
         Program(
             f"memory, {_case(plan)}",
             functools.partial(Predicted, config, plan, card),
@@ -69,6 +70,19 @@ def programs(setting: Setting) -> list[Program]:
         )
         for plan in _plans(setting)
     ]
+    steps = [
+        Program(
+            f"memory, step, {_case(plan)}",
+            functools.partial(
+                jax_tasks.Step,
+                setting.with_model(plan.batch, separable=True, dtype=plan.dtype, remat=plan.remat),
+                setting.weights(True),
+            ),
+        )
+        for plan in _plans(setting)
+        if plan.remat != "none"
+    ]
+    return [*predictions, *steps]
 
 
 def measure(setting: Setting) -> Iterator[dict[str, Any]]:
@@ -87,6 +101,7 @@ def measure(setting: Setting) -> Iterator[dict[str, Any]]:
     known = setting.known("memory")
     plans = [plan for plan in _plans(setting) if _case(plan) not in known]
     setting.wait_for(*(f"memory, {_case(plan)}" for plan in plans))
+    setting.wait_for(*(f"memory, step, {_case(plan)}" for plan in plans if plan.remat != "none"))
     space = Space(limit, HEADROOM, [plan.patch for plan in plans[:1]], (), (), ())
     rates = card or card_of_kind("NVIDIA H100 80GB HBM3")
     assert rates is not None

@@ -20,6 +20,7 @@ KINDS = ("step", "inference")
 _TOLERANCES = {"float32": 5e-3, "bfloat16": 5e-2}
 # Of the time, what the measuring needs once everything is compiled.
 _MEASURING_S = 15.0
+_SAMPLE_S = 0.15
 
 Task = Callable[[], Any]
 
@@ -91,7 +92,8 @@ def compare(
             tasks = {name: side_task(setting, kind, name, dtype, batch) for name in workers}
             loaded, failed = load_all(workers, tasks, setting.left_s() - _MEASURING_S, warm_up=3)
             with setting.quiet():
-                measured = alternate({name: workers[name] for name in loaded}, setting.amounts.rounds)
+                ready = {name: workers[name] for name in loaded}
+                measured = alternate(ready, setting.amounts.rounds, _SAMPLE_S)
             outputs = {name: workers[name].outputs() for name in loaded}
             peaks = {name: device_peak_gib(outputs[name], workers[name]) for name in loaded}
             for variant in VARIANTS:

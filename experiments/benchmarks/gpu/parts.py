@@ -49,12 +49,12 @@ class Part(NamedTuple):
 PARTS = {
     "rates": Part("rates", 20, 60),
     "equality": Part("equality", 40, 90),
-    "networks": Part("networks", 170, 200),
-    "depthwise": Part("depthwise", 70, 90, more=True),
+    "networks": Part("networks", 185, 210),
+    "depthwise": Part("depthwise", 90, 100, more=True),
     "volume": Part("volume", 30, 60),
     "compiled": Part("compiled_peer", 60, 120, more=True, needs=("torch",)),
     "schedule": Part("schedule", 40, 60, more=True, needs=("grain", "nibabel", "tqdm")),
-    "memory": Part("memory", 70, 100),
-    "determinism": Part("determinism", 40, 60),
-    "flags": Part("xla_flags", 60, 90),
+    "memory": Part("memory", 45, 90),
+    "determinism": Part("determinism", 25, 50),
+    "flags": Part("xla_flags", 35, 90),
 }

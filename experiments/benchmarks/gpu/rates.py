@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -86,6 +87,7 @@ def measure(setting: Setting) -> Iterator[dict[str, Any]]:
 
 def _provenance(setting: Setting) -> dict[str, Any]:
     found = provenance.gather(dict(setting.config), "noise and smooth shapes from seed 0; phantoms, seed 0")
+    found["amounts"] = dataclasses.asdict(setting.amounts)
     device = Device.present()
     found["hardware"]["compute_capability"] = device.capability and list(device.capability)
     found["hardware"]["driver"] = driver.ask("driver_version")

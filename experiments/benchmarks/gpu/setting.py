@@ -74,7 +74,7 @@ class Amounts:
     flag_sets: int = 20
     rounds: int = 5
     patience: float = 1.0
-    compilers: int = 4
+    compilers: int = 7
 
 
 class Program(NamedTuple):

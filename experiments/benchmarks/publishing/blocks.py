@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from dsdenseunet import files
 from dsdenseunet.errors import InputError
+from experiments.benchmarks.gpu.setting import Amounts
 from experiments.benchmarks.publishing import cpu_tables, gpu_tables
 from experiments.benchmarks.publishing.markdown import met, table
 
@@ -68,6 +71,24 @@ def filled(text: str, records: Records) -> str:
         return f"{match[1]}\n{BLOCKS[match[2]](records)}\n{match[3]}"
 
     return _BLOCK.sub(fill, text)
+
+
+def check_gpu(record: Mapping[str, Any], path: str) -> None:
+    """Refuses what is no measurement of a GPU.
+
+    Raises:
+        InputError: a rehearsal, or a run on another device.
+    """
+    made_with = record["provenance"]
+    backend = made_with.get("hardware", {}).get("backend")
+    usual = json.loads(json.dumps(dataclasses.asdict(Amounts())))
+    if backend != "gpu" or made_with.get("amounts") != usual:
+        raise InputError(
+            path,
+            found=f"a run on {backend or 'nothing'}" if backend != "gpu" else "a rehearsal",
+            expected="a whole run on an NVIDIA GPU",
+            fix="name the benchmark_gpu.json that python -m experiments.benchmark_gpu wrote there",
+        )
 
 
 def publish(root: Path) -> list[Path]:

@@ -1,8 +1,11 @@
+import dataclasses
+import json
 import shutil
 
 import pytest
 
 from dsdenseunet.errors import InputError
+from experiments.benchmarks.gpu.setting import Amounts
 from experiments.benchmarks.publishing import blocks
 from tests.documents import ROOT
 from tests.experiments.benchmarks.publishing.test_gpu_tables import RECORD
@@ -39,6 +42,19 @@ def test_a_new_record_takes_the_place_of_what_was_said(tmp_path):
     assert blocks.publish(tmp_path) == [tmp_path / name for name in blocks.DOCUMENTS]
     assert blocks.publish(tmp_path) == []
     assert "NVIDIA Test" in (tmp_path / "README.md").read_text()
+
+
+def test_a_rehearsal_and_a_run_without_a_gpu_are_refused():
+    amounts = json.loads(json.dumps(dataclasses.asdict(Amounts())))
+    made_with = {"hardware": {"backend": "gpu"}, "amounts": amounts}
+    blocks.check_gpu({"provenance": made_with}, "here")
+    for wrong, found in (
+        ({**made_with, "amounts": {**amounts, "matrix": 32}}, "a rehearsal"),
+        ({**made_with, "hardware": {"backend": "cpu"}}, "a run on cpu"),
+        ({}, "a run on nothing"),
+    ):
+        with pytest.raises(InputError, match=found):
+            blocks.check_gpu({"provenance": wrong}, "here")
 
 
 def test_a_block_of_an_unknown_name_is_refused():
