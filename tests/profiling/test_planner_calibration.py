@@ -1,13 +1,10 @@
-import os
-
 import pytest
 
-from configs.ds_dense_unet_569 import get_config
 from dsdenseunet import files
-from dsdenseunet.profiling.cards import card, card_of_kind
+from dsdenseunet.profiling.cards import card
 from dsdenseunet.profiling.planner import calibration
 from dsdenseunet.profiling.planner.calibration import LEAST, calibrate, settings_to_measure, summarise
-from dsdenseunet.profiling.planner.compiler import CompilationError, Compiler, has_gpu_compiler
+from dsdenseunet.profiling.planner.compiler import CompilationError
 from dsdenseunet.profiling.planner.measured import measure
 from dsdenseunet.profiling.planner.plan import Calibration
 from dsdenseunet.training.settings import config_to_json
@@ -81,28 +78,3 @@ def test_the_step_runs_and_is_timed():
     config.data.batch_size = 1
     answer = measure({"config": config_to_json(config), "steps": 2})
     assert answer["seconds_per_step"] > 0 and answer["peak"] is None
-
-
-@pytest.mark.gpu
-@pytest.mark.long
-@pytest.mark.skipif(not has_gpu_compiler(), reason="without JAX's CUDA plugin (extras cuda12, cuda13)")
-def test_predictions_hold_on_the_card(tmp_path):
-    """Writes calibration.json to $CALIBRATION_OUT, if given."""
-    import subprocess
-    import sys
-
-    kind = subprocess.run(
-        [sys.executable, "-c", "import jax; print(jax.devices('cuda')[0].device_kind)"],
-        **{
-            "env": {**os.environ, "JAX_PLATFORMS": "cuda"},
-            "capture_output": True,
-            "text": True,
-            "check": True,
-        },
-    ).stdout.strip()
-    here = card_of_kind(kind)
-    assert here is not None, f"no figures of {kind} in dsdenseunet/profiling/gpus"
-    settings = settings_to_measure([(12, 224, 224)])
-    found = calibrate(get_config("ds"), here, Compiler(here, print), settings, 8 * 10**9, print)
-    files.write_json(os.environ.get("CALIBRATION_OUT", tmp_path / "calibration.json"), found)
-    assert found["enough"] and found["within_10_percent"] and found["wrongly_said_to_fit"] == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import itertools
 import os
 import signal
@@ -18,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
+from dsdenseunet import environment, files
 from experiments.benchmarks.gpu import record
 from experiments.benchmarks.gpu.parts import PARTS
 from experiments.benchmarks.gpu.setting import Amounts, Setting
@@ -74,7 +73,7 @@ def _peer() -> tuple[bool, str]:
     """Whether PyTorch stands beside, and why."""
     if find_spec("torch") is None:
         return False, "PyTorch is not installed: ours alone is measured"
-    version = importlib.metadata.version("torch")
+    version = environment.installed_version("torch") or "of an unknown version"
     if version.startswith(_SLOW_PEER):
         return False, f"PyTorch {version} is left out: its conv3d falls back to a form 10 to 20 times slower"
     return True, f"PyTorch {version} stands beside"

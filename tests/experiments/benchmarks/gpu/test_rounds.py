@@ -149,7 +149,7 @@ def test_the_compiler_stands_still_while_something_is_timed(setting):
 @pytest.mark.parametrize(("version", "peer"), [("2.9.1", False), ("2.11.0", True)])
 def test_a_pytorch_with_slow_convolutions_does_not_stand_beside(version, peer, monkeypatch):
     monkeypatch.setattr(rounds, "find_spec", lambda name: object())
-    monkeypatch.setattr(rounds.importlib.metadata, "version", lambda name: version)
+    monkeypatch.setattr(rounds.environment, "installed_version", lambda name: version)
     found, why = rounds._peer()
     assert found is peer and version in why
 
