@@ -84,7 +84,7 @@ class UpBlock(nn.Module):
 
 
 class Head(nn.Module):
-    """BN, ReLU, 1^3 conv with bias to the classes."""
+    """BN, ReLU, 1^3 conv with bias to the classes, which runs in float32 whatever the maps' type."""
 
     in_channels: int
     num_classes: int
@@ -94,7 +94,7 @@ class Head(nn.Module):
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:
         """Returns float32 logits (B, D, H, W, num_classes)."""
         x = BatchNormReLU(self.in_channels, self.batch_norm, name="norm")(x_BDHWC, train)
-        return Conv(self.in_channels, self.num_classes, (1, 1, 1), name="conv")(x).astype(jnp.float32)
+        return Conv(self.in_channels, self.num_classes, (1, 1, 1), name="conv")(x.astype(jnp.float32))
 
 
 class DenseUNet3D(nn.Module):

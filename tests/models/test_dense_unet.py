@@ -7,8 +7,11 @@ import pytest
 
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.errors import InputError
+from dsdenseunet.models.dense_unet import Head
 from dsdenseunet.models.initialise import init_variables
+from dsdenseunet.models.layers import NormSettings
 from dsdenseunet.models.registry import build, check_patch
+from dsdenseunet.ops.batch_norm import normalise_relu
 
 TINY = {
     "block_layers": (1, 2, 1, 1),
@@ -117,6 +120,24 @@ def test_remat_changes_no_value_and_no_gradient():
     flat = jnp.concatenate([g.ravel() for g in jax.tree.leaves(gradients)])
     other = jnp.concatenate([g.ravel() for g in jax.tree.leaves(other_gradients)])
     assert jnp.linalg.norm(flat - other) <= 1e-3 * jnp.linalg.norm(flat)
+
+
+def test_the_heads_convolution_runs_in_float32():
+    """Logits of bfloat16 maps are those sums themselves, not rounded to bfloat16, nor are the weights."""
+    head = Head(64, 3, NormSettings(0.99, 1e-3))
+    x = jax.random.normal(jax.random.key(0), (1, 2, 4, 4, 64), jnp.bfloat16)
+    variables = head.init(jax.random.key(1), x, train=False)
+    logits = head.apply(variables, x, train=False)
+    assert logits.dtype == jnp.float32
+    kernel = np.asarray(variables["params"]["conv"]["kernel"], np.float64)[0, 0, 0]
+    # At first: mean 0, variance 1, scale 1, bias 0; the map itself stays bfloat16 up to the convolution.
+    zeros, ones = jnp.zeros(64), jnp.ones(64)
+    normalised = normalise_relu(x, zeros, ones, ones, zeros, 1e-3)
+    assert normalised.dtype == jnp.bfloat16
+    expected = np.asarray(normalised.astype(jnp.float32), np.float64) @ kernel
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    rounded = logits.astype(jnp.bfloat16).astype(jnp.float32)
+    assert np.count_nonzero(rounded != logits) > 0.9 * logits.size
 
 
 def test_bfloat16_keeps_parameters_and_logits_in_float32():
