@@ -66,15 +66,18 @@ def check_fields(model_config: Mapping[str, Any]) -> None:
             expected=f"one of {', '.join(FAMILIES)}",
             fix="name a known family, or add yours to dsdenseunet/models/registry.py",
         )
-    names = {field.name for field in dataclasses.fields(FAMILIES[family]) if field.init}
-    names -= {"parent", "name"}
+    known = {field.name: field for field in dataclasses.fields(FAMILIES[family]) if field.init}
+    names = set(known) - {"parent", "name"}
     for name in sorted(set(model_config) - names - {"family"}):
         close = fields.nearest(name, names)
         expected = f"config.model.{close}" if close else f"a field of {family}"
         raise refusal(f"model.{name}", f"a field that does not exist (= {model_config[name]!r})", expected)
-    for name in sorted(names - set(model_config)):
+    checks = _CHECKS.get(family, {})
+    # Of a family without checks here, what its network has a default for may be left out.
+    needed = set(checks) | {name for name in names if known[name].default is dataclasses.MISSING}
+    for name in sorted(needed - set(model_config)):
         raise refusal(f"model.{name}", "missing", "the field, as configs/base.py has it")
-    for name, check in _CHECKS.get(family, {}).items():
+    for name, check in checks.items():
         if wanted := check(model_config[name]):
             raise refusal(f"model.{name}", repr(model_config[name]), wanted)
     if family == "dense_unet":
