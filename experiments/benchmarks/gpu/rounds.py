@@ -26,6 +26,8 @@ RESULTS, RECORD = "results.jsonl", "benchmark_gpu.json"
 _ROUNDS = (1, 2)
 # Of a part: less is not worth its start.
 _LEAST_S = 10.0
+# Between two looks at a part.
+_LOOK_S = 0.1
 _SLOW_PEER = "2.9."
 
 
@@ -45,6 +47,9 @@ def run(config: Mapping[str, Any], names: Sequence[str], out: Path, seconds: flo
         amounts: how much of each thing is done.
     """
     ends = time.time() + seconds
+    # What this process has begun ends with it.
+    told_to_end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
     out.mkdir(parents=True, exist_ok=True)
     results = out / RESULTS
     peer, note = _peer()
@@ -54,9 +59,11 @@ def run(config: Mapping[str, Any], names: Sequence[str], out: Path, seconds: flo
         to_compile = [name for name in names if _is_due(results, name, 1)]
         with _compiling(setting, to_compile) as compiler:
             for number, name in itertools.product(_ROUNDS, names):
-                if _is_due(results, name, number):
-                    _run_part(dataclasses.replace(setting, round=number), name, compiler)
+                if _is_due(results, name, number) and not told_to_end.is_set():
+                    _run_part(dataclasses.replace(setting, round=number), name, compiler, told_to_end)
                     files.write_json(out / RECORD, record.assemble(record.read(results)))
+    if told_to_end.is_set():
+        raise SystemExit(128 + signal.SIGTERM)
     for target in record.assemble(record.read(results))["targets"]:
         word = "met   " if target["met"] else "MISSED"
         print(f"{word} {target['target']}; measured {target['measured']} ({target['case']})", flush=True)
@@ -79,7 +86,9 @@ def _peer() -> tuple[bool, str]:
     return True, f"PyTorch {version} stands beside"
 
 
-def _run_part(setting: Setting, name: str, compiler: subprocess.Popen[bytes] | None) -> None:
+def _run_part(
+    setting: Setting, name: str, compiler: subprocess.Popen[bytes] | None, told_to_end: threading.Event
+) -> None:
     start = time.monotonic()
     part, about = PARTS[name], {"part": name, "round": setting.round}
     left = setting.left_s()
@@ -99,10 +108,11 @@ def _run_part(setting: Setting, name: str, compiler: subprocess.Popen[bytes] | N
     dataclasses.replace(setting, ends=time.time() + limit).save(path)
     process = _start("part_process", str(path), name)
     try:
-        process.wait(timeout=limit)
-    except subprocess.TimeoutExpired:
-        print(f"{name}: ended after {limit:.0f} s", flush=True)
-        record.append(setting.results, {**about, "case": record.STOPPED, "after_s": round(limit, 1)})
+        while process.poll() is None and not told_to_end.wait(_LOOK_S):
+            if time.monotonic() - start > limit:
+                print(f"{name}: ended after {limit:.0f} s", flush=True)
+                record.append(setting.results, {**about, "case": record.STOPPED, "after_s": round(limit, 1)})
+                break
     finally:
         _end(process)
         if compiler is not None:
@@ -152,7 +162,7 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", f"experiments.benchmarks.gpu.{module}", *arguments],
         env={**shared, **os.environ, "PYTHONPATH": shared["PYTHONPATH"]},
-        start_new_session=True,
+        process_group=0,
     )
 
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import subprocess
+import sys
+import threading
 import time
 
 import pytest
@@ -85,23 +88,57 @@ def test_a_part_that_takes_too_long_is_ended_with_all_that_it_began(setting, mon
     monkeypatch.setattr(
         rounds,
         "_start",
-        lambda *_: subprocess.Popen(["bash", "-c", script], start_new_session=True),
+        lambda *_: subprocess.Popen(["bash", "-c", script], process_group=0),
     )
     monkeypatch.setitem(PARTS, "slow", Part("slow", 1, 3))
     start = time.monotonic()
-    rounds._run_part(setting, "slow", None)
+    rounds._run_part(setting, "slow", None, threading.Event())
     assert time.monotonic() - start < 30
     assert [found["case"] for found in record.read(setting.results)] == [record.STOPPED, record.TOOK]
-    child = (tmp_path / "pid").read_text()
-    status = subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True, check=False)
-    assert status.stdout.strip()[:1] in ("", "Z")
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_what_was_begun_ends_with_the_program(tmp_path):
+    """As where a machine's time is over."""
+    script = f"""
+import subprocess, sys
+from pathlib import Path
+from experiments.benchmarks.gpu import rounds
+from experiments.benchmarks.gpu.setting import Amounts
+
+def start(module, *arguments):
+    process = subprocess.Popen(["sleep", "60"], process_group=0)
+    print(process.pid, flush=True)
+    return process
+
+rounds._start = start
+rounds.run({{}}, ["rates"], Path({str(tmp_path)!r}), 50, Amounts())
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    process.stdout.readline()
+    begun = [int(process.stdout.readline()) for _ in range(2)]
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    process.stdout.close()
+    assert not any(alive(number) for number in begun)
+
+
+def alive(number):
+    asked = ["ps", "-o", "stat=", "-p", str(number)]
+    state = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return state[:1] not in ("", "Z")
 
 
 def test_a_part_without_its_packages_or_time_is_left_out(setting, monkeypatch):
     monkeypatch.setitem(PARTS, "rich", Part("rich", 1, 3, needs=("no_such_package",)))
-    rounds._run_part(setting, "rich", None)
+    rounds._run_part(setting, "rich", None, threading.Event())
     monkeypatch.setitem(PARTS, "late", Part("late", 1, 3))
-    rounds._run_part(dataclasses.replace(setting, ends=time.time() + 5), "late", None)
+    rounds._run_part(dataclasses.replace(setting, ends=time.time() + 5), "late", None, threading.Event())
     found = record.read(setting.results)
     assert [one["case"] for one in found] == [record.LEFT_OUT] * 2
     assert found[0]["why"] == "needs no_such_package" and "too few" in found[1]["why"]
