@@ -28,6 +28,7 @@ setup(
         "orbax-checkpoint>=0.11.30",  # checkpoints
         "scipy>=1.14",  # filters, nearest surfaces
         "tensorboardX>=2.6",  # training curves, without TensorFlow
+        "tensorstore>=0.1.80",  # whether checkpoints can be read
         "tqdm>=4.66",  # progress bars
     ],
     extras_require={

@@ -23,7 +23,7 @@ from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
 from dsdenseunet.models import registry
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.training.checkpoint import load_best
-from dsdenseunet.training.settings import check_config
+from dsdenseunet.training.settings import mirror_axes, set_by_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
@@ -49,15 +49,14 @@ def main(argv: Sequence[str]) -> int:
     found = find_scans(_INPUT.value, _OUTPUT.value)
     scans, failures_name = take_shard(found.used, _SHARD.value)
     config, variables = load_best(_WORKDIR.value, int(_PHASE.value) if _PHASE.value else None)
-    options = {
-        "overlap": _OVERLAP.value,
-        "mirror_axes": None if _MIRROR.value is None else tuple("DHW".find(axis) for axis in _MIRROR.value),
-        "batch_size": _BATCH_SIZE.value,
-        "largest_component": _LARGEST.value,
-        "tumour_within_liver_mm": _WITHIN.value,
+    given = {
+        "inference.overlap": ("--overlap", _OVERLAP.value),
+        "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),
+        "inference.batch_size": ("--batch_size", _BATCH_SIZE.value),
+        "inference.largest_component": ("--largest_component", _LARGEST.value),
+        "inference.tumour_within_liver_mm": ("--tumour_within_liver_mm", _WITHIN.value),
     }
-    config.inference.update({name: value for name, value in options.items() if value is not None})
-    check_config(config)
+    set_by_flags(config, given)
     use_compilation_cache()
     if _PREFLIGHT.value:
         preflight.require(config, training=False, otherwise="compute on the CPU: JAX_PLATFORMS=cpu")

@@ -48,6 +48,7 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
     build_recipe(config)
     parallel.check_batch_size(config.data.batch_size, config.training.accumulate, parallel.data_mesh())
     cache = Cache.open(config.data.cache)
+    check_classes(config, cache)
     train_names, validation_names = split(config, cache)
     cache.check_current((*train_names, *validation_names))
 
@@ -70,6 +71,23 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
             phase = Phase(number, epochs, config, workdir, cache, train_names, validation_names)
             with explained(workdir, config):
                 run_phase(phase, stop, _first_weights(config, workdir, number))
+
+
+def check_classes(config: ConfigDict, cache: Cache) -> None:
+    """Refuses a cache whose labels have other classes than the network.
+
+    Raises:
+        InputError: the first case that has.
+    """
+    for name in cache.names:
+        classes = len(cache.record(name).label_counts)
+        if classes != config.model.num_classes:
+            raise InputError(
+                cache.root,
+                found=f"{name} was prepared with {classes} classes",
+                expected=f"{config.model.num_classes}, as config.model.num_classes says",
+                fix="prepare the data set again into a new folder: python -m experiments.prepare",
+            )
 
 
 def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -19,11 +19,24 @@ from ml_collections import ConfigDict
 
 from dsdenseunet import parallel
 from dsdenseunet.errors import InputError
+from dsdenseunet.training import schema
 from dsdenseunet.training.device_input import DeviceInput
-from dsdenseunet.training.settings import config_from_json, config_to_json
+from dsdenseunet.training.integrity import (
+    array_digest,
+    check_digest,
+    contents,
+    read_every_array,
+    sealed,
+    unsealed,
+    whole_or_refused,
+)
+from dsdenseunet.training.settings import check_config, config_from_json, config_to_json
 from dsdenseunet.training.state import TrainState, state_arrays, variables_of
 
 PHASES = (1, 2)
+# Names in `record` and `progress` for the SHA-256 of the arrays beside them.
+_VARIABLES_DIGEST, _STATE_DIGEST = "variables_sha256", "state_sha256"
+_COPY_AGAIN = "copy the run's folder again from where it was trained, or restore it from a backup"
 
 _LATEST_ITEMS: Mapping[str, type] = {
     "state": ocp.StandardCheckpointHandler,
@@ -54,7 +67,7 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, phase: int, config: ConfigDict):
         self.folder = phase_folder(workdir, phase)
-        self._config = config_to_json(config)
+        self._config = sealed(config_to_json(config))
         self._latest = _manager(self.folder / "latest", _LATEST_ITEMS)
         self._best = _manager(self.folder / "best", _BEST_ITEMS)
 
@@ -74,14 +87,16 @@ class Checkpoints:
         """
         # The best weights of this step must be on disk before a resume can start behind them.
         self._best.wait_until_finished()
+        arrays = state_arrays(state)
+        progress = {"validated_step": validated_step, _STATE_DIGEST: array_digest(arrays)}
         self._latest.save(
             int(state.step),
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state_arrays(state)),
+                state=ocp.args.StandardSave(arrays),
                 # The number of the next global batch: the same on every process, so that another number
                 # of processes can go on from it.
-                data=ocp.args.JsonSave(batches.get_state()),
-                progress=ocp.args.JsonSave({"validated_step": validated_step}),
+                data=ocp.args.JsonSave(sealed(batches.get_state())),
+                progress=ocp.args.JsonSave(sealed(progress)),
                 config=ocp.args.JsonSave(self._config),
             ),
         )
@@ -99,47 +114,50 @@ class Checkpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             state_arrays(abstract),
         )
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(target),
-            data=ocp.args.JsonRestore(),
-            progress=ocp.args.JsonRestore(),
-        )
-        try:
-            restored = self._latest.restore(self.latest_step, args=items)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                self.folder / "latest" / str(self.latest_step),
-                found=f"a checkpoint that cannot be read: {str(error).strip().splitlines()[0][:300]}",
-                expected="a checkpoint of this program and network, as it was written",
-                fix=f"restore the folder from a backup, or remove {self.folder / 'latest'} to start this "
-                "phase again",
-            ) from error
-        batches.set_state(restored.data)
-        return abstract.replace(**restored.state), int(restored.progress["validated_step"])
+        step = self.latest_step
+        assert step is not None, "nothing was saved yet"
+        folder = self.folder / "latest" / str(step)
+        fix = f"restore the folder from a backup, or remove {self.folder} to start this phase again"
+        data, progress = (_read_json(self._latest, step, name, fix) for name in ("data", "progress"))
+        with whole_or_refused(folder / "state", fix):
+            read_every_array(folder / "state")
+            restored = self._latest.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            )
+            check_digest(restored.state, progress.get(_STATE_DIGEST))
+        with whole_or_refused(folder, fix):
+            batches.set_state(data)
+            return abstract.replace(**restored.state), int(progress["validated_step"])
 
     def save_best(self, state: TrainState, record: BestRecord) -> None:
         """Starts writing the variables as the best so far; the older best goes when they are whole."""
         if self._best.latest_step() == record.step:
             # A run killed between this save and the next whole checkpoint comes by here again.
             return
+        variables = variables_of(state)
+        values = {**dataclasses.asdict(record), _VARIABLES_DIGEST: array_digest(variables)}
         self._best.save(
             record.step,
             args=ocp.args.Composite(
-                variables=ocp.args.PyTreeSave(variables_of(state)),
-                record=ocp.args.JsonSave(dataclasses.asdict(record)),
+                variables=ocp.args.PyTreeSave(variables),
+                record=ocp.args.JsonSave(sealed(values)),
                 config=ocp.args.JsonSave(self._config),
             ),
         )
 
     def best_record(self) -> BestRecord | None:
-        """The record of the best weights, None before the first validation."""
+        """The record of the best weights, None before the first validation.
+
+        Raises:
+            InputError: it is damaged.
+        """
         self._best.wait_until_finished()
         step = self._best.latest_step()
         if step is None:
             return None
-        return BestRecord(
-            **self._best.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
-        )
+        record = _read_json(self._best, step, "record", _COPY_AGAIN)
+        with whole_or_refused(_item(self._best, step, "record"), _COPY_AGAIN):
+            return BestRecord(**{field.name: record[field.name] for field in dataclasses.fields(BestRecord)})
 
     def wait(self) -> None:
         """Returns when everything that was saved is on disk; raises what went wrong while writing."""
@@ -180,30 +198,82 @@ def load_best(workdir: str | Path, phase: int | None = None) -> tuple[ConfigDict
       The config, and the variables {"params", "batch_stats"} as numpy arrays.
 
     Raises:
-        InputError: the workdir has no best weights (of that phase).
+        InputError: the workdir has no best weights (of that phase), or they are damaged, incomplete or of
+            another version.
     """
     for candidate in (phase,) if phase else reversed(PHASES):
-        if not has_best(workdir, candidate):
-            continue
-        with _manager(phase_folder(workdir, candidate) / "best", _BEST_ITEMS, create=False) as manager:
-            step = manager.latest_step()
-            structure = manager.item_metadata(step)["variables"]
-            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure.tree)
-            restored = manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    variables=ocp.args.PyTreeRestore(restore_args=as_numpy),
-                    config=ocp.args.JsonRestore(),
-                ),
+        if has_best(workdir, candidate):
+            return _read_best(phase_folder(workdir, candidate) / "best")
+        if validated := _validated_step(workdir, candidate):
+            raise InputError(
+                phase_folder(workdir, candidate) / "best",
+                found=f"no best weights, although phase {candidate} was validated at step {validated}",
+                expected="the folder as training left it",
+                fix=_COPY_AGAIN,
             )
-        return config_from_json(restored.config), restored.variables
     wanted = f"phase {phase}" if phase else "any phase"
     raise InputError(
         workdir,
-        found=f"no best weights of {wanted}",
-        expected="a workdir in which training has been validated at least once",
-        fix=f"train first: python -m experiments.train --config=... --workdir={workdir}",
+        found=f"no best weights of {wanted}" if Path(workdir).is_dir() else "no such folder",
+        expected="a folder in which `experiments.train` has validated a network at least once",
+        fix=f"check the path, or train first: python -m experiments.train --config=... --workdir={workdir}",
     )
+
+
+def _read_best(folder: Path) -> tuple[ConfigDict, dict[str, Any]]:
+    with _manager(folder, _BEST_ITEMS, create=False) as manager:
+        step = manager.latest_step()
+        config = _stored_config(manager, step)
+        record = _read_json(manager, step, "record", _COPY_AGAIN)
+        arrays = _item(manager, step, "variables")
+        with whole_or_refused(arrays, _COPY_AGAIN):
+            read_every_array(arrays)
+            structure = manager.item_metadata(step)["variables"]
+            if structure is None:
+                raise FileNotFoundError(arrays / "_METADATA")
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), structure.tree)
+            variables = manager.restore(
+                step, args=ocp.args.Composite(variables=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            ).variables
+            check_digest(variables, record.get(_VARIABLES_DIGEST))
+    return config, variables
+
+
+def _stored_config(manager: ocp.CheckpointManager, step: int) -> ConfigDict:
+    """The checked config that a checkpoint was made with; flags of a command play no part in it yet."""
+    where = _item(manager, step, "config") / "metadata"
+    with whole_or_refused(where, _COPY_AGAIN):
+        stored = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
+    # What another version wrote is named as such before its seal is looked at: it may have been edited.
+    config = config_from_json(contents(stored), where)
+    with whole_or_refused(where, _COPY_AGAIN):
+        unsealed(stored)
+    try:
+        check_config(config)
+    except InputError as error:
+        raise schema.of_another_version(where, f"{error.where} = {error.found}") from error
+    return config
+
+
+def _validated_step(workdir: str | Path, phase: int) -> int:
+    """The last step of a phase whose validation its whole checkpoint knows of; 0 for none."""
+    step = latest_step(workdir, phase)
+    if step is None:
+        return 0
+    with _manager(phase_folder(workdir, phase) / "latest", _LATEST_ITEMS, create=False) as manager:
+        progress = _read_json(manager, step, "progress", _COPY_AGAIN)
+        with whole_or_refused(_item(manager, step, "progress"), _COPY_AGAIN):
+            return int(progress["validated_step"])
+
+
+def _item(manager: ocp.CheckpointManager, step: int, name: str) -> Path:
+    return Path(manager.directory) / str(step) / name
+
+
+def _read_json(manager: ocp.CheckpointManager, step: int, name: str, fix: str) -> dict[str, Any]:
+    with whole_or_refused(_item(manager, step, name) / "metadata", fix):
+        restored = manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.JsonRestore()}))
+        return unsealed(restored[name])
 
 
 def _manager(folder: Path, items: Mapping[str, type], create: bool = True) -> ocp.CheckpointManager:

@@ -136,10 +136,12 @@ def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> 
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
+            continue
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int) or "phase" not in record:
             continue
         limit = validated_step if "validation" in record else step
         if record["phase"] != phase or record["step"] <= limit:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsdenseunet import environment, files, parallel
+from dsdenseunet.errors import InputError
 
 PROVENANCE_FILE = "provenance.json"
 # What a run's numbers or its checkpoints depend on.
@@ -43,9 +44,27 @@ def gather(config: dict[str, Any], data_fingerprint: str) -> dict[str, Any]:
 
 
 def read_starts(workdir: Path) -> list[dict[str, Any]]:
-    """What earlier starts in this workdir recorded, oldest first."""
+    """What earlier starts in this workdir recorded, oldest first.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = workdir / PROVENANCE_FILE
-    return files.read_json(path)["starts"] if path.exists() else []
+    if not path.exists():
+        return []
+    starts = read.get("starts") if isinstance(read := files.read_json(path), dict) else None
+    wanted = {"config": dict, "data_sha256": str, "versions": dict, "hardware": dict}
+    if not isinstance(starts, list) or not all(
+        isinstance(start, dict) and all(isinstance(start.get(name), kind) for name, kind in wanted.items())
+        for start in starts
+    ):
+        raise InputError(
+            path,
+            found="not the record of a run's starts",
+            expected=f"a list of starts, each with {', '.join(wanted)}",
+            fix="restore the file from a backup, or remove it to go on without knowing what changed since",
+        )
+    return starts
 
 
 def add_start(workdir: Path, start: dict[str, Any]) -> None:

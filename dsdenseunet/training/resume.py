@@ -8,8 +8,8 @@ from typing import Any
 
 from dsdenseunet.errors import InputError
 from dsdenseunet.training.checkpoint import latest_step
-from dsdenseunet.training.provenance import read_starts
-from dsdenseunet.training.settings import flatten
+from dsdenseunet.training.provenance import PROVENANCE_FILE, read_starts
+from dsdenseunet.training.settings import config_from_json, flatten
 
 # Fields that decide where and how fast a run computes, or how long; not what it computes up to then.
 _HARMLESS = {
@@ -49,7 +49,11 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
 
     last = starts[-1]
     refused = []
-    old, new = flatten(last["config"]), flatten(start["config"])
+    # Compared as this version understands them: what an older one left out has the value of then.
+    old, new = (
+        flatten(config_from_json(record["config"], workdir / PROVENANCE_FILE).to_dict())
+        for record in (last, start)
+    )
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) == new.get(name):
             continue
@@ -75,11 +79,9 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
         else:
             note(f"{library} {before} -> {now}: results may differ in the last bits from here on")
     for field in ("device_kind", "devices", "processes"):
-        if last["hardware"][field] != start["hardware"][field]:
-            note(
-                f"{field} {last['hardware'][field]} -> {start['hardware'][field]}: "
-                "results may differ in the last bits from here on"
-            )
+        before, now = (record["hardware"].get(field) for record in (last, start))
+        if before != now:
+            note(f"{field} {before} -> {now}: results may differ in the last bits from here on")
     if refused:
         raise InputError(
             workdir,

@@ -149,6 +149,24 @@ def set_by_flags(config: ConfigDict, given: Mapping[str, tuple[str, Any]]) -> No
         config[section][field] = value
 
 
+def mirror_axes(letters: str | None, flag: str) -> tuple[int, ...] | None:
+    """The axes 0, 1, 2 that the letters D, H, W of a flag name, in any case and order; None for no flag.
+
+    Raises:
+        InputError: another letter.
+    """
+    if letters is None:
+        return None
+    if unknown := set(letters.upper()) - set("DHW"):
+        raise InputError(
+            flag,
+            found=f"{letters!r}, with {', '.join(sorted(unknown))}",
+            expected="some of the letters D, H, W (axial slice, row, column), or nothing",
+            fix=f"for example {flag}=HW, or {flag}= for no mirroring",
+        )
+    return tuple(sorted({"DHW".index(letter) for letter in letters.upper()}))
+
+
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} -> {"a.b": 1}."""
     flat: dict[str, Any] = {}

@@ -65,7 +65,7 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
         np.testing.assert_array_equal(prediction.affine, scan.affine)
 
     bad.unlink()
-    again = run(workdir, scans, output, "--mirror=W", "--largest_component", "--tumour_within_liver_mm=5")
+    again = run(workdir, scans, output, "--mirror=w", "--largest_component", "--tumour_within_liver_mm=5")
     assert again.returncode == 0, again.stderr
     assert "2 of 2 already done with this code, these weights and options: skipped" in again.stdout
     assert not (output / "failures.json").exists()
@@ -74,11 +74,14 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--workdir=nowhere",), "no best weights of any phase"),
+        (("--workdir=nowhere",), "no such folder"),
+        (("--workdir=tests",), "no best weights of any phase"),
         (("--phase=2",), "no best weights of phase 2"),
         (("--input=nowhere",), "no such file or folder"),
-        (("--overlap=1.5",), "config.inference.overlap"),
-        (("--mirror=X",), "config.inference.mirror_axes"),
+        (("--overlap=1.5",), "error: --overlap"),
+        (("--batch_size=0",), "error: --batch_size"),
+        (("--tumour_within_liver_mm=nan",), "error: --tumour_within_liver_mm"),
+        (("--mirror=WX",), "--mirror=HW"),
         (("--shard=2/2",), "0 <= I < N"),
     ],
 )
@@ -91,4 +94,5 @@ def test_bad_arguments_give_one_message_and_write_nothing(workdir, tmp_path, arg
     assert said[0].startswith("error: ")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+    assert "--config." not in result.stderr, "predict has no such flag"
     assert not (tmp_path / "out").exists()
