@@ -38,7 +38,9 @@ def get_config() -> ConfigDict:
     config.data.batch_size = 2
     config.training.phase1_epochs = 8
     config.training.phase2_epochs = 12
+    # The one validation volume is small enough to be taken whole each time.
     config.training.validate_epochs = 2
+    config.training.validate_patches = 0
     config.training.checkpoint_epochs = 4
     config.inference.largest_component = True
     return config

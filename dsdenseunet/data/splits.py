@@ -42,9 +42,29 @@ def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> l
             fix=f"--config.data.folds={min(5, len(has_tumour))}, or name the cases: "
             "--config.data.explicit.train=\"('A', 'B')\" --config.data.explicit.validation=\"('C',)\"",
         )
+    dealt = _shuffled(has_tumour, seed)
+    return [tuple(sorted(dealt[fold::folds])) for fold in range(folds)]
+
+
+def stratified_sample(has_tumour: Mapping[str, bool], count: int, seed: int) -> tuple[str, ...]:
+    """Draws cases, with and without tumour in the proportion of all, but one with tumour where there is any.
+
+    Args:
+        has_tumour: case name to whether it has tumour voxels; the order plays no part.
+        count: how many, from 1 to all of them.
+        seed: another one draws anew.
+
+    Returns:
+        The names, sorted.
+    """
+    dealt = _shuffled(has_tumour, seed)
+    return tuple(sorted(dealt[place * len(dealt) // count] for place in range(count)))
+
+
+def _shuffled(has_tumour: Mapping[str, bool], seed: int) -> list[str]:
+    """Cases with tumour first; within both kinds by a hash of name and seed."""
     shuffled = sorted(
         has_tumour,
         key=lambda name: hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest(),
     )
-    dealt = [name for name in shuffled if has_tumour[name]] + [n for n in shuffled if not has_tumour[n]]
-    return [tuple(sorted(dealt[fold::folds])) for fold in range(folds)]
+    return sorted(shuffled, key=lambda name: not has_tumour[name])

@@ -105,9 +105,7 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
         folds = stratified_folds(cache.has_tumour(), config.data.folds, config.seed)
         validation = folds[config.data.fold]
         train = tuple(sorted(set(cache.names) - set(validation)))
-    # The same ones every time, and not by file order: the folds' own order is seeded already.
-    limit = config.training.validate_cases or len(validation)
-    return train, validation[:limit]
+    return train, validation
 
 
 def _silent(message: str) -> None:

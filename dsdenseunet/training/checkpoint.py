@@ -182,9 +182,22 @@ def latest_step(workdir: str | Path, phase: int) -> int | None:
 
 
 def has_best(workdir: str | Path, phase: int) -> bool:
-    """Whether a phase has best weights."""
+    """Whether a phase has best weights.
+
+    Raises:
+        InputError: it has none, although its whole checkpoint says that it was validated.
+    """
     folder = phase_folder(workdir, phase) / "best"
-    return folder.is_dir() and bool(ocp.utils.checkpoint_steps(folder))
+    if folder.is_dir() and ocp.utils.checkpoint_steps(folder):
+        return True
+    if validated := _validated_step(workdir, phase):
+        raise InputError(
+            folder,
+            found=f"no best weights, although phase {phase} was validated at step {validated}",
+            expected="the folder as training left it",
+            fix=_COPY_AGAIN,
+        )
+    return False
 
 
 def load_best(workdir: str | Path, phase: int | None = None) -> tuple[ConfigDict, dict[str, Any]]:
@@ -204,13 +217,6 @@ def load_best(workdir: str | Path, phase: int | None = None) -> tuple[ConfigDict
     for candidate in (phase,) if phase else reversed(PHASES):
         if has_best(workdir, candidate):
             return _read_best(phase_folder(workdir, candidate) / "best")
-        if validated := _validated_step(workdir, candidate):
-            raise InputError(
-                phase_folder(workdir, candidate) / "best",
-                found=f"no best weights, although phase {candidate} was validated at step {validated}",
-                expected="the folder as training left it",
-                fix=_COPY_AGAIN,
-            )
     wanted = f"phase {phase}" if phase else "any phase"
     raise InputError(
         workdir,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class RunLog:
         self._phase = phase
         self._active = active
         self._memory: dict[str, int] = {}
+        self._opened = time.monotonic()
+        self._validating = 0.0
         if not active:
             return
         path = workdir / METRICS_FILE
@@ -80,15 +82,39 @@ class RunLog:
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             self.say(f"phase {self._phase}, step {step} of {self._bar.total}: {shown}")
 
+    @contextlib.contextmanager
+    def time_of_validation(self) -> Iterator[None]:
+        """Counts the time of a block as time spent on validation."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._validating += time.monotonic() - began
+
+    def validation_time(self) -> str:
+        """How long validations have taken since this start, and the share of all its time that they are."""
+        share = self._validating / max(time.monotonic() - self._opened, 1e-9)
+        return f"validation took {self._validating:.1f} s, {share:.0%} of the time since this start"
+
     def validation(self, epoch: int, step: int, scores: Mapping[str, float], best: bool) -> None:
-        """Records one validation."""
+        """Records one validation that chooses the best weights."""
+        self._scores("validation", epoch, step, scores, " (best so far)" if best else "")
+
+    def volumes(
+        self, epoch: int, step: int, scores: Mapping[str, float], best_epoch: int, cases: Sequence[str]
+    ) -> None:
+        """Records what whole cases say, at the phase's end, of the best weights, those of `best_epoch`."""
+        note = f" (weights of epoch {best_epoch} on {', '.join(cases)})"
+        self._scores("volumes", epoch, step, scores, note)
+
+    def _scores(self, kind: str, epoch: int, step: int, scores: Mapping[str, float], note: str) -> None:
         if not self._active:
             return
-        self._write({"phase": self._phase, "epoch": epoch, "step": step, "validation": dict(scores)})
+        self._write({"phase": self._phase, "epoch": epoch, "step": step, kind: dict(scores)})
         for name, value in scores.items():
-            self._board.add_scalar(f"validation/{name}", value, step)
+            self._board.add_scalar(f"{kind}/{name}", value, step)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
-        self.say(f"phase {self._phase}, epoch {epoch}: validation {shown}{' (best so far)' if best else ''}")
+        self.say(f"phase {self._phase}, epoch {epoch}: {kind} {shown}{note}; {self.validation_time()}")
 
     def say(self, message: str) -> None:
         """Prints a line above the progress bar."""
@@ -143,7 +169,7 @@ def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> 
             continue
         if not isinstance(record, dict) or not isinstance(record.get("step"), int) or "phase" not in record:
             continue
-        limit = validated_step if "validation" in record else step
+        limit = validated_step if "validation" in record or "volumes" in record else step
         if record["phase"] != phase or record["step"] <= limit:
             kept.append(line)
     files.write_text(path, "".join(line + "\n" for line in kept))

@@ -16,15 +16,15 @@ from ml_collections import ConfigDict
 from dsdenseunet import out_of_memory, parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import make_training_iterator
-from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
+from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.failure import stop_on_non_finite
 from dsdenseunet.training.interruption import StopRequest
 from dsdenseunet.training.logs import RunLog, scalars
 from dsdenseunet.training.recipe import build_recipe
-from dsdenseunet.training.state import TrainState, abstract_state, create_state, parameter_count
+from dsdenseunet.training.state import Recipe, TrainState, abstract_state, create_state, parameter_count
 from dsdenseunet.training.step import train_step
-from dsdenseunet.training.validation import validate
+from dsdenseunet.training.validation import chosen_cases, validate, validate_volumes
 from dsdenseunet.training.warm_start import warm_start
 
 
@@ -103,10 +103,12 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
             # 2. At an epoch's end: validate when due; the weights that score best are kept.
             if phase.due(step, config.training.validate_epochs) and validated_step < step:
                 waiting.read(state)
-                scores = validate(config, state, phase.cache, phase.validation_names, stop.agreed)
+                with log.time_of_validation():
+                    scores = validate(config, state, phase.cache, phase.validation_names, stop.agreed)
                 if scores is not None:
                     _keep_if_best(checkpoints, log, state, phase, scores)
-                    validated_step = step
+                    if step < phase.total_steps or _scored_whole(checkpoints, log, phase, recipe, stop):
+                        validated_step = step
                 waiting.restart_clock()
 
             # 3. Save when due or asked to stop, and only once the last step is known to be good.
@@ -127,7 +129,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
                 assert best is not None
                 log.say(
                     f"phase {phase.number}: done, {phase.epochs} epochs; best weights from epoch "
-                    f"{best.epoch}, liver Dice {best.liver_dice:.4f}, tumour Dice {best.tumour_dice:.4f}"
+                    f"{best.epoch}, liver Dice {best.liver_dice:.4f}, tumour Dice {best.tumour_dice:.4f}; "
+                    f"{log.validation_time()}"
                 )
                 return
 
@@ -195,6 +198,25 @@ def _keep_if_best(
     if is_best:
         checkpoints.save_best(state, record)
     log.validation(record.epoch, step, scores, is_best)
+
+
+def _scored_whole(
+    checkpoints: Checkpoints, log: RunLog, phase: Phase, recipe: Recipe, stop: StopRequest
+) -> bool:
+    """Scores the best weights on whole volumes, where these did not choose them; False: it was abandoned."""
+    config, names = phase.config, phase.validation_names
+    if not config.training.validate_patches:
+        return True
+    checkpoints.wait()
+    best = checkpoints.best_record()
+    assert best is not None
+    with log.time_of_validation():
+        _, variables = load_best(phase.workdir, phase.number)
+        scores = validate_volumes(config, recipe.model, variables, phase.cache, names, stop.agreed)
+    if scores is not None:
+        cases = chosen_cases(config, phase.cache, names)
+        log.volumes(phase.epochs, phase.total_steps, scores, best.epoch, cases)
+    return scores is not None
 
 
 def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:

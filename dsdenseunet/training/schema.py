@@ -37,8 +37,12 @@ class Change:
 
 # By the schema's number, from 2 on without gaps.
 _CHANGES: dict[int, Change] = {
-    # Which convolutions the backward pass computes again; nothing that a run's results depend on.
-    2: Change(replaced={"model.remat": {"block": "layer"}}),
+    2: Change(
+        # Which convolutions the backward pass computes again; nothing that a run's results depend on.
+        replaced={"model.remat": {"block": "layer"}},
+        # The best weights were chosen by whole volumes.
+        added={"training.validate_patches": 0},
+    ),
 }
 
 

@@ -51,6 +51,7 @@ _FIELDS: Mapping[str, Check] = {
     "training.phase2_epochs": integer(1),
     "training.accumulate": integer(1),
     "training.validate_epochs": integer(1),
+    "training.validate_patches": integer(0),
     "training.validate_cases": integer(0),
     "training.checkpoint_epochs": integer(1),
     "inference.overlap": number(low=0, below=1),

@@ -1,70 +1,178 @@
-"""Validation on whole cached volumes, with the sliding window that prediction uses."""
+"""Validation while a phase trains: fixed patches in between, whole volumes with the best weights at its end.
+
+A whole volume of LiTS is about a thousand patches, which nobody can pay for as often as weights are compared.
+The best weights are therefore those with the best Dice on patches that are the same ones every time (nnU-Net
+draws new ones for its "pseudo Dice"), so that like is compared with like. What whole volumes say of them is
+logged beside. With `config.training.validate_patches = 0` whole volumes choose the weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import flax.linen as nn
 import numpy as np
 from ml_collections import ConfigDict
+from numpy.typing import NDArray
 
 from dsdenseunet import parallel
-from dsdenseunet.data.cache import Cache, CachedCase
-from dsdenseunet.evaluation.overlap import dice_per_class
+from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.patches import choose_centre
+from dsdenseunet.data.splits import stratified_sample
+from dsdenseunet.evaluation.overlap import LIVER, TUMOUR, Counts, count, dice
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.training.failure import NonFiniteLossError, lower_rate
 from dsdenseunet.training.state import TrainState, variables_of
 
+Scores = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A case, or a box (D, H, W) of it."""
+
+    name: str
+    box: tuple[slice, slice, slice] = (slice(None), slice(None), slice(None))
+
 
 def validate(
     config: ConfigDict, state: TrainState, cache: Cache, names: Sequence[str], stop: Callable[[], bool]
-) -> dict[str, float] | None:
-    """Mean Dice over cases of liver (with tumour) and tumour, and the mean of both.
+) -> Scores | None:
+    """The Dice by which the best weights are chosen, of liver (with tumour), of tumour, and their mean.
 
-    A case without tumour counts 1 where none is predicted and 0 where some is, as in LiTS. The cases
-    are shared among all devices of all processes, a case each at a time; the sum is over the cases in
-    their order, so that it does not depend on who had which.
+    Over patches it is pooled: voxels are counted over all of them first. Without patches it is
+    `validate_volumes`.
 
     Args:
       config: the run's config.
       state: whose variables are validated.
       cache: prepared cases.
-      names: the cases to validate.
-      stop: asked between rounds of cases, on every process; True abandons the validation.
+      names: the validation cases.
+      stop: asked between rounds of pieces, on every process; True abandons the validation.
 
     Returns:
       liver_dice, tumour_dice and mean_dice, or None where it was abandoned.
 
     Raises:
-      NonFiniteLossError: the network says NaN or infinity for a voxel of a case.
+      NonFiniteLossError: the network says NaN or infinity for a voxel.
     """
-    predictor = Predictor.of(config, state.recipe.model, parallel.local_copy(variables_of(state)))
+    variables = parallel.local_copy(variables_of(state))
+    if not config.training.validate_patches:
+        return validate_volumes(config, state.recipe.model, variables, cache, names, stop)
+    predictor = dataclasses.replace(
+        Predictor.of(config, state.recipe.model, variables),
+        # The network itself: what averaging and clean-up add costs as much as it, or needs whole volumes.
+        mirror_axes=(),
+        batch_size=1,
+        largest_component=False,
+        tumour_within_liver_mm=-1.0,
+    )
+    counted = _count(config, predictor, cache, fixed_patches(config, cache, names), stop)
+    return None if counted is None else _scores([dice(Counts(*row)) for row in counted.sum(axis=0).tolist()])
+
+
+def validate_volumes(
+    config: ConfigDict,
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    cache: Cache,
+    names: Sequence[str],
+    stop: Callable[[], bool],
+) -> Scores | None:
+    """Mean Dice over whole cases, predicted as `experiments.predict` does; otherwise as `validate`.
+
+    `config.training.validate_cases` of the names are taken, the same ones every time. A case without
+    tumour counts 1 where none is predicted and 0 where some is, as in LiTS.
+    """
+    pieces = [Piece(name) for name in chosen_cases(config, cache, names)]
+    counted = _count(config, Predictor.of(config, model, variables), cache, pieces, stop)
+    if counted is None:
+        return None
+    cases = np.array([[dice(Counts(*row)) for row in case] for case in counted.tolist()])
+    return _scores(cases.mean(axis=0).tolist())
+
+
+def chosen_cases(config: ConfigDict, cache: Cache, names: Sequence[str]) -> tuple[str, ...]:
+    """The validation cases that are validated whole."""
+    count = config.training.validate_cases
+    if not count or count >= len(names):
+        return tuple(names)
+    return stratified_sample(cache.has_tumour(names), count, config.seed)
+
+
+def fixed_patches(config: ConfigDict, cache: Cache, names: Sequence[str]) -> list[Piece]:
+    """`config.training.validate_patches` patches, as many of each case as of any other, or one more.
+
+    They follow from the seed and the cases' names alone, and are centred as training's are
+    (`config.data.centre_share`), but neither zoomed nor mirrored. A patch stays inside its case.
+    """
+    order = sorted(names, key=lambda name: _hash(config.seed, name))
+    pieces = []
+    for index in range(config.training.validate_patches):
+        case = cache.case(order[index % len(order)])
+        rng = np.random.default_rng(_hash(config.seed, case.name, index // len(order)))
+        centre = choose_centre(case, config.data.centre_share, rng)
+        d, h, w = (
+            slice(start, start + min(side, size))
+            for size, side, middle in zip(case.labels_DHW.shape, config.data.patch_size, centre)
+            for start in [min(max(middle - side // 2, 0), max(size - side, 0))]
+        )
+        pieces.append(Piece(case.name, (d, h, w)))
+    return pieces
+
+
+def _hash(*parts: object) -> int:
+    text = ":".join(["validation", *map(str, parts)])
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:8], "little")
+
+
+def _count(
+    config: ConfigDict,
+    predictor: Predictor,
+    cache: Cache,
+    pieces: Sequence[Piece],
+    stop: Callable[[], bool],
+) -> NDArray[np.int64] | None:
+    """Voxels (pieces, liver and tumour, those of `Counts`), on every process; None where it was abandoned.
+
+    The pieces are shared among all devices of all processes, one each at a time; as whole numbers are
+    added, it does not matter who had which.
+    """
     lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
     devices = parallel.device_count()
-    dice = np.zeros((len(names), 2))
+    counted = np.zeros((len(pieces), 2, 3), np.int64)
     with ThreadPoolExecutor(len(lanes), "validate") as executor:
         # Every process goes the same number of rounds, so that all agree on when to stop.
-        for first in range(0, len(names), devices):
+        for first in range(0, len(pieces), devices):
             if stop():
                 return None
-            mine = [(first + place, lane) for place, lane in lanes if first + place < len(names)]
-            working = [executor.submit(_dice, lane, cache.case(names[index])) for index, lane in mine]
-            for (index, _), case in zip(mine, working, strict=True):
+            mine = [(first + place, lane) for place, lane in lanes if first + place < len(pieces)]
+            working = [executor.submit(_count_piece, lane, cache, pieces[index]) for index, lane in mine]
+            for (index, _), piece in zip(mine, working, strict=True):
                 try:
-                    dice[index] = case.result()
+                    counted[index] = piece.result()
                 except NonFiniteOutputError as error:
                     raise NonFiniteLossError(
-                        f"validation of {names[index]}: {error}\n"
+                        f"validation of {pieces[index].name}: {error}\n"
                         f"  to do:  {lower_rate(config.optimizer.learning_rate)}; the same command goes back "
                         "to the last checkpoint and meets the same"
                     ) from error
-    # Each case is another process's zero: their sum is exact.
-    liver, tumour = (float(value) for value in parallel.sum_over_processes(dice).mean(axis=0))
+    # Each piece is another process's zero.
+    return parallel.sum_over_processes(counted)
+
+
+def _count_piece(predictor: Predictor, cache: Cache, piece: Piece) -> list[tuple[int, ...]]:
+    case = cache.case(piece.name)
+    predicted = predictor.segment(case.image_DHW[piece.box], case.spacing_mm)
+    labels = np.asarray(case.labels_DHW[piece.box])
+    both = count(predicted >= LIVER, labels >= LIVER), count(predicted == TUMOUR, labels == TUMOUR)
+    return [dataclasses.astuple(counts) for counts in both]
+
+
+def _scores(both: Sequence[float]) -> Scores:
+    liver, tumour = both
     return {"liver_dice": liver, "tumour_dice": tumour, "mean_dice": (liver + tumour) / 2}
-
-
-def _dice(predictor: Predictor, case: CachedCase) -> tuple[float, float]:
-    """Liver's and tumour's."""
-    labels_DHW = predictor.segment(case.image_DHW, case.spacing_mm)
-    scores = dice_per_class(labels_DHW, np.asarray(case.labels_DHW))
-    return scores["liver"], scores["tumour"]

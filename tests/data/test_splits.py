@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsdenseunet.data.splits import stratified_folds
+from dsdenseunet.data.splits import stratified_folds, stratified_sample
 from dsdenseunet.errors import InputError
 
 # LiTS: 131 cases, these without a tumour.
@@ -88,3 +88,26 @@ def test_the_advice_for_too_many_folds_holds_for_two_cases():
 def test_names_of_any_bytes_are_dealt():
     folds = stratified_folds({"M\udcfcller": True, "b": False}, 2, seed=0)
     assert set(folds) == {("M\udcfcller",), ("b",)}
+
+
+@given(
+    st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.booleans(), min_size=1),
+    st.integers(1, 100),
+    st.integers(0, 5),
+)
+def test_a_sample_has_tumours_in_their_proportion(tumour: dict[str, bool], count: int, seed: int):
+    count = min(count, len(tumour))
+    sample = stratified_sample(tumour, count, seed)
+    assert len(set(sample)) == count
+    assert list(sample) == sorted(sample)
+    assert set(sample) <= set(tumour)
+    with_tumour, share = sum(tumour[name] for name in sample), sum(tumour.values()) / len(tumour)
+    assert abs(with_tumour - share * count) < 1
+    assert bool(with_tumour) == any(tumour.values())
+    assert stratified_sample(dict(reversed(tumour.items())), count, seed) == sample
+
+
+def test_a_sample_does_not_follow_the_names():
+    samples = {stratified_sample(LITS, 3, seed) for seed in range(5)}
+    assert len(samples) == 5
+    assert tuple(sorted(LITS)[:3]) not in samples

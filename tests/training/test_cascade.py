@@ -278,6 +278,60 @@ def test_signal_during_validation_saves_and_validates_after_the_restart(
 
 def test_damaged_checkpoint_is_a_clear_error(config: ConfigDict, finished: Path):
     shutil.rmtree(finished / "phase2" / "latest" / "4" / "state")
-    with pytest.raises(InputError, match="cannot be read") as error:
+    with pytest.raises(InputError, match="missing, cut off or damaged") as error:
         cascade.run(config, finished)
-    assert error.value.where.endswith("phase2/latest/4")
+    assert error.value.where.endswith("phase2/latest/4/state")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"starts": [1]}', '{"starts": [{"config": 1}]}'])
+def test_damaged_record_of_starts_is_a_clear_error(config: ConfigDict, finished: Path, content: str):
+    (finished / "provenance.json").write_text(content)
+    with pytest.raises(InputError, match="remove") as error:
+        cascade.run(config, finished)
+    assert error.value.where.endswith("provenance.json")
+    # What the message advises.
+    (finished / "provenance.json").unlink()
+    cascade.run(config, finished)
+
+
+def test_a_run_of_the_schema_before_is_compared_with_the_values_of_then(
+    config: ConfigDict, finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = finished / "provenance.json"
+    record = json.loads(path.read_text())
+    stored = record["starts"][-1]["config"]
+    assert stored.pop("schema") == 2
+    assert stored["training"].pop("validate_patches") == 4
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"config\.training\.validate_patches: 0 -> 4"):
+        cascade.run(config, finished)
+    config.training.validate_patches = 0
+    cascade.run(config, finished)
+    assert "changed since the last start" not in capsys.readouterr().out
+    stored["schema"] = 1000
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="made by a newer version"):
+        cascade.run(config, finished)
+
+
+def test_a_cache_of_other_classes_is_refused(config: ConfigDict, tmp_path: Path):
+    copy = Path(shutil.copytree(config.data.cache, tmp_path / "cache"))
+    config.data.cache = str(copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for case in manifest["cases"]:
+        # With two classes, tumours would be taken for nothing.
+        case["label_counts"] = case["label_counts"][:2]
+        counts = copy / case["name"] / "counts.npy"
+        np.save(counts, np.ascontiguousarray(np.load(counts)[:, :2]))
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="was prepared with 2 classes"):
+        cascade.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_phase_ends_with_its_best_weights_on_whole_volumes(reference: Path):
+    lines = read_lines(reference / "metrics.jsonl")
+    assert [(line["phase"], line["step"]) for line in lines if "volumes" in line] == [(1, 4), (2, 4)]
+    for line in lines:
+        if "volumes" in line:
+            assert set(line["volumes"]) == {"liver_dice", "tumour_dice", "mean_dice"}

@@ -97,6 +97,7 @@ def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     log = RunLog(tmp_path, phase=1, start_step=0, validated_step=0, total_steps=4, active=True)
     log.step(1, 1, metrics, steps_per_second=2.0)
     log.validation(1, 1, {"liver_dice": 0.9, "tumour_dice": 0.5, "mean_dice": 0.7}, best=True)
+    log.volumes(1, 4, {"liver_dice": 0.8}, best_epoch=3, cases=["volume-7"])
     log.close()
     assert read_lines(tmp_path / "metrics.jsonl") == [
         {"phase": 1, "epoch": 1, "step": 1, **metrics, "steps_per_second": 2.0},
@@ -106,12 +107,14 @@ def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
             "step": 1,
             "validation": {"liver_dice": 0.9, "tumour_dice": 0.5, "mean_dice": 0.7},
         },
+        {"phase": 1, "epoch": 1, "step": 4, "volumes": {"liver_dice": 0.8}},
     ]
     output = capsys.readouterr()
-    assert "mean dice 0.7000 (best so far)" in output.out
     # No terminal: a line where there is no bar to draw.
     assert output.out.startswith("phase 1, step 1 of 4: loss 0.5000, liver 0.750, tumour 0.250\n")
     assert output.err == ""
+    assert "mean dice 0.7000 (best so far); validation took 0.0 s, " in output.out
+    assert "volumes liver dice 0.8000 (weights of epoch 3 on volume-7); " in output.out
     assert list((tmp_path / "tensorboard" / "phase1").iterdir())
 
 

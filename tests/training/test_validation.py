@@ -4,19 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
+from dsdenseunet.evaluation.overlap import dice_per_class
+from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.recipe import build_recipe
-from dsdenseunet.training.state import create_state
-from dsdenseunet.training.validation import validate
+from dsdenseunet.training.state import TrainState, create_state, variables_of
+from dsdenseunet.training.validation import chosen_cases, fixed_patches, validate, validate_volumes
 from tests.training import tiny
 from tests.training.test_parallel import EIGHT, start_processes
 
@@ -35,6 +39,8 @@ from dsdenseunet.training.state import create_state
 from dsdenseunet.training.validation import validate
 
 config = tiny.get_config()
+config.training.validate_patches = int(sys.argv[2])
+config.training.validate_cases = 0
 mesh = parallel.data_mesh()
 state = parallel.place_state(mesh, create_state(build_recipe(config), 5))
 cache = Cache.open(sys.argv[1])
@@ -46,9 +52,9 @@ print(json.dumps([scores, len(asked), class_probabilities._cache_size()]))
 """
 
 
-def scores(cache: Path, **environment: str) -> tuple[dict[str, float], int, int]:
+def scores(cache: Path, patches: int = 0, **environment: str) -> tuple[dict[str, float], int, int]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(cache)],
+        [sys.executable, "-c", SCRIPT, str(cache), str(patches)],
         **{"cwd": tiny.ROOT, "capture_output": True, "text": True, "check": False},
         env={**os.environ, **environment},
     )
@@ -64,6 +70,102 @@ def test_eight_devices_give_the_bits_of_one(cache: Path):
     assert (rounds, programs) == (2, 8), "every device has had a case"
     assert eight == one
     assert 0 < one["liver_dice"] < 1
+
+
+def test_eight_devices_give_the_bits_of_one_on_patches(cache: Path):
+    one, rounds, programs = scores(cache, patches=9)
+    assert (rounds, programs) == (9, 1)
+    eight, rounds, programs = scores(cache, patches=9, **EIGHT)
+    assert (rounds, programs) == (2, 8)
+    assert eight == one
+    assert 0 < one["liver_dice"] < 1
+
+
+@pytest.fixture
+def validating(cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ConfigDict, TrainState, Cache]:
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
+    config = tiny.get_config()
+    return config, create_state(build_recipe(config), 5), Cache.open(cache)
+
+
+def test_patches_follow_from_seed_and_names_alone(validating):
+    config, _, cache = validating
+    config.training.validate_patches = 8
+    patches = fixed_patches(config, cache, cache.names)
+    assert fixed_patches(config, cache, cache.names[::-1]) == patches
+    # Each case as often as another, or once more; other cases of the fold change none of a case's own.
+    assert sorted(Counter(patch.name for patch in patches).values()) == [2, 3, 3]
+    config.training.validate_patches = 3
+    alone = [patch for name in cache.names for patch in fixed_patches(config, cache, [name])]
+    patches = fixed_patches(config, cache, cache.names)
+    assert len(patches) == 3
+    assert all(patch in alone for patch in patches)
+    config.seed = 1
+    assert any(patch not in alone for patch in fixed_patches(config, cache, cache.names))
+
+
+def test_patches_lie_inside_their_case_and_are_whole(validating):
+    config, _, cache = validating
+    config.training.validate_patches = 60
+    config.data.patch_size = (64, 16, 8)  # Deeper than every case.
+    for patch in fixed_patches(config, cache, cache.names):
+        shape = cache.case(patch.name).labels_DHW.shape
+        assert patch.box[0] == slice(0, shape[0])
+        for part, size, side in zip(patch.box[1:], shape[1:], (16, 8)):
+            assert part.start >= 0
+            assert part.stop <= size
+            assert part.stop - part.start == side
+
+
+def test_patches_are_centred_as_training_s_are(validating):
+    config, _, cache = validating
+    config.training.validate_patches = 20
+    config.data.centre_share = (0.0, 0.0, 1.0)
+    names = [name for name, tumour in cache.has_tumour().items() if tumour]
+    for patch in fixed_patches(config, cache, names):
+        assert (cache.case(patch.name).labels_DHW[patch.box] == 2).any()
+
+
+def test_dice_of_patches_is_of_voxels_counted_over_all_of_them(validating):
+    """By hand: the network's labels of each patch, put end to end."""
+    config, state, cache = validating
+    config.training.validate_patches = 5
+    config.inference.largest_component = True
+    found = validate(config, state, cache, cache.names, lambda: False)
+    predictor = Predictor.of(config, state.recipe.model, variables_of(state))
+    predicted, labels = [], []
+    for patch in fixed_patches(config, cache, cache.names):
+        case = cache.case(patch.name)
+        predicted.append(predictor.network_labels(case.image_DHW[patch.box]).ravel())
+        labels.append(np.asarray(case.labels_DHW[patch.box]).ravel())
+    expected = dice_per_class(np.concatenate(predicted), np.concatenate(labels))
+    assert found is not None
+    assert (found["liver_dice"], found["tumour_dice"]) == (expected["liver"], expected["tumour"])
+    assert found["mean_dice"] == (expected["liver"] + expected["tumour"]) / 2
+
+
+def test_whole_cases_are_a_seeded_few_and_count_alike(validating):
+    config, state, cache = validating
+    config.training.validate_cases = 2
+    chosen = chosen_cases(config, cache, cache.names)
+    assert len(chosen) == 2
+    assert chosen_cases(config, cache, cache.names[::-1]) == chosen
+    seeds = set()
+    for seed in range(20):
+        config.seed = seed
+        seeds.add(chosen_cases(config, cache, cache.names))
+    assert len(seeds) > 1, "not the lowest file names"
+    config.seed = 0
+    variables = variables_of(state)
+    found = validate_volumes(config, state.recipe.model, variables, cache, cache.names, lambda: False)
+    predictor = Predictor.of(config, state.recipe.model, variables)
+    each = [
+        dice_per_class(predictor.segment(case.image_DHW), np.asarray(case.labels_DHW))
+        for case in map(cache.case, chosen)
+    ]
+    assert found is not None
+    assert found["liver_dice"] == np.mean([dice["liver"] for dice in each])
+    assert found["tumour_dice"] == np.mean([dice["tumour"] for dice in each])
 
 
 def test_two_processes_of_two_devices_validate_as_one(cache: Path, tmp_path: Path):
@@ -103,6 +205,6 @@ def test_a_network_that_says_no_number_ends_the_run_and_names_the_case(
     state = parallel.place_state(parallel.data_mesh(), create_state(build_recipe(config), 5))
     state = state.replace(batch_stats=jax.tree.map(lambda leaf: leaf * np.nan, state.batch_stats))
     with pytest.raises(NonFiniteLossError, match="validation of volume-1: NaN or infinity") as error:
-        validate(config, state, Cache.open(cache), ["volume-1", "volume-2"], lambda: False)
+        validate(config, state, Cache.open(cache), ["volume-1"], lambda: False)
     assert "--config.optimizer.learning_rate=0.01" in str(error.value)
     assert "its own weights are not finite: batch_stats/" in str(error.value)

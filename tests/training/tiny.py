@@ -68,6 +68,7 @@ def get_config() -> ConfigDict:
     config.training.phase1_epochs = 2
     config.training.phase2_epochs = 2
     config.training.validate_epochs = 1
+    config.training.validate_patches = 4
     config.training.checkpoint_epochs = 1
     return config
 
