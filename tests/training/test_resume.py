@@ -29,9 +29,11 @@ def assert_same_run(workdir: Path, reference: Path) -> None:
 def log_lines(workdir: Path) -> list[dict[str, object]]:
     """The log without its clock."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    ends = {line["phase"]: line["step"] for line in lines}
     for line in lines:
         line.pop("steps_per_second", None)
-    return lines
+    # A run that was extended scored whole volumes at its first end too.
+    return [line for line in lines if "volumes" not in line or line["step"] == ends[line["phase"]]]
 
 
 def killed_start(line: list[str], point: str) -> None:

@@ -22,6 +22,7 @@ from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState, create_state, variables_of
 from dsdenseunet.training.validation import chosen_cases, fixed_patches, validate, validate_volumes
 from tests.training import tiny
+from tests.training.test_logs import read_lines
 from tests.training.test_parallel import EIGHT, start_processes
 
 # Eleven cases (names may come again): two rounds on eight devices, the second not full.
@@ -208,3 +209,11 @@ def test_a_network_that_says_no_number_ends_the_run_and_names_the_case(
         validate(config, state, Cache.open(cache), ["volume-1"], lambda: False)
     assert "--config.optimizer.learning_rate=0.01" in str(error.value)
     assert "its own weights are not finite: batch_stats/" in str(error.value)
+
+
+def test_a_phase_ends_with_its_best_weights_on_whole_volumes(reference: Path):
+    lines = read_lines(reference / "metrics.jsonl")
+    assert [(line["phase"], line["step"]) for line in lines if "volumes" in line] == [(1, 4), (2, 4)]
+    for line in lines:
+        if "volumes" in line:
+            assert set(line["volumes"]) == {"liver_dice", "tumour_dice", "mean_dice"}
