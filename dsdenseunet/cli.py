@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,6 +67,14 @@ def call(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> in
         return _say(error)
     except OSError as error:
         return _say(of_system(error))
+    except (RuntimeError, AssertionError) as error:
+        # Where JAX, which this module does without, looks for devices.
+        if not traceback.extract_tb(error.__traceback__)[-1].filename.endswith("xla_bridge.py"):
+            raise
+        where = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        found = str(error) or "no device of that kind"
+        fix = "JAX_PLATFORMS=cpu, or install JAX for this accelerator and check that its driver works"
+        return _say(InputError(where, found=found, expected="a device that JAX can use here", fix=fix))
     except MemoryError as error:
         found = f"exhausted: {error}" if str(error) else "exhausted"
         fix = "end other programs, use a larger machine, or ask for less at once"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 EXIT_BAD_COMMAND_LINE = 2
 _HELP = {"-h": "--help", **{word: word for word in ("-?", "-help", "--help", "--helpshort", "--helpfull")}}
@@ -48,6 +48,8 @@ def parse(argv: Sequence[str]) -> list[str]:
         _refuse(f"words that belong to no flag: {' '.join(rest[1:])}", "; ".join(dict.fromkeys(hints)))
     for name in flags.FLAGS:
         value = flags.FLAGS[name].value
+        if name == "config" and not isinstance(value, ConfigDict):
+            _refuse(f"--{name}: its get_config() returns a {type(value).__name__}, no ConfigDict")
         if isinstance(value, float) and not math.isfinite(value):
             _refuse(f"--{name}={value}: not a finite number")
     _tell_of_doubles(argv)

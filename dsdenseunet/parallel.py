@@ -113,11 +113,31 @@ def join_processes(coordinator: str | None, processes: int | None, process: int 
         is who; None for a single process.
       processes: how many there are (not for "auto").
       process: which one this is (not for "auto").
+
+    Raises:
+        InputError: numbers without a coordinator, or such as do not fit together.
     """
     if coordinator is None:
+        if processes is not None or process is not None:
+            raise InputError(
+                "--processes, --process",
+                found="no --coordinator: this process would train alone",
+                expected="all three for a run of several processes, none of them for a single one",
+                fix="add --coordinator=HOST:PORT of process 0",
+            )
         return
     address = None if coordinator == "auto" else coordinator
-    jax.distributed.initialize(address, processes, process, heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S)
+    try:
+        jax.distributed.initialize(
+            address, processes, process, heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S
+        )
+    except ValueError as error:
+        raise InputError(
+            f"--coordinator={coordinator}",
+            found=str(error),
+            expected="HOST:PORT of process 0, --processes=N and --process=0 to N-1; or auto under Slurm",
+            fix="give all three, the same coordinator and number of processes to every process",
+        ) from error
 
 
 def is_lost_process(error: BaseException) -> bool:

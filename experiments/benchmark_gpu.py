@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 from dsdenseunet import cli
 from dsdenseunet.errors import InputError
+from dsdenseunet.training.settings import check_config
 from experiments.benchmarks.gpu import rehearsal
 from experiments.benchmarks.gpu.parts import PARTS
 from experiments.benchmarks.gpu.rounds import run
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
     if unknown:
         found, expected = ",".join(unknown), f"some of {','.join(PARTS)}"
         raise InputError("--parts", found=found, expected=expected, fix="name known parts")
+    check_config(_CONFIG.value)
     config, amounts = _CONFIG.value.to_dict(), Amounts()
     if _REHEARSE.value:
         config, amounts = rehearsal.small(config), rehearsal.AMOUNTS

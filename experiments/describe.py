@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from dsdenseunet import cli, files
 from dsdenseunet.profiling.description import describe
+from dsdenseunet.training.settings import check_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _JSON = cli.output_file("json", None, "File to write the same to, as JSON.")
@@ -24,6 +25,7 @@ def main(argv: Sequence[str]) -> None:
     """Prints the table."""
     del argv
     config = _CONFIG.value
+    check_config(config)
     description = describe(config.model, config.data.patch_size)
     print(f"{config.name}, input {' x '.join(map(str, description.input_shape))}, {description.dtype}\n")
     print(description.table())

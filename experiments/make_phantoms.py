@@ -15,7 +15,7 @@ from dsdenseunet.data.phantom import write_phantoms
 from dsdenseunet.errors import InputError
 
 OUT = cli.output_folder("out", None, "Folder to write volume-N and segmentation-N to.", required=True)
-CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour.")
+CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other patients.", 0)
 SIZE = flags.DEFINE_list("size", ["128", "128", "128"], "Voxels D,H,W; D is an upper limit.")
 COMPRESSED = flags.DEFINE_bool("compressed", False, "Write .nii.gz.")

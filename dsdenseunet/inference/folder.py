@@ -103,8 +103,10 @@ def predict_folder(
         try:
             for lane in lanes:
                 lane.result()
+        except KeyboardInterrupt:
+            report("finishing the scans in hand (Ctrl-C again: stop at once)")
+            raise
         finally:
-            # After Ctrl-C the scans in hand are finished, and no other is begun.
             queue.close()
     outcome.wall_seconds = time.perf_counter() - start
     failures.write(output / failures_name, outcome.failures)

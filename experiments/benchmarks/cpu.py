@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 from dsdenseunet import cli, files
 from dsdenseunet.errors import InputError
+from dsdenseunet.training.settings import check_config
 
 _PARTS = ("depthwise", "conv", "step", "inference", "pipeline", "compile")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -44,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
         if OUT.value:
             files.write_json(OUT.value, record)
 
+    check_config(_CONFIG.value)
     run(_CONFIG.value.to_dict(), PARTS.value, ROUNDS.value, lambda line: print(line, flush=True), save)
 
 

@@ -15,13 +15,15 @@ from absl import flags
 from ml_collections import config_flags
 
 from dsdenseunet import cli, files, parallel
+from dsdenseunet.errors import InputError
 from dsdenseunet.profiling.description import describe
 from dsdenseunet.training import provenance
+from dsdenseunet.training.settings import check_config
 from experiments.benchmarks.clusters import cluster_tables, collectives
 
 _RESULTS = Path(__file__).resolve().parents[2] / "docs/results"
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/ds_dense_unet_569.py:ds", "A file of configs/.")
-_STEP_MS = flags.DEFINE_float("step_ms", None, "Milliseconds of a step on one GPU.", 0)
+_STEP_MS = flags.DEFINE_float("step_ms", None, "Milliseconds of a step on one GPU.", 1e-3)
 _PATCHES = flags.DEFINE_integer("patches", 1, "Patches of that step.", 1)
 _COUNT = cli.output_file("count", None, "File to write the counted all-reduces to, as JSON.")
 _TARGET = flags.DEFINE_string("target", None, "With --count: file with XLA's description of a GPU.")
@@ -31,6 +33,9 @@ def main(argv: Sequence[str]) -> None:
     """Counts where asked to, computes, prints."""
     del argv
     config = _CONFIG.value
+    check_config(config)
+    if _TARGET.value and not _COUNT.value:
+        raise InputError("--target", found="no --count", expected="both", fix="add --count=FILE")
     if _COUNT.value:
         target = _TARGET.value and files.read_text(_TARGET.value)
         mesh = collectives.mesh_of_absent_gpus(target, 8) if target else parallel.data_mesh()
@@ -40,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
     network = describe(config.model, config.data.patch_size)
     counted = files.read_json(_COUNT.value or _RESULTS / "collectives_gpu.json")
     steps = cluster_tables.scenarios(network, counted, cluster_tables.read_measured(_RESULTS))
-    if _STEP_MS.value:
+    if _STEP_MS.value is not None:
         steps = [cluster_tables.own_step(network, counted, _STEP_MS.value / 1e3, _PATCHES.value)]
     print(cluster_tables.markdown(network, counted, steps))
 

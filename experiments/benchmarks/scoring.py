@@ -18,7 +18,7 @@ from experiments.benchmarks.measuring.scored_pair import measure, write_pair
 
 SIZE = flags.DEFINE_list("size", ["800", "512", "512"], "Voxels along D, H, W.")
 LESIONS = flags.DEFINE_integer("lesions", 200, "Lesions of the reference.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the drawn pair.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the drawn pair.", 0)
 KEEP = cli.output_folder("keep", None, "Folder to leave the pair in; otherwise it is deleted.")
 
 

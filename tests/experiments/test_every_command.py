@@ -162,6 +162,7 @@ def test_a_config_file_that_cannot_be_used_is_named(tmp_path):
         "module": ("import absent_module\n", "absent_module"),
         "function": ("x = 1\n", "get_config"),
         "bytes": (b"\xff\xfe", "bytes"),
+        "dict": ("def get_config():\n    return {}\n", "returns a dict"),
     }
     users = [name for name, path in EXPERIMENTS.items() if "DEFINE_config_file" in path.read_text()]
     tried = []
@@ -219,3 +220,12 @@ def test_a_terminal_that_knows_few_characters():
     output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, b"")
     assert output.startswith(b"M\\xfcller")
+
+
+def test_a_device_that_jax_does_not_know_is_one_message():
+    variables = {**environment(), "JAX_PLATFORMS": "absent"}
+    process = start(["preflight", "--config=configs/demo.py"], env=variables)
+    errors = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 2
+    assert errors.startswith("error: JAX_PLATFORMS=absent\n")
+    assert errors.count("\n") == 4

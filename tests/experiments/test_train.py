@@ -32,6 +32,8 @@ def train(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("--config.data.patch_size=(12,224,200)", "(12, 224, 192)"),
         ("--config.data.cache=/no/such/cache", "/no/such/cache"),
         ("--no_such_flag", "no_such_flag"),
+        ("--processes=2", "no --coordinator"),
+        ("--coordinator=host:1", "Number of processes must be defined"),
     ],
 )
 def test_bad_input_is_one_clear_error_and_nothing_is_written(tmp_path: Path, argument: str, named: str):
