@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dsdenseunet import out_of_memory, parallel
+from dsdenseunet import compilation, out_of_memory, parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import make_training_iterator
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
@@ -96,6 +96,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
         f"phase {phase.number}: {origin}; {phase.total_steps} steps, {len(phase.train_names)} training and "
         f"{len(phase.validation_names)} validation cases, {parameter_count(state.params):,} parameters"
     )
+    if step < phase.total_steps:
+        log.say(compilation.notice("the training step"))
     compiled_step = parallel.compile_step(train_step, mesh)
     waiting = _Waiting(phase, log)
     try:
