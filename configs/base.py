@@ -42,22 +42,57 @@ def base_config() -> ConfigDict:
     # upsampling always are): none, or those of dense layers.
     config.model.remat = "none"
 
+    # A sum of terms, each times its `weight` (0: the term is off), over the voxels that count.
     config.loss = ConfigDict()
-    # Equation 2: background, liver, tumour.
-    config.loss.class_weights = (0.2, 1.2, 2.2)
-    # Voxels with this label count in neither the sum nor the mean.
+    # Voxels with this label count in no term.
     config.loss.ignore_label = 255
+    config.loss.cross_entropy = ConfigDict()
+    config.loss.cross_entropy.weight = 1.0
+    # Equation 2: background, liver, tumour.
+    config.loss.cross_entropy.class_weights = (0.2, 1.2, 2.2)
+    # Soft Dice of the classes but background; `over` the "batch" as a whole, or each "sample".
+    config.loss.dice = ConfigDict()
+    config.loss.dice.weight = 0.0
+    config.loss.dice.over = "batch"
+    # Cross-entropy times (1 - probability) ** gamma: looks at what is not yet right.
+    config.loss.focal = ConfigDict()
+    config.loss.focal.weight = 0.0
+    config.loss.focal.class_weights = (1.0, 1.0, 1.0)
+    config.loss.focal.gamma = 2.0
+    # Dice with a weight for false positives (alpha) and one for false negatives (beta).
+    config.loss.tversky = ConfigDict()
+    config.loss.tversky.weight = 0.0
+    config.loss.tversky.alpha = 0.3
+    config.loss.tversky.beta = 0.7
+    config.loss.tversky.over = "batch"
 
     config.optimizer = ConfigDict()
+    # sgd | adam (with `weight_decay` AdamW).
+    config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.01
+    # Of sgd; `nesterov` looks one step ahead.
     config.optimizer.momentum = 0.5
-    # The rate is multiplied by `decay_factor` every `decay_epochs` epochs and never falls below `lr_floor`;
-    # a learning rate that is below the floor from the start stays as it is.
+    config.optimizer.nesterov = False
+    # Of adam.
+    config.optimizer.beta1 = 0.9
+    config.optimizer.beta2 = 0.999
+    config.optimizer.epsilon = 1e-8
+    # Share of each kernel's weights that a step takes away, times the learning rate.
+    config.optimizer.weight_decay = 0.0
+    # Gradients whose norm over all parameters is larger are scaled down to it (0: never).
+    config.optimizer.clip_norm = 0.0
+    # step | polynomial | cosine; none falls below `lr_floor`, and each rises evenly over `warm_up_steps`.
+    config.optimizer.schedule = "step"
+    config.optimizer.warm_up_steps = 0
+    # Of polynomial: the power of the share of steps that is left.
+    config.optimizer.decay_power = 0.9
+    # Of step: the rate is multiplied by `decay_factor` every `decay_epochs` epochs.
     config.optimizer.decay_factor = 0.5
     config.optimizer.decay_epochs = 10
-    # Read literally (0.0) the paper's rate is 1e-5 at the end of phase 1 and nothing soon after.
+    # A learning rate that is below the floor from the start stays as it is. Read literally (0.0) the paper's
+    # rate is 1e-5 at the end of phase 1 and nothing soon after.
     config.optimizer.lr_floor = 1e-3
-    # Whether phase 2 starts again at `learning_rate` or goes on with phase 1's epoch count.
+    # Whether phase 2 starts again at `learning_rate` or goes on with phase 1's count of steps.
     config.optimizer.restart_in_phase2 = True
 
     config.data = ConfigDict()

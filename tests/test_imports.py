@@ -26,6 +26,7 @@ ALLOWED = {
     "out_of_memory": {"files", "errors"},
     "parallel": {"errors"},
     "ops": {"errors"},
+    "losses": set(),
     "models": {"ops", "fields", "errors"},
     "data": {"words", "failures", "files", "errors"},
     "evaluation": {"data", "environment", "words", "failures", "files", "errors"},
@@ -36,7 +37,7 @@ ALLOWED = {
         *("environment", "failures", "files", "errors"),
     },
     "training": {
-        *("inference", "evaluation", "models", "ops", "data"),
+        *("inference", "evaluation", "models", "losses", "ops", "data"),
         *("compilation", "out_of_memory", "parallel", "environment", "fields", "words", "files", "errors"),
     },
     "preflight": {"training", "models", "ops", "parallel", "environment", "files", "errors"},

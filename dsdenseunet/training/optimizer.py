@@ -1,57 +1,58 @@
-"""Stochastic gradient descent with momentum and the paper's halving schedule (section 4.3)."""
+"""Optimisers by config: the paper's SGD with momentum (section 4.3), Nesterov's, Adam and AdamW."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
+
+from dsdenseunet.training.schedules import Schedule
+
+NAMES = ("sgd", "adam")
 
 
-@dataclasses.dataclass(frozen=True)
-class StepDecay:
-    """Learning rate of a step: times `factor` every `interval_steps`, until that would go below `floor`.
+def build(config: Mapping[str, Any], schedule: Schedule) -> optax.GradientTransformation:
+    """The optimiser of `config.optimizer`; equal configs and schedules give the same object.
 
-    That is max(initial * factor ** ((first_step + step) // interval_steps), floor), and never more than
-    `initial`: a rate that is at or below the floor from the start stays as it is.
-
-    Equal schedules are equal objects, so that phases with the same one share their compiled step.
+    In this order, each only where its field asks for it: the gradient's norm over all parameters is clipped
+    to `clip_norm`; `sgd` (trace = gradient + momentum * trace; with `nesterov` the update looks a step ahead)
+    or `adam`; `weight_decay` times the weight is added to the update of kernels alone (decoupled from the
+    gradient, so that Adam with it is AdamW, Loshchilov and Hutter 2019); all of it times the learning rate.
     """
-
-    initial: float
-    # In (0, 1].
-    factor: float
-    interval_steps: int
-    floor: float
-    # Steps that the schedule has behind it at step 0.
-    first_step: int = 0
-
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        """The rate, a float32 scalar."""
-        # Not optax.exponential_decay: it takes a factor of 1 for no schedule at all, and raises a rate that
-        # starts below its end value to that.
-        decays = (jnp.asarray(step) + self.first_step) // self.interval_steps
-        decayed = self.initial * jnp.power(jnp.float32(self.factor), decays.astype(jnp.float32))
-        return jnp.maximum(decayed, min(self.floor, self.initial)).astype(jnp.float32)
-
-
-def phase_schedule(config: ConfigDict, phase: int) -> StepDecay:
-    """The schedule of phase 1 or 2; without a restart phase 2 goes on from phase 1's last step."""
-    steps_per_epoch = config.training.steps_per_epoch
-    continues = phase == 2 and not config.optimizer.restart_in_phase2
-    return StepDecay(
-        initial=config.optimizer.learning_rate,
-        factor=config.optimizer.decay_factor,
-        interval_steps=config.optimizer.decay_epochs * steps_per_epoch,
-        floor=config.optimizer.lr_floor,
-        first_step=config.training.phase1_epochs * steps_per_epoch if continues else 0,
-    )
+    names = ("name", "momentum", "nesterov", "beta1", "beta2", "epsilon", "weight_decay", "clip_norm")
+    return _build(schedule, *(config[name] for name in names))
 
 
 @functools.cache
-def sgd(schedule: StepDecay, momentum: float) -> optax.GradientTransformation:
-    """Plain momentum: trace = gradient + momentum * trace; parameters -= rate(step) * trace."""
-    return optax.sgd(schedule, momentum=momentum)
+def _build(
+    schedule: Schedule,
+    name: str,
+    momentum: float,
+    nesterov: bool,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+    clip_norm: float,
+) -> optax.GradientTransformation:
+    if name == "sgd" and not weight_decay and not clip_norm:
+        return optax.sgd(schedule, momentum=momentum, nesterov=nesterov)
+    scale = {
+        "sgd": functools.partial(optax.trace, decay=momentum, nesterov=nesterov),
+        "adam": functools.partial(optax.scale_by_adam, b1=beta1, b2=beta2, eps=epsilon),
+    }
+    parts = [
+        *([optax.clip_by_global_norm(clip_norm)] if clip_norm else []),
+        scale[name](),
+        *([optax.add_decayed_weights(weight_decay, mask=kernels)] if weight_decay else []),
+        optax.scale_by_learning_rate(schedule),
+    ]
+    return optax.chain(*parts)
+
+
+def kernels(params: Any) -> Any:
+    """Which of the parameters are kernels of convolutions: not biases, scales or other vectors."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
-from dsdenseunet.training.optimizer import phase_schedule, sgd
+from dsdenseunet.training import optimizer
+from dsdenseunet.training.schedules import phase_schedule
 from dsdenseunet.training.state import Recipe
 
 
@@ -21,8 +23,7 @@ def build_recipe(config: ConfigDict, phase: int = 1) -> Recipe:
     return Recipe(
         model=model,
         learning_rate=learning_rate,
-        optimizer=sgd(learning_rate, config.optimizer.momentum),
-        class_weights=tuple(config.loss.class_weights),
-        ignore_label=config.loss.ignore_label,
+        optimizer=optimizer.build(config.optimizer, learning_rate),
+        loss=combine.build(config.loss),
         accumulate=config.training.accumulate,
     )

@@ -38,10 +38,34 @@ class Change:
 # By the schema's number, from 2 on without gaps.
 _CHANGES: dict[int, Change] = {
     2: Change(
+        # Losses have several terms.
+        renamed={"loss.class_weights": "loss.cross_entropy.class_weights"},
         # Which convolutions the backward pass computes again; nothing that a run's results depend on.
         replaced={"model.remat": {"block": "layer"}},
-        # The best weights were chosen by whole volumes.
-        added={"training.validate_patches": 0},
+        added={
+            # The best weights were chosen by whole volumes.
+            "training.validate_patches": 0,
+            "loss.cross_entropy.weight": 1.0,
+            "loss.dice.weight": 0.0,
+            "loss.dice.over": "batch",
+            "loss.focal.weight": 0.0,
+            "loss.focal.class_weights": (1.0, 1.0, 1.0),
+            "loss.focal.gamma": 2.0,
+            "loss.tversky.weight": 0.0,
+            "loss.tversky.alpha": 0.3,
+            "loss.tversky.beta": 0.7,
+            "loss.tversky.over": "batch",
+            "optimizer.name": "sgd",
+            "optimizer.nesterov": False,
+            "optimizer.beta1": 0.9,
+            "optimizer.beta2": 0.999,
+            "optimizer.epsilon": 1e-8,
+            "optimizer.weight_decay": 0.0,
+            "optimizer.clip_norm": 0.0,
+            "optimizer.schedule": "step",
+            "optimizer.warm_up_steps": 0,
+            "optimizer.decay_power": 0.9,
+        },
     ),
 }
 

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 from dsdenseunet import fields
 from dsdenseunet.errors import InputError
 from dsdenseunet.fields import Check, choice, integer, number, refusal, sequence, text, truth
+from dsdenseunet.losses import combine, tversky
 from dsdenseunet.models import registry
-from dsdenseunet.training import schema
+from dsdenseunet.training import optimizer, schedules, schema
 
 CLASSES = ("background", "liver", "tumour")
 
@@ -20,10 +21,27 @@ CLASSES = ("background", "liver", "tumour")
 _FIELDS: Mapping[str, Check] = {
     "name": text,
     "seed": integer(0),
-    "loss.class_weights": sequence(number(low=0)),
     "loss.ignore_label": integer(-fields.INT32),
+    **{f"loss.{term}.weight": number(low=0) for term in combine.TERMS},
+    "loss.cross_entropy.class_weights": sequence(number(low=0)),
+    "loss.dice.over": choice(*tversky.OVER),
+    "loss.focal.class_weights": sequence(number(low=0)),
+    "loss.focal.gamma": number(low=0),
+    "loss.tversky.alpha": number(low=0),
+    "loss.tversky.beta": number(low=0),
+    "loss.tversky.over": choice(*tversky.OVER),
+    "optimizer.name": choice(*optimizer.NAMES),
     "optimizer.learning_rate": number(above=0),
     "optimizer.momentum": number(low=0, high=1),
+    "optimizer.nesterov": truth,
+    "optimizer.beta1": number(low=0, below=1),
+    "optimizer.beta2": number(low=0, below=1),
+    "optimizer.epsilon": number(above=0),
+    "optimizer.weight_decay": number(low=0),
+    "optimizer.clip_norm": number(low=0),
+    "optimizer.schedule": choice(*schedules.NAMES),
+    "optimizer.warm_up_steps": integer(0),
+    "optimizer.decay_power": number(above=0),
     "optimizer.decay_factor": number(above=0, high=1),
     "optimizer.decay_epochs": integer(1),
     "optimizer.lr_floor": number(low=0),
@@ -119,12 +137,16 @@ def _check_classes(config: ConfigDict) -> None:
     ):
         if config.model[name] != expected:
             raise refusal(f"model.{name}", str(config.model[name]), f"{expected} ({meaning})")
-    for name in ("loss.class_weights", "data.centre_share"):
-        section, field = name.split(".")
-        if len(values := config[section][field]) != classes:
-            raise refusal(name, f"{len(values)} values", f"{classes}, one a class of the model")
-    if not any(config.loss.class_weights):
-        raise refusal("loss.class_weights", "nothing but zeros", "a weight > 0, or nothing is learned")
+    values = flatten(config.to_dict())
+    weights = ("loss.cross_entropy.class_weights", "loss.focal.class_weights")
+    for name in (*weights, "data.centre_share"):
+        if len(values[name]) != classes:
+            raise refusal(name, f"{len(values[name])} values", f"{classes}, one a class of the model")
+    for name in weights:
+        if not any(values[name]):
+            raise refusal(name, "nothing but zeros", "a weight > 0, or nothing is learned")
+    if not any(config.loss[term].weight for term in combine.TERMS):
+        raise refusal("loss", "no term with a weight > 0", f"at least one of {', '.join(combine.TERMS)}")
     if 0 <= config.loss.ignore_label < classes:
         raise refusal(
             "loss.ignore_label", f"{config.loss.ignore_label}, a class", "a number that is no class"

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dsdenseunet.losses.combine import Loss
 from dsdenseunet.models.initialise import init_variables
 
 
@@ -22,8 +23,7 @@ class Recipe:
     model: nn.Module
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
-    class_weights: tuple[float, ...]
-    ignore_label: int
+    loss: Loss
     # Micro-batches whose gradients are averaged before one update.
     accumulate: int = 1
 

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dsdenseunet.training.losses import counted_voxels, weighted_cross_entropy
-from dsdenseunet.training.state import Recipe, TrainState
+from dsdenseunet.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 
@@ -18,9 +17,10 @@ Metrics = dict[str, jax.Array]
 def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
     """Updates the state with one batch; `parallel.compile_step` jits it with the state donated.
 
-    With `recipe.accumulate` = A > 1 the batch is cut into A micro-batches whose gradients add up to
-    exactly the whole batch's mean (every voxel counts 1/N, however the ignored ones are spread);
-    batch statistics are each micro-batch's, one after the other.
+    With `recipe.accumulate` = A > 1 the batch is cut into A micro-batches whose gradients add up to exactly
+    that of the whole batch's loss, however the voxels that do not count are spread; batch statistics are each
+    micro-batch's, one after the other. A loss that is not linear in its sums (Dice over the batch) needs the
+    sums of all micro-batches before the gradient of any: the network then runs forward once more.
 
     Args:
       state: the run so far.
@@ -33,43 +33,12 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
     """
     recipe = state.recipe
     key = jax.random.fold_in(state.key, state.step)
-    voxel_count = counted_voxels(batch["labels"], recipe.ignore_label)
-
-    def micro_gradient(batch_stats: Any, image_BDHWC: jax.Array, labels_BDHW: jax.Array, index: Any) -> Any:
-        (loss, (batch_stats, overlap)), gradient = jax.value_and_grad(_loss, has_aux=True)(
-            state.params,
-            batch_stats,
-            recipe,
-            image_BDHWC,
-            labels_BDHW,
-            voxel_count,
-            jax.random.fold_in(key, index),
-        )
-        return batch_stats, (gradient, loss, overlap)
-
     if recipe.accumulate == 1:
-        batch_stats, (gradient, loss, overlap) = micro_gradient(
-            state.batch_stats, batch["image"], batch["labels"], 0
+        batch_stats, (gradient, loss, overlap) = _gradient(
+            state, state.batch_stats, batch["image"], batch["labels"], jax.random.fold_in(key, 0)
         )
     else:
-
-        def accumulate(carry: tuple[Any, Any], part: tuple[Any, ...]) -> tuple[tuple[Any, Any], None]:
-            batch_stats, sums = carry
-            batch_stats, values = micro_gradient(batch_stats, *part)
-            return (batch_stats, jax.tree.map(jnp.add, sums, values)), None
-
-        parts = (
-            _micro_batches(batch["image"], recipe.accumulate),
-            _micro_batches(batch["labels"], recipe.accumulate),
-            jnp.arange(recipe.accumulate),
-        )
-        zeros = (
-            jax.tree.map(jnp.zeros_like, state.params),
-            jnp.zeros((), jnp.float32),
-            jnp.zeros((2, len(recipe.class_weights) - 1), jnp.float32),
-        )
-        carry, _ = jax.lax.scan(accumulate, (state.batch_stats, zeros), parts)
-        batch_stats, (gradient, loss, overlap) = carry
+        batch_stats, (gradient, loss, overlap) = _accumulated(state, batch, key)
 
     updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
     grad_norm = jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in jax.tree.leaves(gradient)))
@@ -91,27 +60,95 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
     return unchanged_if_unhealthy.replace(healthy=healthy), metrics
 
 
-def _loss(
-    params: Any,
+def _accumulated(state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array) -> Any:
+    """As `_gradient`, of a batch in micro-batches."""
+    recipe, loss = state.recipe, state.recipe.loss
+    images, labels = (_micro_batches(batch[name], recipe.accumulate) for name in ("image", "labels"))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(recipe.accumulate))
+
+    def forward(image_BDHWC: jax.Array, key: jax.Array) -> jax.Array:
+        return _apply(state, state.params, state.batch_stats, image_BDHWC, key)[0]
+
+    logits = jax.eval_shape(forward, images[0], keys[0])
+    counts = loss.counts(batch["labels"], (logits,))
+    whole = None
+    if not loss.is_linear:
+
+        def add_sums(sums: Any, part: tuple[jax.Array, ...]) -> tuple[Any, None]:
+            image_BDHWC, labels_BDHW, key = part
+            own = loss.sums((forward(image_BDHWC, key),), labels_BDHW)
+            return jax.tree.map(jnp.add, sums, own), None
+
+        shapes = jax.eval_shape(lambda logits, labels: loss.sums((logits,), labels), logits, labels[0])
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        whole, _ = jax.lax.scan(add_sums, zeros, (images, labels, keys))
+
+    def accumulate(carry: tuple[Any, Any], part: tuple[jax.Array, ...]) -> tuple[tuple[Any, Any], None]:
+        batch_stats, sums = carry
+        image_BDHWC, labels_BDHW, key = part
+        batch_stats, values = _gradient(state, batch_stats, image_BDHWC, labels_BDHW, key, counts, whole)
+        return (batch_stats, jax.tree.map(jnp.add, sums, values)), None
+
+    zeros = (
+        jax.tree.map(jnp.zeros_like, state.params),
+        jnp.zeros((), jnp.float32),
+        jnp.zeros((2, logits.shape[-1] - 1), jnp.float32),
+    )
+    (batch_stats, (gradient, value, overlap)), _ = jax.lax.scan(
+        accumulate, (state.batch_stats, zeros), (images, labels, keys)
+    )
+    return batch_stats, (gradient, value if whole is None else loss.value(counts, whole), overlap)
+
+
+def _gradient(
+    state: TrainState,
     batch_stats: Any,
-    recipe: Recipe,
     image_BDHWC: jax.Array,
     labels_BDHW: jax.Array,
-    voxel_count: jax.Array,
     key: jax.Array,
-) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-    logits_BDHWC, updates = recipe.model.apply(
+    counts: Any = None,
+    whole: Any = None,
+) -> tuple[Any, tuple[Any, jax.Array, jax.Array]]:
+    """New running statistics; gradient, loss and `nested_overlap` of a batch, or of its part.
+
+    Args:
+        state: holds parameters and recipe.
+        batch_stats: running statistics so far.
+        image_BDHWC: of the part.
+        labels_BDHW: of the part.
+        key: of what the network draws.
+        counts: `Loss.counts` of the whole batch (None: this is all of it).
+        whole: `Loss.sums` of the whole batch, where the loss is not linear in them.
+    """
+    loss = state.recipe.loss
+
+    def value(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+        logits_BDHWC, batch_stats_ = _apply(state, params, batch_stats, image_BDHWC, key)
+        sums = loss.sums((logits_BDHWC,), labels_BDHW)
+        if whole is not None:
+            # The whole's value, and of its gradient what comes from this part.
+            own = jax.tree.map(lambda part: part - jax.lax.stop_gradient(part), sums)
+            sums = jax.tree.map(jnp.add, whole, own)
+        known = loss.counts(labels_BDHW, (logits_BDHWC,)) if counts is None else counts
+        overlap = nested_overlap(logits_BDHWC, labels_BDHW, loss.ignore_label)
+        return loss.value(known, sums), (batch_stats_, overlap)
+
+    (loss_value, (batch_stats, overlap)), gradient = jax.value_and_grad(value, has_aux=True)(state.params)
+    return batch_stats, (gradient, loss_value, overlap)
+
+
+def _apply(
+    state: TrainState, params: Any, batch_stats: Any, image_BDHWC: jax.Array, key: jax.Array
+) -> tuple[jax.Array, Any]:
+    """Logits, and the running statistics after this batch."""
+    logits_BDHWC, updates = state.recipe.model.apply(
         {"params": params, "batch_stats": batch_stats},
         image_BDHWC,
         train=True,
         mutable=["batch_stats"],
         rngs={"dropout": key},
     )
-    loss = weighted_cross_entropy(
-        logits_BDHWC, labels_BDHW, recipe.class_weights, recipe.ignore_label, voxel_count
-    )
-    overlap = nested_overlap(logits_BDHWC, labels_BDHW, recipe.ignore_label)
-    return loss, (updates.get("batch_stats", {}), overlap)
+    return logits_BDHWC, updates.get("batch_stats", {})
 
 
 def nested_overlap(logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label: int) -> jax.Array:

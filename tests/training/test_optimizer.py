@@ -1,109 +1,79 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from dsdenseunet.training.optimizer import StepDecay, phase_schedule, sgd
-from tests.training import tiny
+from configs.base import base_config
+from dsdenseunet.training import optimizer
+from dsdenseunet.training.schedules import StepDecay, phase_schedule
+
+RATE = StepDecay(0.1, 1.0, 1, 0.0)
+PARAMS = {"conv": {"kernel": jnp.asarray([1.0, -2.0]), "bias": jnp.asarray([3.0])}}
+GRADIENT = {"conv": {"kernel": jnp.asarray([3.0, 0.0]), "bias": jnp.asarray([4.0])}}
 
 
-def paper_config(**fields: object):
-    config = tiny.get_config()
-    config.training.steps_per_epoch = 10
-    config.training.phase1_epochs = 100
-    config.optimizer.learning_rate = 0.01
-    config.optimizer.lr_floor = 0.0
-    for name, value in fields.items():
-        config.optimizer[name] = value
+def fields(**changed):
+    config = base_config().optimizer
+    for name, value in changed.items():
+        config[name] = value
     return config
 
 
-@pytest.mark.parametrize(
-    ("step", "rate"),
-    [(0, 0.01), (99, 0.01), (100, 0.005), (199, 0.005), (200, 0.0025), (999, 0.01 / 2**9)],
-)
-def test_halved_every_ten_epochs_of_ten_steps(step: int, rate: float):
-    assert float(phase_schedule(paper_config(), 1)(step)) == pytest.approx(rate, rel=1e-6)
-
-
-def test_equals_optax_piecewise_constant_over_both_phases():
-    schedule = phase_schedule(paper_config(), 1)
-    piecewise = optax.piecewise_constant_schedule(0.01, {100 * k: 0.5 for k in range(1, 110)})
-    # Optax changes the rate after the boundary's step, here with it.
-    for step in (0, 50, 99, 100, 101, 555, 1000, 2999):
-        np.testing.assert_allclose(schedule(step), piecewise(step), rtol=1e-5)
-
-
-def test_floor():
-    schedule = phase_schedule(paper_config(lr_floor=1e-3), 1)
-    assert float(schedule(300)) == pytest.approx(0.00125)
-    assert float(schedule(400)) == pytest.approx(1e-3)
-    assert float(schedule(10_999)) == pytest.approx(1e-3)
-
-
-def plain_rate(step: int, initial: float, factor: float, interval: int, floor: float, first: int) -> float:
-    """What the documentation says, in Python's own numbers."""
-    return max(initial * factor ** ((step + first) // interval), min(floor, initial))
-
-
-@settings(deadline=None)
-@given(
-    step=st.integers(0, 2**30 - 1),
-    initial=st.floats(1e-8, 10),
-    factor=st.floats(0.01, 1),
-    interval=st.integers(1, 10**6),
-    floor=st.floats(0, 1),
-    first=st.integers(0, 2**30),
-)
-# Below its floor from the start; a factor of 1, also without a floor; the last step before a decay where
-# the quotient is no float32.
-@example(step=0, initial=1e-4, factor=0.5, interval=100, floor=1e-3, first=0)
-@example(step=5, initial=0.01, factor=1.0, interval=1, floor=0.0, first=0)
-@example(step=5, initial=0.01, factor=1.0, interval=1, floor=1e-3, first=0)
-@example(step=2**25 * 3 - 1, initial=0.01, factor=0.5, interval=2**25, floor=0.0, first=0)
-def test_every_schedule_is_what_the_documentation_says(
-    step: int, initial: float, factor: float, interval: int, floor: float, first: int
-):
-    rate = StepDecay(initial, factor, interval, floor, first)(step)
-    assert rate.dtype == jnp.float32
-    decays = (step + first) // interval
-    # A float32 factor is off by 2^-25 of itself, and that many times over after as many decays; a rate that
-    # no float32 holds is 0.
-    expected = plain_rate(step, initial, factor, interval, floor, first)
-    assert float(rate) == pytest.approx(expected, rel=1e-5 + 6e-8 * decays, abs=1e-37)
-
-
-@pytest.mark.parametrize("floor", [0.0, 1e-3])
-def test_the_papers_schedule_has_the_bits_it_always_had(floor: float):
-    schedule = StepDecay(0.01, 0.5, 100, floor)
-    before = optax.exponential_decay(0.01, 100, 0.5, staircase=True, end_value=floor)
-    for step in (0, 99, 100, 999, 1000, 2_345, 10_999):
-        np.testing.assert_array_equal(schedule(step), jnp.asarray(before(step), jnp.float32))
-
-
-def test_phase_two_restarts_or_goes_on():
-    restarting = phase_schedule(paper_config(restart_in_phase2=True), 2)
-    continuing = phase_schedule(paper_config(restart_in_phase2=False), 2)
-    assert float(restarting(0)) == pytest.approx(0.01)
-    assert float(continuing(0)) == pytest.approx(0.01 / 2**10)
-    assert float(continuing(100)) == pytest.approx(0.01 / 2**11)
+def after(steps, schedule=RATE, **changed):
+    """Parameters after some steps with the same gradient."""
+    made, params = optimizer.build(fields(**changed), schedule), PARAMS
+    state = made.init(params)
+    for _ in range(steps):
+        updates, state = made.update(GRADIENT, state, params)
+        params = optax.apply_updates(params, updates)
+    return params["conv"]
 
 
 def test_momentum_by_hand():
-    optimizer = sgd(StepDecay(0.1, 0.5, 1, 0.0), momentum=0.5)
-    parameters = {"w": jnp.asarray(1.0)}
-    state = optimizer.init(parameters)
-    # Traces 2, 2 + 0.5 x 2 = 3, 2 + 0.5 x 3 = 3.5; rates 0.1, 0.05, 0.025.
-    for expected in (1 - 0.2, 1 - 0.2 - 0.15, 1 - 0.2 - 0.15 - 0.0875):
-        updates, state = optimizer.update({"w": jnp.asarray(2.0)}, state, parameters)
-        parameters = optax.apply_updates(parameters, updates)
-        assert float(parameters["w"]) == pytest.approx(expected, rel=1e-6)
+    # Traces 3, 3 + 0.5 x 3 = 4.5; rates 0.1, 0.05.
+    got = after(2, StepDecay(0.1, 0.5, 1, 0.0), momentum=0.5)
+    assert float(got["kernel"][0]) == pytest.approx(1 - 0.3 - 0.225, rel=1e-6)
+
+
+def test_nesterov_by_hand():
+    # The first update is gradient + 0.5 x trace = 3 + 1.5.
+    assert float(after(1, momentum=0.5, nesterov=True)["kernel"][0]) == pytest.approx(1 - 0.45, rel=1e-6)
+
+
+def test_clipping_by_hand():
+    # The norm over all parameters is 5: a clip to 1 divides by it.
+    got = after(1, momentum=0.0, clip_norm=1.0)
+    np.testing.assert_allclose(got["kernel"], [1 - 0.06, -2.0], rtol=1e-6)
+    np.testing.assert_allclose(got["bias"], [3 - 0.08], rtol=1e-6)
+    unclipped = after(1, momentum=0.0, clip_norm=6.0)
+    np.testing.assert_allclose(unclipped["kernel"], [1 - 0.3, -2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_weight_decay_is_of_kernels_and_apart_from_the_gradient(name):
+    with_decay, without = (after(1, name=name, weight_decay=decay) for decay in (0.2, 0.0))
+    np.testing.assert_allclose(
+        with_decay["kernel"], without["kernel"] - 0.1 * 0.2 * PARAMS["conv"]["kernel"], rtol=1e-5
+    )
+    np.testing.assert_array_equal(with_decay["bias"], without["bias"])
+
+
+def test_adam_with_decay_is_optax_adamw():
+    expected, state = (
+        PARAMS,
+        (peer := optax.adamw(0.1, weight_decay=0.01, mask=optimizer.kernels)).init(PARAMS),
+    )
+    for _ in range(3):
+        updates, state = peer.update(GRADIENT, state, expected)
+        expected = optax.apply_updates(expected, updates)
+    got = {"conv": after(3, name="adam", weight_decay=0.01)}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
 
 
 def test_equal_schedules_share_one_optimizer():
-    config = paper_config()
+    config = base_config()
+    config.training.phase1_epochs = config.training.phase2_epochs = 100
     one, two = (phase_schedule(config, phase) for phase in (1, 2))
     assert one == two
-    assert sgd(one, 0.5) is sgd(two, 0.5)
+    assert optimizer.build(config.optimizer, one) is optimizer.build(config.optimizer, two)

@@ -1,11 +1,18 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dsdenseunet import parallel
+from dsdenseunet.losses.combine import Loss
+from dsdenseunet.losses.cross_entropy import CrossEntropy
+from dsdenseunet.losses.term import Term
+from dsdenseunet.losses.tversky import Tversky
+from dsdenseunet.training import optimizer
 from dsdenseunet.training import step as step_module
-from dsdenseunet.training.optimizer import StepDecay, sgd
+from dsdenseunet.training.schedules import StepDecay
 from dsdenseunet.training.state import Recipe, TrainState, create_state
 from dsdenseunet.training.step import train_step
 from tests.training import tiny
@@ -14,10 +21,12 @@ PATCH = (2, 4, 4)
 GOLDEN = (1.637557, 0.771591, 0.33823529, 0.10869565)
 
 
-def recipe(accumulate: int = 1, dropout: bool = True) -> Recipe:
+def recipe(accumulate: int = 1, dropout: bool = True, term: Term | None = None) -> Recipe:
     schedule = StepDecay(0.1, 0.5, 100, 0.0)
     model = tiny.TinyNet() if dropout else tiny.TinyNet(dropout_rate=0.0)
-    return Recipe(model, schedule, sgd(schedule, 0.5), (0.2, 1.2, 2.2), 255, accumulate)
+    loss = Loss(((1.0, term or CrossEntropy((0.2, 1.2, 2.2))),), 255)
+    sgd = optimizer.build(tiny.get_config().optimizer, schedule)
+    return Recipe(model, schedule, sgd, loss, accumulate)
 
 
 def new_state(**arguments: int | bool) -> TrainState:
@@ -77,18 +86,27 @@ def test_accumulated_gradient_is_the_mean_over_all_counted_voxels():
     )
 
 
+@pytest.mark.parametrize("term", [Tversky(), Tversky(over="sample"), Tversky(0.3, 0.7)])
+def test_an_overlap_is_that_of_the_whole_batch_however_it_is_cut(term):
+    batch = make_batch()
+    batch["labels"] = batch["labels"].at[1].set(255).at[2, 0].set(255)
+    whole, parts = (
+        jax.jit(train_step)(
+            frozen_statistics(create_state(recipe(accumulate=count, dropout=False, term=term), seed=0)), batch
+        )
+        for count in (1, 2)
+    )
+    for name in ("loss", "grad_norm", "dice"):
+        np.testing.assert_allclose(parts[1][name], whole[1][name], rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), parts[0].params, whole[0].params
+    )
+
+
 def frozen_statistics(state: TrainState) -> TrainState:
     """The same state with a network that normalises by its running statistics."""
     model = tiny.TinyNet(dropout_rate=0.0, frozen_statistics=True)
-    fixed = Recipe(
-        model,
-        state.recipe.learning_rate,
-        state.recipe.optimizer,
-        state.recipe.class_weights,
-        255,
-        state.recipe.accumulate,
-    )
-    return state.replace(recipe=fixed)
+    return state.replace(recipe=dataclasses.replace(state.recipe, model=model))
 
 
 def test_batch_that_cannot_be_cut_is_refused():

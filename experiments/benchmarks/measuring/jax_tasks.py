@@ -16,11 +16,11 @@ from ml_collections import ConfigDict
 
 from dsdenseunet import files, parallel
 from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.models.dense_block import layer_sizes, unstack
 from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.ops import depthwise_choice
-from dsdenseunet.training.losses import weighted_cross_entropy
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState
 from dsdenseunet.training.step import train_step
@@ -181,10 +181,7 @@ class Forward:
     def outputs(self) -> dict[str, np.ndarray]:
         """Logits and loss."""
         logits, _ = self._apply(self._variables, self._image)
-        loss = self._config.loss
-        value = weighted_cross_entropy(
-            logits, jnp.asarray(self._labels), tuple(loss.class_weights), loss.ignore_label
-        )
+        value = combine.build(self._config.loss)((logits,), jnp.asarray(self._labels))
         return {"logits": np.asarray(logits), "loss": np.asarray(value), **device_peak()}
 
 

@@ -104,7 +104,7 @@ class Network:
         self._image = _map(patch[0], layout, device)
         self._labels = torch.from_numpy(patch[1]).long().to(device)
         self._kind, self._device = kind, device
-        self._class_weights = torch.tensor(config["loss"]["class_weights"], device=device)
+        self._class_weights = torch.tensor(config["loss"]["cross_entropy"]["class_weights"], device=device)
         self._ignore = config["loss"]["ignore_label"]
         optimizer = config["optimizer"]
         self._optimizer = torch.optim.SGD(

@@ -58,12 +58,10 @@ def test_every_gradient_is_equal(config, weights):
     )
 
     def loss(params):
-        from dsdenseunet.training.losses import weighted_cross_entropy
-
         logits, _ = recipe.model.apply(
             {**variables, "params": params}, batch["image"], train=True, mutable=["batch_stats"]
         )
-        return weighted_cross_entropy(logits, batch["labels"], recipe.class_weights, recipe.ignore_label)
+        return recipe.loss((logits,), batch["labels"])
 
     gradients = jax.jit(jax.grad(loss))(variables["params"])
     by_layer = jax_tasks._by_layer(gradients, resolved.model.growth_rate)

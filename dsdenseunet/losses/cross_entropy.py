@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -9,41 +10,44 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def weighted_cross_entropy(
-    logits_BDHWC: jax.Array,
-    labels_BDHW: jax.Array,
-    class_weights: tuple[float, ...],
-    ignore_label: int,
-    voxel_count: jax.Array | None = None,
-) -> jax.Array:
-    """Mean over the counted voxels of -w[label] log softmax(logits)[label].
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy:
+    """Mean over the counted voxels of -w[label] log softmax(logits)[label] (equation 2 of the paper).
 
-    The mean divides by the number N of counted voxels, as equation 2 does, not by the sum of their
-    weights. The softmax is taken in float32 whatever the logits' type. Neither a one-hot array nor
-    the softmax is kept for the backward pass.
+    The mean divides by the number N of counted voxels, as equation 2 does, not by the sum of their weights; a
+    batch without any has loss 0. The softmax is taken in float32 whatever the logits' type. Neither a one-hot
+    array nor the softmax is kept for the backward pass.
 
-    Args:
-      logits_BDHWC: scores before the softmax, any float type.
-      labels_BDHW: integers in 0..C-1, or `ignore_label`.
-      class_weights: one weight a class.
-      ignore_label: label of voxels that count in neither the sum nor N.
-      voxel_count: the N to divide by, when these voxels are one part of a larger batch; by default
-        the number of counted voxels in `labels_BDHW`. At least 1 is used, so an all-ignored batch
-        has loss 0.
-
-    Returns:
-      A float32 scalar.
-
-    Raises:
-      ValueError: the number of weights is not the number of classes.
+    Attributes:
+        class_weights: w, one a class.
     """
-    if logits_BDHWC.shape[-1] != len(class_weights):
-        raise ValueError(f"{len(class_weights)} class weights for {logits_BDHWC.shape[-1]} classes")
-    if voxel_count is None:
-        voxel_count = counted_voxels(labels_BDHW, ignore_label)
-    scale = 1.0 / jnp.maximum(voxel_count, 1).astype(jnp.float32)
-    total = _summed_cross_entropy(tuple(class_weights), ignore_label, logits_BDHWC, labels_BDHW)
-    return total * scale
+
+    class_weights: tuple[float, ...]
+
+    @property
+    def is_linear(self) -> bool:
+        """A mean over voxels is."""
+        return True
+
+    def counts(self, labels_BDHW: jax.Array, num_classes: int, ignore_label: int) -> jax.Array:
+        """Number of counted voxels."""
+        del num_classes
+        return counted_voxels(labels_BDHW, ignore_label)
+
+    def sums(self, logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label: int) -> jax.Array:
+        """The sum over voxels.
+
+        Raises:
+            ValueError: the number of weights is not the number of classes.
+        """
+        if logits_BDHWC.shape[-1] != len(self.class_weights):
+            found = f"{len(self.class_weights)} class weights for {logits_BDHWC.shape[-1]} classes"
+            raise ValueError(found)
+        return _summed_cross_entropy(self.class_weights, ignore_label, logits_BDHWC, labels_BDHW)
+
+    def value(self, counts: jax.Array, sums: jax.Array) -> jax.Array:
+        """See the class."""
+        return sums * (1.0 / jnp.maximum(counts, 1).astype(jnp.float32))
 
 
 def counted_voxels(labels_BDHW: jax.Array, ignore_label: int) -> jax.Array:

@@ -1,0 +1,95 @@
+"""The loss that a config asks for: terms by weight, on the network's output and on its coarser ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from dsdenseunet.losses.cross_entropy import CrossEntropy
+from dsdenseunet.losses.focal import Focal
+from dsdenseunet.losses.term import Term
+from dsdenseunet.losses.tversky import Tversky
+
+TERMS = ("cross_entropy", "dice", "focal", "tversky")
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A weighted sum of terms.
+
+    Attributes:
+        terms: weight and term.
+        ignore_label: of voxels that count in none of them.
+        deep_supervision: weight of each coarser output, as a share of the next finer one's; the weights of
+            all outputs sum to 1.
+    """
+
+    terms: tuple[tuple[float, Term], ...]
+    ignore_label: int
+    deep_supervision: float = 0.5
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether every term is, see `Term`."""
+        return all(term.is_linear for _, term in self.terms)
+
+    def __call__(self, outputs: Sequence[Array], labels_BDHW: Array) -> Array:
+        """The loss of one whole batch: `outputs` as `sums` takes them."""
+        return self.value(self.counts(labels_BDHW, outputs), self.sums(outputs, labels_BDHW))
+
+    def counts(self, labels_BDHW: Array, outputs: Sequence[Array | jax.ShapeDtypeStruct]) -> Any:
+        """What is known from the labels alone, for each output and term; adds up over parts of a batch.
+
+        Args:
+            labels_BDHW: int32.
+            outputs: logits, finest first, or their shapes; their number of samples plays no part.
+        """
+        return [
+            [term.counts(own, logits.shape[-1], self.ignore_label) for _, term in self.terms]
+            for logits in outputs
+            for own in (coarser(labels_BDHW, logits.shape[1:4]),)
+        ]
+
+    def sums(self, outputs: Sequence[Array], labels_BDHW: Array) -> Any:
+        """What depends on the network, for each output and term; adds up over parts of a batch."""
+        return [
+            [term.sums(logits, own, self.ignore_label) for _, term in self.terms]
+            for logits in outputs
+            for own in (coarser(labels_BDHW, logits.shape[1:4]),)
+        ]
+
+    def value(self, counts: Any, sums: Any) -> Array:
+        """The loss, a float32 scalar, of the counts and sums over everything."""
+        shares = [self.deep_supervision**level for level in range(len(sums))]
+        total = jnp.zeros((), jnp.float32)
+        for share, known, found in zip(shares, counts, sums, strict=True):
+            for (weight, term), *parts in zip(self.terms, known, found, strict=True):
+                total += share / sum(shares) * weight * term.value(*parts)
+        return total
+
+
+def build(config: Mapping[str, Any]) -> Loss:
+    """The loss of `config.loss`; a term whose weight is 0 is not computed at all."""
+    terms: dict[str, Term] = {
+        "cross_entropy": CrossEntropy(tuple(config["cross_entropy"]["class_weights"])),
+        "dice": Tversky(over=config["dice"]["over"]),
+        "focal": Focal(tuple(config["focal"]["class_weights"]), config["focal"]["gamma"]),
+        "tversky": Tversky(*(config["tversky"][name] for name in ("alpha", "beta", "over"))),
+    }
+    weights = {name: config[name]["weight"] for name in TERMS}
+    chosen = tuple((weight, terms[name]) for name, weight in weights.items() if weight)
+    return Loss(chosen, config["ignore_label"])
+
+
+def coarser(labels_BDHW: Array, size: Sequence[int]) -> Array:
+    """Labels on a coarser grid of the same extent: those of the voxels nearest to its voxels' centres."""
+    for axis, (fine, coarse) in enumerate(zip(labels_BDHW.shape[1:], size, strict=True), start=1):
+        if fine != coarse:
+            centres = [(2 * index + 1) * fine // (2 * coarse) for index in range(coarse)]
+            labels_BDHW = jnp.take(labels_BDHW, jnp.asarray(centres), axis=axis)
+    return labels_BDHW
