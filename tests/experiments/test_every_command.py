@@ -149,7 +149,8 @@ def test_a_flag_that_is_given_twice_is_told_of():
 
 
 def with_config(name, path):
-    return [word for word in EXAMPLES[name] if not word.startswith("--config=")] + [f"--config={path}"]
+    command, *others = (word for word in EXAMPLES[name] if not word.startswith("--config="))
+    return [command, f"--config={path}", *others]
 
 
 def test_a_config_file_that_cannot_be_used_is_named(tmp_path):
@@ -162,7 +163,7 @@ def test_a_config_file_that_cannot_be_used_is_named(tmp_path):
         "module": ("import absent_module\n", "absent_module"),
         "function": ("x = 1\n", "get_config"),
         "bytes": (b"\xff\xfe", "bytes"),
-        "dict": ("def get_config():\n    return {}\n", "returns a dict"),
+        "dict": ("def get_config():\n    return {'seed': 1}\n", ""),
     }
     users = [name for name, path in EXPERIMENTS.items() if "DEFINE_config_file" in path.read_text()]
     tried = []
