@@ -302,6 +302,14 @@ def test_a_run_of_the_schema_before_is_compared_with_the_values_of_then(
     stored = record["starts"][-1]["config"]
     assert stored.pop("schema") == 2
     assert stored["training"].pop("validate_patches") == 4
+    # Before, a loss was one cross-entropy and the optimiser SGD.
+    loss, optimizer = stored["loss"], stored["optimizer"]
+    stored["loss"] = {
+        "class_weights": loss["cross_entropy"]["class_weights"],
+        "ignore_label": loss["ignore_label"],
+    }
+    fields = ("learning_rate", "momentum", "decay_factor", "decay_epochs", "lr_floor", "restart_in_phase2")
+    stored["optimizer"] = {name: optimizer[name] for name in fields}
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"config\.training\.validate_patches: 0 -> 4"):
         cascade.run(config, finished)
