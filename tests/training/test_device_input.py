@@ -202,6 +202,7 @@ def test_a_signal_in_mid_epoch_saves_the_state_of_what_was_taken(
         with pytest.raises(Interrupted, match="phase 1, step 3"):
             cascade.run(config, stopped)
     state = json.loads((stopped / "phase1/latest/3/data/metadata").read_text())
+    assert set(state) == {"next_batch", "sha256"}
     assert state["next_batch"] == 3
     cascade.run(config, stopped)
     np.testing.assert_equal(tiny.final_arrays(stopped, 1), tiny.final_arrays(undisturbed, 1))

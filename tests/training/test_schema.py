@@ -7,6 +7,7 @@ another phantom and the labels that the version predicted for it with the best w
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def test_fields_of_the_newest_schema_are_those_of_the_base_config(tmp_path: Path
         assert set(fields) == set(flatten(base_config().to_dict()))
 
 
-def test_a_run_with_an_option_that_is_gone_is_one_with_the_next():
-    stored = config_to_json(base_config()) | {"schema": 1}
+def test_a_run_with_an_option_that_is_gone_is_one_with_the_next(tmp_path: Path):
+    stored = json.loads((unpack(KEPT[0], tmp_path) / "config.json").read_text())
+    assert stored.get("schema", 1) == 1
     stored["model"]["remat"] = "block"
     upgraded = config_from_json(stored, "config.json")
     assert upgraded.model.remat == "layer"
