@@ -1,5 +1,5 @@
 """Entry points: flags and one call each."""
 
-from dsdenseunet import terminal
+from dsdenseunet.runtime import terminal
 
 terminal.begin()

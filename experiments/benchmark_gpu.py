@@ -15,8 +15,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import cli
 from dsdenseunet.training.settings import check_config
 from experiments.benchmarks.gpu import rehearsal
 from experiments.benchmarks.gpu.parts import PARTS

@@ -13,11 +13,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsdenseunet import cli
-from dsdenseunet.data.sample import Sample
+from dsdenseunet.data.samples.sample import Sample
 from dsdenseunet.reporting.run_report import Inputs, write_report
 from dsdenseunet.reporting.sources import PHANTOM, SAMPLE, DataSource
-from dsdenseunet.stages import Chain, StageFailedError
+from dsdenseunet.runtime import cli
+from dsdenseunet.runtime.stages import Chain, StageFailedError
 
 CONFIGS = [Path("configs") / name for name in ("demo.py", "base.py")]  # as the stages: from the root
 PHANTOM_SIZE = "48,128,128"

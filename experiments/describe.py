@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, files
-from dsdenseunet.profiling.description import describe
+from dsdenseunet.core import files
+from dsdenseunet.memory.description import describe
+from dsdenseunet.runtime import cli
 from dsdenseunet.training.settings import check_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")

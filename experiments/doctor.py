@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from absl import flags
 from tqdm import tqdm
 
-from dsdenseunet import cli, files
-from dsdenseunet.data import walk
-from dsdenseunet.data.case_checks import Examined
-from dsdenseunet.data.doctor import examine
-from dsdenseunet.data.findings import SEVERITIES
-from dsdenseunet.words import counted
+from dsdenseunet.core import files
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.doctor.case_checks import Examined
+from dsdenseunet.data.doctor.examination import examine
+from dsdenseunet.data.doctor.findings import SEVERITIES
+from dsdenseunet.data.scans import walk
+from dsdenseunet.runtime import cli
 
 DATA = flags.DEFINE_string("data", None, "Folder of a data set, LiTS or Decathlon layout.", required=True)
 MANIFEST = cli.output_file("manifest", "doctor.json", "JSON file to write with all files and findings.")

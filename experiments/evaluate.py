@@ -16,12 +16,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from dsdenseunet import cli, failures
+from dsdenseunet.core import failures
+from dsdenseunet.core.words import counted
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.score_lines import score_lines
 from dsdenseunet.reporting.score_page import write_score_page
-from dsdenseunet.words import counted
+from dsdenseunet.runtime import cli
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predicted label volumes.", required=True)
 REFERENCES = flags.DEFINE_string("references", None, "Folder of reference label volumes.", required=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsdenseunet import cli
-from dsdenseunet.data.sample import ATTRIBUTION, fetch_sample
+from dsdenseunet.data.samples.sample import ATTRIBUTION, fetch_sample
+from dsdenseunet.runtime import cli
 
 OUT = cli.output_folder("out", None, "Folder to write to.", required=True)
 

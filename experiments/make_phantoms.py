@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from absl import flags
 from tqdm import tqdm
 
-from dsdenseunet import cli
-from dsdenseunet.data.phantom import write_phantoms
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.samples.phantom import write_phantoms
+from dsdenseunet.runtime import cli
 
 OUT = cli.output_folder("out", None, "Folder to write volume-N and segmentation-N to.", required=True)
 CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour.", 1)

@@ -15,10 +15,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli
-from dsdenseunet.profiling.cards import cards
-from dsdenseunet.profiling.planner.planning import run
+from dsdenseunet.memory.cards import cards
+from dsdenseunet.memory.planner.planning import run
 from dsdenseunet.reporting.memory_plan import draw
+from dsdenseunet.runtime import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _DEVICE = flags.DEFINE_string("device", "rtx3070", f"The card: {', '.join(cards())}, or its driver's name.")

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from dsdenseunet import cli, failures, huge_pages
-from dsdenseunet.compilation import use_compilation_cache
-from dsdenseunet.data import walk
+from dsdenseunet.core import failures
+from dsdenseunet.data.scans import walk
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
 from dsdenseunet.models import registry
 from dsdenseunet.preflight import check as preflight
+from dsdenseunet.runtime import cli, huge_pages
+from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import mirror_axes, set_by_flags
 

@@ -15,9 +15,9 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.preflight import check, versions
+from dsdenseunet.runtime import cli
 from dsdenseunet.training.settings import check_config
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from absl import flags
 from tqdm import tqdm
 
-from dsdenseunet import cli
-from dsdenseunet.data import walk
-from dsdenseunet.data.lits import find_cases
 from dsdenseunet.data.preparation import Row, prepare
 from dsdenseunet.data.preparation_report import report
+from dsdenseunet.data.scans import walk
+from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.runtime import cli
 
 DATA = flags.DEFINE_string(
     "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True

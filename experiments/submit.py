@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from absl import flags
 from tqdm import tqdm
 
-from dsdenseunet import cli
-from dsdenseunet.data import walk
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.scans import walk
 from dsdenseunet.evaluation.submission import Entry, notes, write_submission
-from dsdenseunet.words import counted
+from dsdenseunet.runtime import cli
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predictions.", required=True)
 VOLUMES = flags.DEFINE_string("volumes", None, "Folder of test-volume-N.nii.", required=True)

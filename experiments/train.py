@@ -12,8 +12,8 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, huge_pages, parallel, supervision
 from dsdenseunet.preflight import check as preflight
+from dsdenseunet.runtime import cli, huge_pages, parallel, supervision
 from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted

@@ -14,7 +14,7 @@ import traceback
 
 from absl import app, flags
 
-from dsdenseunet import cli, command_line
+from dsdenseunet.runtime import cli, command_line
 from tests.documents import ROOT
 
 

@@ -10,50 +10,28 @@ ROOT = Path(__file__).resolve().parents[1]
 # What each part of dsdenseunet/ may import from the other parts. The order is that of the layers,
 # bottom first: a part may name only parts above its own line.
 ALLOWED = {
-    "errors": set(),
-    "files": {"errors"},
-    "failures": {"files"},
-    "words": set(),
-    "fields": {"errors"},
-    "environment": set(),
-    "huge_pages": set(),
-    "terminal": set(),
-    "command_line": set(),
-    "cli": {"terminal", "command_line", "files", "errors"},
-    "supervision": {"errors"},
-    "stages": {"supervision", "files"},
-    "compilation": {"files"},
-    "out_of_memory": {"files", "errors"},
-    "parallel": {"errors"},
-    "ops": {"errors"},
+    "core": set(),
+    "runtime": {"core"},
+    "ops": {"core"},
     "losses": set(),
-    "models": {"ops", "fields", "errors"},
-    "data": {"words", "failures", "files", "errors"},
-    "evaluation": {"data", "environment", "words", "failures", "files", "errors"},
+    "models": {"ops", "core"},
+    "data": {"core"},
+    "evaluation": {"data", "runtime", "core"},
     # From result files and NIfTI only: it never runs a model and never scores.
-    "reporting": {"data", "stages", "words", "files", "errors"},
-    "inference": {
-        *("models", "ops", "data", "compilation", "out_of_memory", "parallel"),
-        *("environment", "failures", "files", "errors"),
-    },
-    "training": {
-        *("inference", "evaluation", "models", "losses", "ops", "data"),
-        *("compilation", "out_of_memory", "parallel", "environment", "fields", "words", "files", "errors"),
-    },
-    "preflight": {"training", "models", "ops", "parallel", "environment", "files", "errors"},
-    "profiling": {
-        *("training", "inference", "evaluation", "models", "ops", "data"),
-        *("compilation", "huge_pages", "out_of_memory", "parallel"),
-        *("environment", "words", "files", "errors"),
-    },
+    "reporting": {"data", "runtime", "core"},
+    "inference": {"models", "ops", "data", "runtime", "core"},
+    "training": {"inference", "evaluation", "models", "losses", "ops", "data", "runtime", "core"},
+    "preflight": {"training", "models", "ops", "runtime", "core"},
+    "memory": {"training", "inference", "evaluation", "models", "ops", "data", "runtime", "core"},
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (
-    *("errors", "files", "failures", "words", "environment", "huge_pages", "terminal", "command_line"),
-    *("cli", "supervision", "stages"),
-    *("data", "evaluation", "reporting"),
+    "core",
+    *(f"runtime.{name}" for name in ("cli", "command_line", "environment", "huge_pages", "stages")),
+    *("runtime.supervision", "runtime.terminal", "data", "evaluation", "reporting"),
 )
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
+RUNTIME = "dsdenseunet.runtime."
 OWN = {"dsdenseunet", "experiments", "configs", "tests"}
 
 
@@ -105,12 +83,19 @@ def stands_beside(name):
     )
 
 
+def on_host(name):
+    """Whether a module, or something in it, belongs to what needs no accelerator library."""
+    return any(f"{name}.".startswith(f"dsdenseunet.{part}.") for part in HOST_ONLY)
+
+
 def arrows_within(module, name, arrow):
     own, target = part(module), part(name)
     if own and own not in ALLOWED:
         return [f"{module}: a new part of dsdenseunet/; say in ALLOWED what {own} may import"]
-    if own in HOST_ONLY and name.split(".")[0] in ACCELERATOR:
+    if on_host(module) and name.split(".")[0] in ACCELERATOR:
         return [f"{arrow}: {own} runs without an accelerator library"]
+    if on_host(module) and name.startswith(RUNTIME) and not on_host(name):
+        return [f"{arrow}: {own} runs without an accelerator library, which that part of runtime needs"]
     if name.startswith("dsdenseunet.") and target and target != own:
         if not own:
             return [f"{arrow}: the package's __init__ imports nothing"]
@@ -144,14 +129,19 @@ def test_layers_are_in_order():
         ("dsdenseunet.data.cache", "import jax.numpy as jnp", "data runs without an accelerator library"),
         ("dsdenseunet.inference.predict", "from dsdenseunet.training import loop", "inference -> training"),
         ("dsdenseunet.reporting.html", "from dsdenseunet.models import registry", "reporting -> models"),
-        ("dsdenseunet.evaluation.run", "def f():\n    import flax", "evaluation runs without"),
+        ("dsdenseunet.evaluation.scoring", "def f():\n    import flax", "evaluation runs without"),
         ("dsdenseunet.ops.conv", "from ..models import layers", "ops -> models"),
         (
             "dsdenseunet.training.loop",
             "from configs.base import base_config",
             "nothing in dsdenseunet/ knows",
         ),
-        ("dsdenseunet.files", "from dsdenseunet import cli", "files -> cli"),
+        ("dsdenseunet.core.files", "from dsdenseunet.runtime import cli", "core -> runtime"),
+        (
+            "dsdenseunet.evaluation.scoring",
+            "from dsdenseunet.runtime import parallel",
+            "which that part of runtime needs",
+        ),
         ("dsdenseunet.extra.new", "import math", "say in ALLOWED"),
         ("experiments.train", "from experiments import predict", "side by side"),
         ("experiments.benchmarks.cpu", "from experiments.benchmarks import scaling", "side by side"),
@@ -171,6 +161,9 @@ def test_an_arrow_that_runs_back_is_named(module, source, message):
 
 def test_arrows_that_run_forward_pass():
     source = (
-        "import jax\nfrom dsdenseunet import files, parallel\nfrom dsdenseunet.models.registry import build"
+        "import jax\n"
+        "from dsdenseunet.core import files\n"
+        "from dsdenseunet.runtime import parallel\n"
+        "from dsdenseunet.models.registry import build"
     )
     assert backward_arrows("dsdenseunet.training.loop", source) == []

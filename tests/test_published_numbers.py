@@ -6,7 +6,7 @@ import re
 import pytest
 
 from configs.ds_dense_unet_569 import get_config
-from dsdenseunet.profiling.description import describe
+from dsdenseunet.memory.description import describe
 from tests.documents import ROOT
 
 RESULT = ROOT / "docs/results/demo.json"

@@ -7,12 +7,12 @@ import pytest
 from tests.documents import ROOT
 
 GIB = 2**30
-RESULTS = ROOT / "docs/results"
+PLANS = ROOT / "dsdenseunet/memory/plans"
 CARDS = ("rtx3070", "gtx1080")
 
 
 def plan(card):
-    return json.loads((RESULTS / f"plan_memory_{card}.json").read_text(encoding="utf-8"))
+    return json.loads((PLANS / f"{card}.json").read_text(encoding="utf-8"))
 
 
 def by(sides):

@@ -21,18 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from dsdenseunet import files
-from dsdenseunet.data.lits import natural_key
-from dsdenseunet.data.manifest import (
-    MANIFEST,
-    REPAIR,
-    Record,
-    array_path,
-    read_manifest,
-    untouched,
-)
-from dsdenseunet.errors import InputError
-from dsdenseunet.words import counted
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.manifest import MANIFEST, REPAIR, Record, array_path, read_manifest, untouched
+from dsdenseunet.data.scans.lits import natural_key
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "image": np.dtype(np.int16),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 
 
 def normalise(volume: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
-from dsdenseunet.data.lits import natural_key
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans.lits import natural_key
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

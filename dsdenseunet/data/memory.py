@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 
 # Where Linux keeps the memory that a container or a job may take, by version of control groups.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

@@ -10,10 +10,10 @@ import grain
 import numpy as np
 from absl import flags
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.augment import Augmentation
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import PatchSampler
-from dsdenseunet.errors import InputError
 
 _SCALE_AXES = ("in_plane", "all")
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdenseunet import files
-from dsdenseunet.data import cache, grid_checks, manifest, nifti
-from dsdenseunet.data.lits import Case, natural_key
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data import cache, manifest
+from dsdenseunet.data.doctor import grid_checks
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.lits import Case, natural_key
 
 _LOCK = ".lock"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dsdenseunet.core.words import counted
 from dsdenseunet.data.preparation import Row
-from dsdenseunet.words import counted
 
 
 def report(rows: Sequence[Row]) -> str:

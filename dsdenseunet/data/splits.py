@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from dsdenseunet.errors import InputError
-from dsdenseunet.words import counted
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import counted
 
 
 def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> list[tuple[str, ...]]:

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import environment, failures, files
-from dsdenseunet.data import walk
-from dsdenseunet.errors import InputError
-from dsdenseunet.evaluation import tables
+from dsdenseunet.core import failures, files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.failures import Failure
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.scans import walk
+from dsdenseunet.evaluation import case_tables as tables
 from dsdenseunet.evaluation.case import MODES
+from dsdenseunet.evaluation.case_tables import Scores
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
 from dsdenseunet.evaluation.reading import LIBRARIES
-from dsdenseunet.evaluation.run import score_pairs
+from dsdenseunet.evaluation.scoring import score_pairs
 from dsdenseunet.evaluation.summary import compare_methods, differences, summarise, without
-from dsdenseunet.evaluation.tables import Scores
-from dsdenseunet.failures import Failure
-from dsdenseunet.words import counted
+from dsdenseunet.runtime import environment
 
 # What stands for the set; the last one is written by `reporting.score_page`.
 RESULTS = ("scores.json", "cases.csv", "lesions.csv", "report.html")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsdenseunet.data import grid_checks
-from dsdenseunet.data.nifti import Grid
+from dsdenseunet.data.doctor import grid_checks
+from dsdenseunet.data.scans.nifti import Grid
 
 # Headers hold 32-bit numbers, so a tenth of a voxel is no rounding.
 _SAME_GRID_VOXELS = 0.1

@@ -9,18 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 
-from dsdenseunet.data.lits import IMAGE, kind_of, natural_key
-from dsdenseunet.data.walk import (
-    Found,
-    PassedOver,
-    VolumeFile,
-    describe,
-    not_used,
-    two_files,
-    walk,
-)
-from dsdenseunet.errors import InputError
-from dsdenseunet.words import counted
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.scans.lits import IMAGE, kind_of, natural_key
+from dsdenseunet.data.scans.walk import Found, PassedOver, VolumeFile, describe, not_used, two_files, walk
 
 # LiTS, and the Medical Segmentation Decathlon's names for the training part of it.
 _NUMBERED = re.compile(r"(?:(test-)?(?:volume|segmentation)-|liver_)0*([0-9]+)")

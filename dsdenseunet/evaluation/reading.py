@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsdenseunet.data import nifti
-from dsdenseunet.data.header_affines import candidates
-from dsdenseunet.data.header_grid import zooms_mm_as_nibabel_loads
-from dsdenseunet.data.nifti import Spacing
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.header_affines import candidates
+from dsdenseunet.data.scans.header_grid import zooms_mm_as_nibabel_loads
+from dsdenseunet.data.scans.nifti import Spacing
 from dsdenseunet.evaluation import geometry
 from dsdenseunet.evaluation.case import CORRECTED, MODES, OFFICIAL, CaseScore
 from dsdenseunet.evaluation.overlap import dice_per_class

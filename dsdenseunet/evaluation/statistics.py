@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.core.words import counted
 from dsdenseunet.evaluation.cohort import Ratio
-from dsdenseunet.words import counted
 
 LEVEL = 0.95
 RESAMPLES = 10_000

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdenseunet import files
-from dsdenseunet.data import grid_checks, nifti
-from dsdenseunet.data.walk import (
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import some
+from dsdenseunet.data.doctor import grid_checks
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.walk import (
     Found,
     PassedOver,
     VolumeFile,
@@ -26,9 +29,7 @@ from dsdenseunet.data.walk import (
     two_files,
     walk,
 )
-from dsdenseunet.errors import InputError
 from dsdenseunet.evaluation import geometry
-from dsdenseunet.words import some
 
 TEST_CASES = range(70)
 _VOLUME = re.compile(r"test-volume-0*([0-9]+)")

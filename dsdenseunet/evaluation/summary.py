@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dsdenseunet.evaluation import cohort, statistics
 from dsdenseunet.evaluation.case import CORRECTED, MODES, OFFICIAL, CaseScore
+from dsdenseunet.evaluation.case_tables import Scores
 from dsdenseunet.evaluation.free_response import free_response
 from dsdenseunet.evaluation.size_bins import score_by_size
-from dsdenseunet.evaluation.tables import Scores
 
 
 def summarise(scores: Scores, seed: int = 0) -> dict[str, Any]:

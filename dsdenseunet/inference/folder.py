@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dsdenseunet import failures
-from dsdenseunet.data import nifti
-from dsdenseunet.failures import Failure
+from dsdenseunet.core import failures
+from dsdenseunet.core.failures import Failure
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.records import Records

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dsdenseunet import out_of_memory, parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.inference.scans import Scan
+from dsdenseunet.runtime import out_of_memory, parallel
 
 
 def explained(scan: Scan, predictor: Predictor, error: Exception) -> Exception:

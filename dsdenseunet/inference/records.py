@@ -11,12 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsdenseunet import environment, files
-from dsdenseunet.data.nifti_file import read_header
-from dsdenseunet.data.walk import RECORDS, same_file
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans.nifti_file import read_header
+from dsdenseunet.data.scans.walk import RECORDS, same_file
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import Scan
+from dsdenseunet.runtime import environment
 
 # The code that turns a scan into a prediction.
 CODE = ("dsdenseunet.data", "dsdenseunet.inference", "dsdenseunet.models", "dsdenseunet.ops")

@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsdenseunet.data import lits
-from dsdenseunet.data.walk import (
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import lits
+from dsdenseunet.data.scans.walk import (
     Found,
     PassedOver,
     VolumeFile,
@@ -21,7 +22,6 @@ from dsdenseunet.data.walk import (
     walk,
     was_predicted,
 )
-from dsdenseunet.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii")
 

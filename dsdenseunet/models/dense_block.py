@@ -14,7 +14,7 @@ from jax import Array
 
 from dsdenseunet.models.dense_layers import Weights, run_layers, train_layers
 from dsdenseunet.models.layers import BatchNormReLU, Conv, NormSettings
-from dsdenseunet.ops.ragged import pad_rows, split_rows
+from dsdenseunet.ops.cpu.ragged import pad_rows, split_rows
 
 
 class FirstConvs(nn.Module):

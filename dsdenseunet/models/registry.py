@@ -9,9 +9,9 @@ from typing import Any
 
 from flax import linen as nn
 
-from dsdenseunet import fields
-from dsdenseunet.errors import InputError
-from dsdenseunet.fields import Check, choice, integer, number, refusal, sequence, truth
+from dsdenseunet.core import fields
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, truth
 from dsdenseunet.models.dense_unet import LINKS, REMATS, DenseUNet3D
 
 FAMILIES: dict[str, type[nn.Module]] = {"dense_unet": DenseUNet3D}

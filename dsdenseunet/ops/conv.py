@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from dsdenseunet.ops import tapwise, unfolded, winograd
+from dsdenseunet.ops.cpu import tapwise, unfolded, winograd
 
 Stride = tuple[int, int, int]
 

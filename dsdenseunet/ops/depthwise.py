@@ -44,7 +44,7 @@ def depthwise_conv(
         return _grouped(x_BDHWC, kernel, stride)
     if chosen == "pallas":
         # A JAX without Triton must still be able to import this module.
-        from dsdenseunet.ops.depthwise_pallas import depthwise_pallas
+        from dsdenseunet.ops.gpu.depthwise_pallas import depthwise_pallas
 
         return depthwise_pallas(x_BDHWC, kernel, stride)
     return _shifted(x_BDHWC, kernel, stride)

@@ -14,11 +14,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dsdenseunet import files, parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.preflight import convolutions, memory, versions
 from dsdenseunet.preflight.convolutions import TOLERANCE, Checked
 from dsdenseunet.preflight.versions import FAULT, Finding, Installation
+from dsdenseunet.runtime import parallel
 
 # A change of what is checked makes verdicts void that are kept.
 _VERDICT_VERSION = 1

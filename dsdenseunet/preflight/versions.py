@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from dsdenseunet import environment
+from dsdenseunet.runtime import environment
 
 FAULT, WARNING = "fault", "warning"
 _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.reporting import overlays, pictures
 from dsdenseunet.reporting.pictures import Picture
 from dsdenseunet.reporting.results import finite

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from dsdenseunet import files
+from dsdenseunet.core import files
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("dsdenseunet.reporting"),

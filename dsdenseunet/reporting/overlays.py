@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.data.nifti import for_display
+from dsdenseunet.data.scans.nifti import for_display
 from dsdenseunet.reporting.style import COLOURS, GREY, INK, LIVER, TUMOUR
 
 # Hounsfield units shown without windowing: from air to dense bone.

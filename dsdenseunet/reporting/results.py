@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 
 
 @contextlib.contextmanager

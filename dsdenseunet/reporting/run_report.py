@@ -10,12 +10,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dsdenseunet import files
-from dsdenseunet.data import nifti
-from dsdenseunet.reporting import curves, html, overlays, pictures, results, tables
+from dsdenseunet.core import files
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.reporting import curves, html, overlays, pictures, results
+from dsdenseunet.reporting import html_tables as tables
 from dsdenseunet.reporting.results import finite
 from dsdenseunet.reporting.sources import DataSource
-from dsdenseunet.stages import Stage
+from dsdenseunet.runtime.stages import Stage
 
 MODE = "corrected"
 SLICES = 4

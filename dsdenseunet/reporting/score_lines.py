@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dsdenseunet.data import walk
-from dsdenseunet.words import some
+from dsdenseunet.core.words import some
+from dsdenseunet.data.scans import walk
 
 
 def score_lines(result: Mapping[str, Any]) -> Iterator[str]:

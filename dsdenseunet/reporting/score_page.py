@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
-from dsdenseunet.data import walk
+from dsdenseunet.core import files
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.scans import walk
 from dsdenseunet.reporting import case_pictures, html, pictures, results, score_figures, score_lines
 from dsdenseunet.reporting.results import finite
-from dsdenseunet.words import counted
 
 CaseRow = Mapping[str, str]
 FIX = "run experiments.evaluate again"

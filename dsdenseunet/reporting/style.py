@@ -6,7 +6,7 @@ import os
 
 from matplotlib.figure import Figure
 
-from dsdenseunet import files
+from dsdenseunet.core import files
 
 LIVER, TUMOUR = 1, 2
 COLOURS = {LIVER: "#2fb344", TUMOUR: "#e03131"}

@@ -9,11 +9,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dsdenseunet import files, parallel
-from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import stratified_folds
-from dsdenseunet.errors import InputError
+from dsdenseunet.runtime import parallel
+from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training import cases, provenance, resume
 from dsdenseunet.training.checkpoint import has_best, load_best
 from dsdenseunet.training.faults import explained

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsdenseunet.core.words import counted
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.training.provenance import PROVENANCE_FILE
-from dsdenseunet.words import counted
 
 _NAMED = 3
 

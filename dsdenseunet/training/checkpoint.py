@@ -17,8 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training import schema
 from dsdenseunet.training.device_input import DeviceInput
 from dsdenseunet.training.integrity import (

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dsdenseunet import parallel
 from dsdenseunet.data.pipeline import BatchIterator
 from dsdenseunet.ops import resample
+from dsdenseunet.runtime import parallel
 
 HostBatch = Mapping[str, np.ndarray]
 DeviceBatch = dict[str, jax.Array]

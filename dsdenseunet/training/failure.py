@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsdenseunet import files
+from dsdenseunet.core import files
 from dsdenseunet.training.state import TrainState, state_arrays
 
 

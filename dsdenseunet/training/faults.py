@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from dsdenseunet import out_of_memory, parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.models.dense_unet import REMATS
+from dsdenseunet.runtime import out_of_memory, parallel
 from dsdenseunet.training.checkpoint import PHASES, latest_step
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUOT")

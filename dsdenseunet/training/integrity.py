@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import tensorstore
 
-from dsdenseunet import out_of_memory
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import out_of_memory
 
 SEAL = "sha256"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from dsdenseunet import parallel
+from dsdenseunet.runtime import parallel
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

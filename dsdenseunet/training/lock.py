@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 
 LOCK_FILE = ".lock"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dsdenseunet import files
+from dsdenseunet.core import files
 
 METRICS_FILE = "metrics.jsonl"
 _SECONDS_BETWEEN_LINES = 60

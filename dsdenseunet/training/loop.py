@@ -13,9 +13,9 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dsdenseunet import compilation, out_of_memory, parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import make_training_iterator
+from dsdenseunet.runtime import compilation, out_of_memory, parallel
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.failure import stop_on_non_finite

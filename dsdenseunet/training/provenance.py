@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import environment, files, parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import environment, parallel
 
 PROVENANCE_FILE = "provenance.json"
 # What a run's numbers or its checkpoints depend on.

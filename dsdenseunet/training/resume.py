@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.training.checkpoint import latest_step
 from dsdenseunet.training.provenance import PROVENANCE_FILE, read_starts
 from dsdenseunet.training.settings import config_from_json, flatten

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 
 KEY = "schema"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dsdenseunet import fields
-from dsdenseunet.errors import InputError
-from dsdenseunet.fields import Check, choice, integer, number, refusal, sequence, text, truth
+from dsdenseunet.core import fields
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
 from dsdenseunet.losses import combine, tversky
 from dsdenseunet.models import registry
 from dsdenseunet.training import optimizer, schedules, schema

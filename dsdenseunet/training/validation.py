@@ -19,12 +19,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
-from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import choose_centre
 from dsdenseunet.data.splits import stratified_sample
 from dsdenseunet.evaluation.overlap import LIVER, TUMOUR, Counts, count, dice
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.failure import NonFiniteLossError, lower_rate
 from dsdenseunet.training.state import TrainState, variables_of
 

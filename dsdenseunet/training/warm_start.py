@@ -8,8 +8,8 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
-from dsdenseunet import parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.state import TrainState, variables_of
 
 _SHOWN = 5

@@ -15,8 +15,9 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, files
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import cli
 from dsdenseunet.training.settings import check_config
 
 _PARTS = ("depthwise", "conv", "step", "inference", "pipeline", "compile")

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from dsdenseunet import cli, files, huge_pages
-from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.core import files
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import find_scans
 from dsdenseunet.models import registry
+from dsdenseunet.runtime import cli, huge_pages
+from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training import provenance
 from dsdenseunet.training.checkpoint import load_best
 from experiments.benchmarks.measuring.folder_throughput import markdown, measure

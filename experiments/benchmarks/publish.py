@@ -12,7 +12,8 @@ from pathlib import Path
 
 from absl import flags
 
-from dsdenseunet import cli, files
+from dsdenseunet.core import files
+from dsdenseunet.runtime import cli
 from experiments.benchmarks.publishing import blocks
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")

@@ -14,9 +14,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet import cli, files, parallel
-from dsdenseunet.errors import InputError
-from dsdenseunet.profiling.description import describe
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.memory.description import describe
+from dsdenseunet.runtime import cli, parallel
 from dsdenseunet.training import provenance
 from dsdenseunet.training.settings import check_config
 from experiments.benchmarks.clusters import cluster_tables, collectives

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import flags
 
-from dsdenseunet import cli
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import cli
 from experiments.benchmarks.measuring.scored_pair import measure, write_pair
 
 SIZE = flags.DEFINE_list("size", ["800", "512", "512"], "Voxels along D, H, W.")

@@ -6,7 +6,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 
 
 def rewrite(path, change=None, affine=None, dtype=None):

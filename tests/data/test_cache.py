@@ -4,9 +4,9 @@ import pickle
 import numpy as np
 import pytest
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.manifest import MANIFEST
-from dsdenseunet.errors import InputError
 from tests.data.cached import make_cache
 
 

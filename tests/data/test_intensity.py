@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.intensity import normalise
-from dsdenseunet.errors import InputError
 
 
 def test_window_maps_to_minus_one_and_one():

@@ -6,9 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dsdenseunet.data import memory, nifti, voxel_checks
-from dsdenseunet.data.nifti_file import read_header
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data import memory
+from dsdenseunet.data.doctor import voxel_checks
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.nifti_file import read_header
 
 SHAPE = (20, 30, 400)
 

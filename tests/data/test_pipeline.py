@@ -6,9 +6,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.patches import PatchSampler
 from dsdenseunet.data.pipeline import make_training_iterator
-from dsdenseunet.errors import InputError
 from tests.data.cached import make_cache
 
 FIELDS = {

@@ -7,13 +7,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dsdenseunet import files
-from dsdenseunet.data import manifest, nifti, preparation
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data import manifest, preparation
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.lits import Case, find_cases
 from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.preparation_report import report, table
-from dsdenseunet.errors import InputError
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.lits import Case, find_cases
 from tests.data.cached import die_on_the_second, write_case
 
 

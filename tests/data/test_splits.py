@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.splits import stratified_folds, stratified_sample
-from dsdenseunet.errors import InputError
 
 # LiTS: 131 cases, these without a tumour.
 TUMOUR_FREE = {32, 34, 38, 41, 47, 87, 89, 91, 105, 106, 114, 115, 119}

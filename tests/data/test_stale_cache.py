@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 
-from dsdenseunet.data import nifti
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.lits import find_cases
 from dsdenseunet.data.manifest import MANIFEST
 from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.preparation_report import report
-from dsdenseunet.errors import InputError
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.lits import find_cases
 from tests.data.cached import make_cache, write_case
 
 

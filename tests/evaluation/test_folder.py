@@ -9,9 +9,10 @@ import signal
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
-from dsdenseunet.evaluation import folder, pairing, reading, run
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.evaluation import folder, pairing, reading
+from dsdenseunet.evaluation import scoring as run
 from dsdenseunet.evaluation.pairing import FilePair
 from tests.evaluation.label_pairs import make_pair
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.evaluation import pairing
 from dsdenseunet.evaluation.pairing import FilePair
 from tests.data.trees import touch

@@ -5,8 +5,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation.submission import notes, write_submission
 
 SHAPE = (4, 5, 6)

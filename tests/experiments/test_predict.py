@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import create_state

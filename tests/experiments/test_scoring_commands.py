@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti, phantom
+from dsdenseunet.data.samples import phantom
+from dsdenseunet.data.scans import nifti
 
 
 def run(module, *arguments, cwd=None):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.scans import find_scans
 

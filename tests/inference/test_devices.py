@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 
 SCRIPT = """
 import sys

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import STAGES, predict_folder
 from dsdenseunet.inference.predict import NonFiniteOutputError
 from dsdenseunet.inference.scans import find_scans

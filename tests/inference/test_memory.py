@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from dsdenseunet import huge_pages
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
+from dsdenseunet.runtime import huge_pages
 
 SCRIPT = """
 import json, resource, sys

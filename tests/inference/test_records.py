@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from dsdenseunet import environment
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.records import CODE, Records, fingerprint
+from dsdenseunet.runtime import environment
 from tests.inference.bright import BRIGHT, Bright, make_scan, make_scans, run
 
 

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference.scans import find_scans, prediction_name, take_shard
 from tests.data.trees import touch
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.ds_dense_unet_569 import get_config
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.models.dense_unet import Head
 from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.models.layers import NormSettings

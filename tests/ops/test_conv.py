@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsdenseunet.ops import conv, winograd
+from dsdenseunet.ops import conv
+from dsdenseunet.ops.cpu import winograd
 
 
 @functools.partial(jax.jit, static_argnums=0)

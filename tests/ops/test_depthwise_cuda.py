@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dsdenseunet.profiling.planner.compiler import gpu_compiler_environment, has_gpu_compiler
+from dsdenseunet.memory.planner.compiler import gpu_compiler_environment, has_gpu_compiler
 from tests.documents import ROOT
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs.demo import get_config
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.preflight import check, convolutions, versions
 from dsdenseunet.preflight.definition import Convolution
 from dsdenseunet.preflight.versions import Installation

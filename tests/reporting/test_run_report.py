@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.run_report import Inputs, write_report
 from dsdenseunet.reporting.sources import PHANTOM, SAMPLE
-from dsdenseunet.stages import Stage
+from dsdenseunet.runtime.stages import Stage
 
 STAGES = [Stage("train", "python -m experiments.train --config=<demo>", 12.5, 20.25, reused=True)]
 

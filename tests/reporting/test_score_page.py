@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting import case_pictures, score_figures, score_page
 from dsdenseunet.reporting.score_lines import score_lines

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.training import cascade, loop
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.training import cascade, cases
 from tests.training import tiny

@@ -27,7 +27,7 @@ import contextlib, io, json, sys
 from absl import flags
 from experiments import train
 from dsdenseunet import command_line
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.training.settings import check_config
 
 answers = []

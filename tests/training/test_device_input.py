@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import make_training_iterator
 from dsdenseunet.models import registry
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training import cascade, loop
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from tests.training import tiny

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dsdenseunet import files, parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training import cascade
 from dsdenseunet.training.checkpoint import Checkpoints
 from dsdenseunet.training.faults import explained

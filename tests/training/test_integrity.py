@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
 from dsdenseunet.training.integrity import array_digest, sealed, unsealed
 from dsdenseunet.training.recipe import build_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.training.lock import LOCK_FILE, locked
 
 HOLD = """

@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from dsdenseunet import files, out_of_memory, parallel
+from dsdenseunet.core import files
+from dsdenseunet.runtime import out_of_memory, parallel
 from dsdenseunet.training.logs import RunLog, keep_lines_until, scalars
 
 MODEL = {"family": "dense_unet", "remat": "none", "dtype": "float32"}

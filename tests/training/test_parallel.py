@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsdenseunet import parallel, supervision
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.runtime import parallel, supervision
 from tests.training import tiny
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}

@@ -16,7 +16,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.base import base_config
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
 from dsdenseunet.training import schema

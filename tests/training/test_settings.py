@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from configs.base import base_config
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.training.settings import (
     check_config,

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsdenseunet import parallel
 from dsdenseunet.losses.combine import Loss
 from dsdenseunet.losses.cross_entropy import CrossEntropy
 from dsdenseunet.losses.term import Term
 from dsdenseunet.losses.tversky import Tversky
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training import optimizer
 from dsdenseunet.training import step as step_module
 from dsdenseunet.training.schedules import StepDecay

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from configs.demo import get_config
-from dsdenseunet import parallel
 from dsdenseunet.ops import depthwise_choice
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.step import train_step
 from experiments.benchmarks.measuring import jax_tasks
 from experiments.benchmarks.measuring.inputs import network_inputs

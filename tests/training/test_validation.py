@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.evaluation.overlap import dice_per_class
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState, create_state, variables_of

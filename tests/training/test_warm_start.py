@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.training.state import variables_of
 from dsdenseunet.training.warm_start import warm_start
 from tests.training.test_step import new_state

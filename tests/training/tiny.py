@@ -75,7 +75,9 @@ def get_config() -> ConfigDict:
 
 def make_cache(folder: Path) -> Path:
     """Three phantoms of 32^3 voxels, prepared."""
-    from dsdenseunet.data import lits, phantom, preparation
+    from dsdenseunet.data import preparation
+    from dsdenseunet.data.samples import phantom
+    from dsdenseunet.data.scans import lits
 
     phantom.write_phantoms(folder / "data", cases=3, seed=0, size=(32, 32, 32))
     preparation.prepare(lits.find_cases(folder / "data").used, folder / "cache")
@@ -135,7 +137,7 @@ def kill_at(point: str) -> None:
     weights, are being written. rename: one of their folders is about to get its final name.
     phase: a phase has ended.
     """
-    from dsdenseunet import parallel
+    from dsdenseunet.runtime import parallel
     from dsdenseunet.training import cascade
     from dsdenseunet.training.checkpoint import Checkpoints
 
@@ -169,7 +171,7 @@ def kill_at(point: str) -> None:
 
 
 if __name__ == "__main__":
-    from dsdenseunet import cli
+    from dsdenseunet.runtime import cli
     from experiments import train
 
     registry.build = build_tiny

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
-from dsdenseunet.profiling.description import Description
-from dsdenseunet.words import counted
+from dsdenseunet.core import files
+from dsdenseunet.core.words import counted
+from dsdenseunet.memory.description import Description
 from experiments.benchmarks.clusters import expectation
 from experiments.benchmarks.publishing.markdown import table
 

@@ -14,7 +14,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import abstract_state
 from dsdenseunet.training.step import train_step

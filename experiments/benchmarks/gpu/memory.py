@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dsdenseunet.profiling.cards import Card, card_of_kind
-from dsdenseunet.profiling.planner import calibration
-from dsdenseunet.profiling.planner.compiler import Compiler
-from dsdenseunet.profiling.planner.law import Setting as Plan
-from dsdenseunet.profiling.planner.search import HEADROOM, Search, Space, with_setting
+from dsdenseunet.memory.cards import Card, card_of_kind
+from dsdenseunet.memory.planner import calibration
+from dsdenseunet.memory.planner.compiler import Compiler
+from dsdenseunet.memory.planner.law import Setting as Plan
+from dsdenseunet.memory.planner.search import HEADROOM, Search, Space, with_setting
 from experiments.benchmarks.gpu import driver
 from experiments.benchmarks.gpu.setting import Program, Setting
 from experiments.benchmarks.measuring import jax_tasks
@@ -95,7 +95,7 @@ def measure(setting: Setting) -> Iterator[dict[str, Any]]:
     """
     card, kind = _card(), driver.ask("name")
     if kind and card is None:
-        raise LookupError(f"{kind}: no figures of it in dsdenseunet/profiling/gpus")
+        raise LookupError(f"{kind}: no figures of it in dsdenseunet/memory/gpus")
     config, limit = ConfigDict(setting.with_model(separable=True)), setting.amounts.allocator_bytes
     environment = calibration.limited(card, limit) if card else {"JAX_PLATFORMS": "cpu"}
     known = setting.known("memory")

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsdenseunet.environment import installed_version
 from dsdenseunet.ops.depthwise_choice import Device
+from dsdenseunet.runtime.environment import installed_version
 from dsdenseunet.training import provenance
 from experiments.benchmarks.gpu import driver
 from experiments.benchmarks.gpu.setting import Setting

@@ -19,7 +19,7 @@ def counts(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     convolutions by their definition; Winograd's form, which CPUs use here, has fewer multiplications.
     """
     # Here, so that a record can be made of results without JAX.
-    from dsdenseunet.profiling.description import describe
+    from dsdenseunet.memory.description import describe
 
     description = describe(config["model"], config["data"]["patch_size"])
     totals, batch = description.totals(), config["data"]["batch_size"]

@@ -17,7 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import environment, files
+from dsdenseunet.core import files
+from dsdenseunet.runtime import environment
 from experiments.benchmarks.gpu import record
 from experiments.benchmarks.gpu.parts import PARTS
 from experiments.benchmarks.gpu.setting import Amounts, Setting

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dsdenseunet import parallel
-from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.runtime import parallel
+from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.logs import scalars
 from dsdenseunet.training.step import train_step

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from dsdenseunet.compilation import use_compilation_cache
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.sliding_window import Tiling
 from dsdenseunet.models import registry
+from dsdenseunet.runtime.compilation import use_compilation_cache
 from experiments.benchmarks.gpu import roofline, weights
 from experiments.benchmarks.gpu.setting import Program, Setting, Size, device_peak_gib, load_all
 from experiments.benchmarks.measuring import jax_tasks

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference.folder import Outcome, predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import Scan

@@ -14,13 +14,14 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from dsdenseunet import files, parallel
-from dsdenseunet.compilation import use_compilation_cache
+from dsdenseunet.core import files
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.models.dense_block import layer_sizes, unstack
 from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.ops import depthwise_choice
+from dsdenseunet.runtime import parallel
+from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState
 from dsdenseunet.training.step import train_step

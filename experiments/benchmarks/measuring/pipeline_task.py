@@ -12,12 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsdenseunet import parallel
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.lits import find_cases
-from dsdenseunet.data.phantom import write_phantoms
 from dsdenseunet.data.pipeline import BatchIterator, make_training_iterator
 from dsdenseunet.data.preparation import prepare
+from dsdenseunet.data.samples.phantom import write_phantoms
+from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.runtime import parallel
 from dsdenseunet.training.device_input import Augment, DeviceInput
 
 CASES, SIZE = 3, (64, 512, 512)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsdenseunet import environment
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation.pairing import FilePair
 from dsdenseunet.evaluation.reading import LIBRARIES, score_files
+from dsdenseunet.runtime import environment
 
 SPACING_MM = (1.0, 0.7, 0.7)
 # Share of the volume's sides that the liver takes, and of lesions that the prediction has.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import environment
+from dsdenseunet.runtime import environment
 from dsdenseunet.training import provenance
 from experiments.benchmarks.measuring import depthwise_choices, pipeline_task
 from experiments.benchmarks.measuring.targets import judge

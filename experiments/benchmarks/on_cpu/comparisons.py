@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import huge_pages
+from dsdenseunet.runtime import huge_pages
 from experiments.benchmarks.measuring import jax_convolutions, jax_tasks, pipeline_task, torch_tasks
 from experiments.benchmarks.measuring.pairs import Alternation, Spread, alternate, difference
 from experiments.benchmarks.measuring.shapes import ConvolutionCase, decoder_cases, depthwise_cases

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet import files
-from dsdenseunet.errors import InputError
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 from experiments.benchmarks.gpu.setting import Amounts
 from experiments.benchmarks.publishing import cpu_tables, gpu_tables
 from experiments.benchmarks.publishing.markdown import met, table

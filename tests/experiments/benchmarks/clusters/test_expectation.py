@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs.ds_dense_unet_569 import get_config
-from dsdenseunet.profiling.description import describe
+from dsdenseunet.memory.description import describe
 from experiments.benchmarks.clusters import cluster_tables, expectation
 from experiments.benchmarks.clusters.collectives import AllReduce, all_reduces
 from tests.documents import ROOT

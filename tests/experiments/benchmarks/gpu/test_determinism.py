@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dsdenseunet.profiling.planner.compiler import gpu_compiler_environment, has_gpu_compiler
+from dsdenseunet.memory.planner.compiler import gpu_compiler_environment, has_gpu_compiler
 from experiments.benchmarks.gpu.determinism import FLAG, cost
 from tests.documents import ROOT
 from tests.experiments.benchmarks.measuring import tasks
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet import parallel
-from dsdenseunet.profiling.cards import card
+from dsdenseunet.memory.cards import card
 from experiments.benchmarks.clusters.collectives import mesh_of_absent_gpus
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import abstract_state

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dsdenseunet import files
+from dsdenseunet.core import files
 from experiments.benchmarks.gpu.parts import PARTS
 from tests.documents import ROOT
 

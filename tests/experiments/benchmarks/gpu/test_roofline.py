@@ -1,5 +1,5 @@
 from configs.ds_dense_unet_569 import get_config
-from dsdenseunet.profiling.cards import card
+from dsdenseunet.memory.cards import card
 from experiments.benchmarks.gpu.roofline import beside, counts, floor, measured_rates
 from tests.documents import ROOT
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from dsdenseunet.data import nifti
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.scans import find_scans
 from experiments.benchmarks.measuring.folder_throughput import MODES, markdown, measure
 from tests.documents import ROOT

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.base import base_config
-from dsdenseunet.profiling.description import describe
+from dsdenseunet.memory.description import describe
 from experiments.benchmarks.measuring import inputs, shapes
 from tests.documents import ROOT
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dsdenseunet.errors import InputError
+from dsdenseunet.core.errors import InputError
 from experiments.benchmarks.gpu.setting import Amounts
 from experiments.benchmarks.publishing import blocks
 from tests.documents import ROOT

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, files, words; needs nothing of the rest."""

@@ -1,0 +1,197 @@
+"""Files that are either whole or absent, written to a temporary name first; outputs tried before any work."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet.core.errors import InputError, of_system
+
+# Of a file's name, what a temporary name ends with: its own ending, and not so much that it gets too long.
+_ENDING = 16
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` when the block ends without an error.
+
+    The temporary name ends as `path` does, so that writers that go by the suffix work. On an error
+    the temporary file is removed and `path` stays as it was; what the disk refuses is told of `path`.
+    """
+    target = Path(path)
+    temporary = target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=".partial-", suffix="-" + target.name[-_ENDING:], dir=target.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        # mkstemp makes files that only their owner can read; a result is as readable as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or temporary.name in str(error.filename)):
+            error.filename, error.filename2 = str(target), None
+        raise
+    finally:
+        if temporary is not target:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    r"""Writes `text` as UTF-8, whole or not at all.
+
+    A file's name need not be UTF-8; its other bytes are then written as Python shows them: `M\udcfcller`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all. NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_text(path: str | os.PathLike[str], expected: str = "a text file in UTF-8") -> str:
+    """Reads a text file.
+
+    Raises:
+        InputError: no such file, or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(path, found="no such file", expected=expected, fix="check the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            path, found=f"not UTF-8: {error}", expected=expected, fix="restore or remove the file"
+        ) from error
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        InputError: no such file, or not JSON. NaN and infinity are not.
+    """
+    text = read_text(path, expected="a JSON file")
+    try:
+        return json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            path, found=f"not JSON: {error}", expected="a JSON file", fix="restore or remove the file"
+        ) from error
+
+
+def refuse_constant(name: str) -> float:
+    """For `json.loads`, which takes NaN and infinity though they are no JSON."""
+    raise ValueError(f"{name} is no number")
+
+
+def check_folder(path: str | os.PathLike[str], where: str | None = None) -> None:
+    """Tries whether files can be written to a folder, which need not exist; leaves nothing behind.
+
+    Args:
+        path: an output, tried before the work that fills it.
+        where: how to name it, such as `--out=scores`.
+
+    Raises:
+        InputError: an empty name, a file in its way, no permission, no space, a name the disk cannot take.
+    """
+    text = os.fspath(path)
+    with _refused(text, where or text, "a folder to write to"):
+        _try(Path(text))
+
+
+def check_file(path: str | os.PathLike[str], where: str | None = None) -> None:
+    """Tries whether a file can be written, or written anew; its folders need not exist. See `check_folder`.
+
+    Raises:
+        InputError: as `check_folder`; or a folder, a device or a pipe of that name.
+    """
+    text = os.fspath(path)
+    with _refused(text, where or text, "a file to write"):
+        target = Path(text)
+        if target.is_dir() or text.endswith(os.sep):
+            raise ValueError("the name of a folder")
+        # Among devices even a link must not be replaced: /dev/stdout may lead to a file.
+        folder = target.parent.resolve()
+        of_devices = folder == Path("/dev") or folder.is_relative_to("/proc")
+        if of_devices or (target.exists() and not target.is_file()):
+            raise ValueError("a device or a pipe, not a file")
+        _try(target.parent, target.name)
+
+
+@contextlib.contextmanager
+def _refused(text: str, where: str, expected: str) -> Iterator[None]:
+    """Turns what is wrong with an output into an `InputError`."""
+    try:
+        if not text.strip():
+            raise ValueError("an empty name")
+        if text.startswith("~"):
+            raise ValueError("a ~ that the shell has left as it is: write $HOME, or ./~ if that is its name")
+        yield
+    except OSError as error:
+        raise of_system(error, where) from error
+    except ValueError as error:
+        raise InputError(where, found=str(error), expected=expected, fix="choose another path") from error
+
+
+def _try(folder: Path, name: str = "") -> None:
+    """Writes in the lowest folder that is there, and looks up the names that are missing below it."""
+    existing, missing = folder.absolute(), [name] if name else []
+    while not os.path.lexists(existing):
+        missing.insert(0, existing.name)
+        existing = existing.parent
+    if not existing.is_dir():
+        what = "a link that leads nowhere" if existing.is_symlink() else "not a folder"
+        raise ValueError(f"{existing} is {what}")
+    for path in (*(existing / part for part in missing), folder / name):
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
+    with (
+        tempfile.TemporaryDirectory(prefix=".probe-", dir=existing) as probe,
+        (Path(probe) / "file").open("wb") as stream,
+    ):
+        stream.write(bytes(4096))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def cache_folder() -> Path:
+    """What may be deleted and is made again: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet.
+
+    Where there is no such place to write to (a container's user without a home) it is a folder of this
+    process alone, which goes with it.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    with contextlib.suppress(InputError, RuntimeError):  # the latter: nobody knows the home
+        # Relative ones are invalid by https://specifications.freedesktop.org/basedir-spec/latest/.
+        folder = (given if given.is_absolute() else Path.home() / ".cache") / "dsdenseunet"
+        check_folder(folder)
+        return folder
+    return Path(_passing_folder().name)
+
+
+@functools.cache
+def _passing_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="dsdenseunet-")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

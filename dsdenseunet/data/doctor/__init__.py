@@ -1,0 +1,1 @@
+"""Examines data sets and repairs what can be repaired."""

@@ -1,0 +1,1 @@
+"""One real CT and phantoms."""

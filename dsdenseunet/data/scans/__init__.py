@@ -1,0 +1,1 @@
+"""Image files: NIfTI headers and voxels, and where they lie in folders."""

@@ -1,0 +1,247 @@
+"""NIfTI files as bytes: header and voxels read within bounds that hold before memory is taken.
+
+A header is not believed until the file's size (or, for gzip, the most that its compressed bytes can
+hold) agrees with it, and voxels arrive in blocks, so that neither absurd dimensions nor a
+decompression bomb costs memory. There is no limit of voxels here; readers compare what they would take
+with the machine's memory (`memory.check_room`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import math
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import nibabel as nib
+import numpy as np
+
+from dsdenseunet.core.errors import InputError
+
+# Bytes that may lie between header and voxels (extensions), and after the voxels (padding).
+MAX_EXTENSION_BYTES = 2**24
+MAX_TRAILING_BYTES = 2**20
+# Deflate cannot pack more than 1,032 bytes into one.
+MAX_GZIP_RATIO = 1032
+BLOCK_BYTES = 2**22
+GZIP_MAGIC = b"\x1f\x8b"
+
+_NUMERIC_CODES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+_NUMERIC_CODES |= {1024: "i8", 1280: "u8"}
+
+Header = nib.Nifti1Header | nib.Nifti2Header
+
+
+@dataclasses.dataclass(frozen=True)
+class NiftiFile:
+    """A header that was checked against the file that holds it.
+
+    Attributes:
+        path: the file.
+        header: a nibabel header; unchanged, whatever its affine says.
+        shape_IJK: the three sides in the file's own order.
+        dtype: of the stored voxels, with their byte order.
+        slope, inter: stored value x slope + inter is the value meant (1 and 0 when unset).
+        offset: bytes from the start of the unpacked file to the first voxel.
+    """
+
+    path: Path
+    header: Header
+    shape_IJK: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    slope: float
+    inter: float
+    offset: int
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.shape_IJK)
+
+    def blocks(self) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
+        """Yields the stored voxels in file order, with their place, in blocks of about 4 MiB at most.
+
+        A block is whole planes along K, or whole rows of one plane where a plane is larger.
+
+        Raises:
+            InputError: the file ends early, is damaged, or goes on far beyond its voxels.
+        """
+        row = self.shape_IJK[0] * self.dtype.itemsize
+        _, rows, planes = self.shape_IJK
+        most_rows = min(rows, max(1, BLOCK_BYTES // row))
+        most_planes = max(1, BLOCK_BYTES // (row * rows))
+        with _open(self.path) as stream:
+            _read_exactly(stream, self.offset, self.path)
+            for k in range(0, planes, most_planes):
+                for j in range(0, rows, most_rows):
+                    place = (
+                        slice(None),
+                        slice(j, min(j + most_rows, rows)),
+                        slice(k, min(k + most_planes, planes)),
+                    )
+                    sides = self.shape_IJK[0], place[1].stop - j, place[2].stop - k
+                    data = _read_exactly(stream, math.prod(sides) * self.dtype.itemsize, self.path)
+                    yield place, np.frombuffer(data, self.dtype).reshape(sides, order="F")
+            # Reading to the end also makes gzip compare its checksum.
+            if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
+                raise InputError(
+                    self.path,
+                    found="more data than the header declares",
+                    expected=f"{self.voxels} voxels of {self.dtype}",
+                    fix="export the volume again; its header and voxels disagree",
+                )
+
+
+def read_header(path: str | os.PathLike[str]) -> NiftiFile:
+    """Reads and checks the header of a single-file NIfTI-1 or NIfTI-2, gzip-compressed or not.
+
+    Raises:
+        InputError: no such file, no NIfTI, no 3D volume of numbers, or dimensions that the file's size
+            cannot hold.
+    """
+    path = Path(path)
+    with contextlib.suppress(OSError):  # What cannot be looked at cannot be opened either, which says why.
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # Opening a pipe would wait for ever.
+            found = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a folder"
+            raise InputError(path, found=found, expected="a NIfTI file", fix="check the path")
+    with _open(path) as stream:
+        start = stream.read(4)
+        kinds: dict[bytes, tuple[type[Header], str]] = {}
+        for endianness in "<>":
+            kinds[struct.pack(endianness + "i", 348)] = (nib.Nifti1Header, endianness)
+            kinds[struct.pack(endianness + "i", 540)] = (nib.Nifti2Header, endianness)
+        if start not in kinds:
+            raise _not_nifti(path, f"the first bytes are {start!r}")
+        kind, endianness = kinds[start]
+        size = struct.unpack(endianness + "i", start)[0]
+        header = kind(start + _read_exactly(stream, size - 4, path), endianness=endianness, check=False)
+    magic = bytes(header["magic"].tobytes())[:3]
+    if magic not in (b"n+1", b"n+2"):
+        raise _not_nifti(path, f"a header with magic {magic!r}")
+    dtype_code = int(header["datatype"])
+    if dtype_code not in _NUMERIC_CODES:
+        raise InputError(
+            path,
+            found=f"voxels of NIfTI datatype {dtype_code}",
+            expected="integers or float32/float64",
+            fix="convert the volume to int16",
+        )
+    dtype = np.dtype(endianness + _NUMERIC_CODES[dtype_code])
+    slope, inter = _scaling(header, path)
+    nifti = NiftiFile(path, header, _shape(header, path), dtype, slope, inter, _offset(header, size, path))
+    _check_size(nifti)
+    return nifti
+
+
+def _shape(header: Header, path: Path) -> tuple[int, int, int]:
+    dims = [int(side) for side in header["dim"]]
+    count, sides = dims[0], dims[1:]
+    if not (3 <= count <= 7 and min(sides[:3]) >= 1 and all(side == 1 for side in sides[3:count])):
+        found = f"dimensions {' x '.join(map(str, sides[: max(0, min(count, 7))])) or 'none'}"
+        raise InputError(path, found=found, expected="one 3D volume", fix="export a single 3D volume")
+    return sides[0], sides[1], sides[2]
+
+
+def _scaling(header: Header, path: Path) -> tuple[float, float]:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or not math.isfinite(slope):  # The standard: no scaling.
+        return 1.0, 0.0
+    if not math.isfinite(inter):
+        raise InputError(
+            path, found=f"scl_inter {inter}", expected="a finite number", fix="repair the header's scl_inter"
+        )
+    return slope, inter
+
+
+def _offset(header: Header, header_size: int, path: Path) -> int:
+    offset = float(header["vox_offset"])
+    least = header_size + 4
+    if offset == 0:
+        return least
+    if not (least <= offset <= least + MAX_EXTENSION_BYTES and offset == int(offset)):
+        raise InputError(
+            path,
+            found=f"voxels that start at byte {offset:g}",
+            expected=f"a whole number from {least} to {least + MAX_EXTENSION_BYTES}",
+            fix="repair the header's vox_offset",
+        )
+    return int(offset)
+
+
+def _check_size(nifti: NiftiFile) -> None:
+    """Refuses a header whose voxels cannot be in a file of this size."""
+    with _reading(nifti.path):
+        size = nifti.path.stat().st_size
+        with nifti.path.open("rb") as stream:
+            packed = stream.read(2) == GZIP_MAGIC
+    needed = nifti.offset + nifti.voxels * nifti.dtype.itemsize
+    if size * (MAX_GZIP_RATIO if packed else 1) < needed:
+        voxels = f"{' x '.join(map(str, nifti.shape_IJK))} voxels of {nifti.dtype}"
+        raise InputError(
+            nifti.path,
+            found=f"{size} bytes{' of gzip' if packed else ''}",
+            expected=f"{needed} bytes{' once unpacked' if packed else ''}, for {voxels}",
+            fix="the file is truncated or its header is wrong: copy or export it again",
+        )
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file by its content, gzip or plain; what goes wrong inside becomes an `InputError`."""
+    with _reading(path), path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        if packed:
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked  # type: ignore[misc]  # GzipFile is a binary stream in all but name.
+        else:
+            yield raw
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what a disk or damaged gzip data raise into an `InputError`."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            path,
+            found=f"damaged or truncated gzip data: {error}",
+            expected="a whole .nii.gz",
+            fix="copy or download the file again (gzip -t shows whether it is whole)",
+        ) from error
+    except FileNotFoundError as error:
+        raise InputError(path, found="no such file", expected="a NIfTI file", fix="check the path") from error
+    except OSError as error:
+        raise InputError(
+            path, found=f"cannot be read: {error}", expected="a readable file", fix="check disk and rights"
+        ) from error
+
+
+def _read_exactly(stream: IO[bytes], count: int, path: Path) -> bytes:
+    data = stream.read(count)
+    while len(data) < count:
+        more = stream.read(count - len(data))
+        if not more:
+            raise InputError(
+                path,
+                found="the file ends early",
+                expected=f"{count - len(data)} bytes more at least",
+                fix="the file is truncated: copy or export it again",
+            )
+        data += more
+    return data
+
+
+def _not_nifti(path: Path, found: str) -> InputError:
+    return InputError(
+        path, found=found, expected="a single-file NIfTI (.nii or .nii.gz)", fix="convert the volume to NIfTI"
+    )

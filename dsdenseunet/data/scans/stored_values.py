@@ -1,0 +1,123 @@
+"""What the numbers that a file stores mean: as labels with one tolerance, as Hounsfield units with one range.
+
+Reader and doctor both judge by these rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsdenseunet.core.words import counted
+from dsdenseunet.data.scans.nifti_file import NiftiFile
+
+# How far a value may lie from a whole number and still be it: labels are often kept as floating point, or
+# scaled to 8 bits, and 32-bit numbers keep three decimals of a Hounsfield unit.
+TOLERANCE = 1e-3
+INT16 = np.iinfo(np.int16)
+# Fractions within a range that small are no CT: any holds air (-1000) or at least fat (-100) beside organs
+# (50). An image that was scaled to [0, 1] or to unit variance would be rounded to a few values.
+_LEAST_FRACTIONAL_RANGE = 100
+# Metal passes the largest 16-bit number in a few voxels; where more do, the numbers are no Hounsfield units.
+_MOST_BEYOND = 0.01
+
+
+def scaled(nifti: NiftiFile, stored: NDArray[Any]) -> NDArray[Any]:
+    """The values meant by stored ones: float64, or as stored where the header does not scale."""
+    if nifti.slope == 1 and nifti.inter == 0:
+        return stored
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(stored.astype(np.float64) * nifti.slope + nifti.inter)
+
+
+def as_labels(values: NDArray[Any], num_classes: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Labels from 0 to `num_classes` - 1, and which of the values are none even when rounded."""
+    with np.errstate(invalid="ignore"):
+        whole = values if values.dtype.kind in "iu" else np.rint(values)
+        # Written so that NaN, of which every comparison is false, is no label.
+        right = (whole >= 0) & (whole < num_classes)
+        if whole is not values:
+            right &= np.abs(values - whole) <= TOLERANCE
+        return whole.astype(np.uint8), ~right
+
+
+def wrong_labels(values: Iterable[float], num_classes: int) -> dict[str, str]:
+    """What to say of values that are no labels: `found`, `expected` and `fix` of an `InputError`."""
+    seen = sorted(set(values))[:5]
+    # Six digits show any fraction above the tolerance.
+    digits = ", ".join(f"{value:.6g}" for value in seen)
+    if all(abs(value - round(value)) <= TOLERANCE for value in seen if np.isfinite(value)):
+        fix = "map the labels to 0 background, 1 liver, 2 tumour, or leave the case out"
+    else:
+        fix = "resample the labels again with nearest neighbour, or leave the case out"
+    return {
+        "found": f"label values {digits}",
+        "expected": f"whole numbers from 0 to {num_classes - 1}, to within {TOLERANCE:g}",
+        "fix": fix,
+    }
+
+
+@dataclasses.dataclass
+class HounsfieldRange:
+    """What an image's finite values span, gathered chunk by chunk.
+
+    Attributes:
+        voxels: how many were seen.
+        low: least value.
+        high: largest value.
+        fractional: how many are no whole numbers.
+        beyond: how many lie outside 16-bit numbers, other than the least value: padding is that low.
+    """
+
+    voxels: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    fractional: int = 0
+    beyond: int = 0
+    _at_low: int = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Counts finite values, of any numeric type."""
+        if not values.size:
+            return
+        self.voxels += values.size
+        low, high = float(values.min()), float(values.max())
+        if values.dtype.kind == "f":
+            self.fractional += int(np.count_nonzero(np.abs(values - np.rint(values)) > TOLERANCE))
+        if low < INT16.min or high > INT16.max:
+            self.beyond += int(np.count_nonzero((values < INT16.min) | (values > INT16.max)))
+        if low < INT16.min and low <= self.low:
+            count = int(np.count_nonzero(values == low))
+            self._at_low = count + (self._at_low if low == self.low else 0)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    @property
+    def cut(self) -> int:
+        """How many values beyond 16-bit numbers are no padding."""
+        return self.beyond - self._at_low
+
+    def wrong(self) -> dict[str, str] | None:
+        """What to say of values that are no Hounsfield units, as `wrong_labels`; None where they may be."""
+        found = f"values from {self.low:.6g} to {self.high:.6g}"
+        if self.fractional and self.high - self.low < _LEAST_FRACTIONAL_RANGE:
+            found += ", with fractions that rounding to whole Hounsfield units would lose"
+        elif self.cut > _MOST_BEYOND * self.voxels:
+            found += f", {self.cut / self.voxels:.1%} of the voxels beyond {INT16.min} .. {INT16.max}"
+        else:
+            return None
+        return {
+            "found": found,
+            "expected": "a CT in Hounsfield units: air near -1000, organs from 0 to 100",
+            "fix": "undo the scaling, or export the scan again with its rescale slope and intercept",
+        }
+
+    def mark(self) -> str:
+        """What was lost of values that may be Hounsfield units; empty where nothing was."""
+        if not self.beyond:
+            return ""
+        beyond = f"{counted(self.beyond, 'voxel')} beyond {INT16.min} .. {INT16.max} HU"
+        return f"{beyond} (values from {self.low:.6g} to {self.high:.6g}): cut off there"

@@ -1,0 +1,229 @@
+"""Which files below a folder are volumes: one walk, with one set of rules, for every command.
+
+Every file that looks like a scan is either handed out or listed with the reason why it is not, so that
+none vanishes without a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import stat
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import counted, printable
+
+# Where `predict` notes beside its predictions how each of them was made, one file a scan.
+RECORDS = ".records"
+_NIFTI = re.compile(r"(.+?)\.nii(\.gz)?", re.IGNORECASE | re.DOTALL)
+# Formats that people keep scans in, and NIfTI under a name that cannot be relied on.
+_OTHER_FORMATS = re.compile(
+    r".+\.(mha|mhd|nrrd|nhdr|dcm|dicom|ima|img|hdr|mgh|mgz|mnc|nia|gipl|analyze)(\.gz)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_MANGLED = re.compile(r".+\.nii.*", re.IGNORECASE | re.DOTALL)
+_NAMED = 3
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedOver:
+    """A file or folder that is not used, and why."""
+
+    path: Path
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Found(Generic[T]):
+    """What a search has found.
+
+    Attributes:
+        used: what it was looking for, in natural order.
+        passed_over: all else that looks like a scan, and what could not be looked into.
+    """
+
+    used: tuple[T, ...]
+    passed_over: tuple[PassedOver, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeFile:
+    """A file that is a NIfTI volume by its name.
+
+    Attributes:
+        path: as it was reached, through links too.
+        stem: its name without ending, in Unicode's composed form: how a name was typed tells no two apart.
+        folder: name of the folder that it lies in.
+        depth: folders between it and where the walk began.
+    """
+
+    path: Path
+    stem: str
+    folder: str
+    depth: int
+
+
+def volume_stem(name: str) -> str | None:
+    """A volume's file name without its ending, .nii or .nii.gz in any case; None for another file's.
+
+    It can be written into any text: bytes that are no UTF-8 are shown as escapes.
+    """
+    match = _NIFTI.fullmatch(name)
+    return None if match is None else printable(unicodedata.normalize("NFC", match[1]))
+
+
+def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
+    """All volumes below a folder, in the order of their paths.
+
+    Links to folders and files are followed. A folder is entered once under each of its names, as the name
+    can have a meaning (`imagesTr`); a link that leads back is not. A volume's link that cannot be followed
+    counts as a volume, so that it fails as a case of its own. Passed over are hidden files and those in
+    hidden folders, other formats, and what cannot be read.
+
+    Raises:
+        InputError: no such folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        found = "a file" if root.exists() else "no such folder"
+        raise InputError(root, found=found, expected="a folder", fix="check the path")
+    volumes: list[VolumeFile] = []
+    others: list[PassedOver] = []
+    entered: set[tuple[str, str]] = set()
+    # Folders to enter: the path, the real paths of those above it, and whether one of them is hidden.
+    pending: list[tuple[Path, tuple[str, ...], bool]] = [(root, (), False)]
+    while pending:
+        folder, above, hidden = pending.pop()
+        name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+        real = os.path.realpath(folder)
+        if real in above:
+            others.append(PassedOver(folder, "a link back to a folder that it lies in"))
+            continue
+        if (real, name) in entered:
+            continue
+        entered.add((real, name))
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            others.append(PassedOver(folder, f"a folder that cannot be read ({error.strerror})"))
+            continue
+        subfolders = []
+        for entry in entries:
+            path, unseen = folder / entry.name, hidden or entry.name.startswith(".")
+            stem = volume_stem(entry.name)
+            mode, fault = _mode(entry)
+            if stat.S_ISDIR(mode):
+                subfolders.append((path, (*above, real), unseen))
+            elif fault and stem is None:
+                others.append(PassedOver(path, fault))
+            elif why := _why_not(entry.name, mode, unseen):
+                others.append(PassedOver(path, why))
+            elif stem is not None:
+                volumes.append(VolumeFile(path, stem, name, len(above)))
+        pending += reversed(subfolders)
+    return Found(tuple(volumes), tuple(others))
+
+
+def _mode(entry: os.DirEntry[str]) -> tuple[int, str]:
+    """What an entry is, links followed; a file, and what is wrong, where they lead nowhere."""
+    try:
+        return entry.stat().st_mode, ""
+    except OSError as error:
+        kind = "a link that cannot be followed" if entry.is_symlink() else "cannot be read"
+        return stat.S_IFREG, f"{kind} ({error.strerror})"
+
+
+def _why_not(name: str, mode: int, hidden: bool) -> str:
+    """Why a file that looks like a scan is not used; empty for a volume, and for what looks like none."""
+    if not (_MANGLED.fullmatch(name) or _OTHER_FORMATS.fullmatch(name)):
+        return ""
+    if hidden:
+        return "hidden"
+    if not stat.S_ISREG(mode):
+        return "neither a file nor a folder"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return "a control character in the name; rename it"
+    if volume_stem(name) is None:
+        return "not read, as its name does not end in .nii or .nii.gz; convert or rename it"
+    return ""
+
+
+def not_used(others: Iterable[PassedOver], used: Iterable[Path]) -> tuple[PassedOver, ...]:
+    """What of `others` is passed over for good: files that are used by another path are left out."""
+    taken = {os.path.realpath(path) for path in used}
+    left: dict[str, PassedOver] = {}
+    for other in others:
+        real = os.path.realpath(other.path)
+        if real not in taken:
+            # A link that leads nowhere, or back, is an entry of its own.
+            left.setdefault(real if other.path.is_file() else os.fspath(other.path), other)
+    return tuple(left.values())
+
+
+def same_file(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file."""
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
+
+
+def was_predicted(path: Path) -> bool:
+    """Whether `predict` wrote this file, by the record that it keeps beside it."""
+    stem = volume_stem(path.name)
+    return stem is not None and (path.parent / RECORDS / f"{stem}.json").exists()
+
+
+def two_files(claims: Sequence[tuple[str, Path, Path]]) -> InputError:
+    """The error for cases that two files claim: (case, first file, second file) of each."""
+    shown = "; ".join(f"{case}: {_told_apart(first, second)}" for case, first, second in claims[:_NAMED])
+    more = f"; and {len(claims) - _NAMED} more cases" if len(claims) > _NAMED else ""
+    return InputError(
+        claims[0][2],
+        found=f"a second file for {counted(len(claims), 'case')} ({shown}{more})",
+        expected="one file for each",
+        fix="point at the folder that holds only the one that you mean, or move the other one elsewhere",
+    )
+
+
+def _told_apart(first: Path, second: Path) -> str:
+    if unicodedata.normalize("NFC", str(first)) == unicodedata.normalize("NFC", str(second)):
+        return f"{str(first)!a} and {str(second)!a}, whose accents are stored in two ways"
+    return f"{first} and {second}"
+
+
+def describe(others: Iterable[PassedOver]) -> list[str]:
+    """Lines that name what was passed over, grouped by reason, with a few names each; none for nothing."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for other in others:
+        by_reason[other.why].append(os.fspath(other.path))
+    lines = []
+    for why, paths in by_reason.items():
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        lines.append(f"passed over: {counted(len(paths), 'file')}, {why}: {', '.join(paths[:_NAMED])}{more}")
+    return lines
+
+
+def tell(others: Iterable[PassedOver], say: Callable[[str], object] = print) -> None:
+    """Says what was passed over, or that nothing was."""
+    for line in describe(others) or ["passed over: nothing that looks like a scan"]:
+        say(line)
+
+
+def to_json(others: Iterable[PassedOver]) -> list[dict[str, str]]:
+    """For records: path and reason of each."""
+    return [{"path": os.fspath(other.path), "why": other.why} for other in others]
+
+
+def from_json(entries: Iterable[Mapping[str, str]]) -> list[PassedOver]:
+    """Inverse of `to_json`."""
+    return [PassedOver(Path(entry["path"]), entry["why"]) for entry in entries]

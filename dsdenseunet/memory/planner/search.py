@@ -1,0 +1,214 @@
+"""Which settings fit a card: few compilations, laws between them, the recommended row compiled itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dsdenseunet.memory.cards import Card
+from dsdenseunet.memory.description import describe
+from dsdenseunet.memory.planner.compiler import CompilationError, Compiler
+from dsdenseunet.memory.planner.law import Law, Patch, Setting
+from dsdenseunet.training.settings import config_from_json, config_to_json
+
+# Until predicted and measured peaks have been compared on the card.
+HEADROOM = 0.10
+# A larger batch must be faster by this share to be recommended.
+_WORTH = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """What is searched.
+
+    Attributes:
+        available: bytes that the allocator has.
+        headroom: share of a prediction that must be left free on top of it.
+        patches: the config's own first.
+        remats: of `config.model.remat`.
+        dtypes: of `config.model.dtype`.
+        batches: patches at once, ascending.
+        verifications: how often the leading row may be compiled and found to be another.
+    """
+
+    available: float
+    headroom: float
+    patches: Sequence[Patch]
+    remats: Sequence[str]
+    dtypes: Sequence[str]
+    batches: Sequence[int]
+    verifications: int = 4
+
+    def most_compilations(self) -> int:
+        """Programs of the search itself."""
+        return len(self.remats) * len(self.dtypes) + self.verifications
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A setting and what it needs; `status` is compiled, estimated, or why it is not known."""
+
+    setting: Setting
+    status: str
+    memory: dict[str, int] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    fits: bool = False
+
+    @property
+    def voxels_per_s(self) -> float:
+        """Trained on, a second; 0 for a row that is not known."""
+        return self.setting.accumulate * self.setting.voxels / self.seconds if self.seconds else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        step = self.seconds
+        return {
+            **dataclasses.asdict(self.setting),
+            "patch": list(self.setting.patch),
+            "status": self.status,
+            "fits": self.fits,
+            "memory": self.memory,
+            "seconds_per_step": float(f"{step:.4g}"),
+            "patches_per_s": float(f"{self.setting.batch / step:.4g}") if step else 0.0,
+            "megavoxels_per_s": float(f"{self.voxels_per_s / 1e6:.4g}"),
+        }
+
+
+def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
+    """A copy of the config with these settings."""
+    changed = config_from_json(config_to_json(config))
+    changed.data.patch_size, changed.data.batch_size = setting.patch, setting.batch
+    changed.training.accumulate = setting.accumulate
+    changed.model.remat, changed.model.dtype = setting.remat, setting.dtype
+    return changed
+
+
+def macs_by_remat(config: ConfigDict, patch: Patch) -> dict[str, int]:
+    """Multiply-adds of a training step a patch, by remat.
+
+    The backward pass computes as much again for the maps and for the weights; `layer` repeats the dense
+    blocks' forward pass.
+    """
+    stages = describe(config.model, patch).stages
+    forward = sum(stage.macs for stage in stages)
+    dense = sum(stage.macs for stage in stages if stage.name.startswith("block"))
+    return {"none": 3 * forward, "layer": 3 * forward + dense}
+
+
+class Search:
+    """Rows of a config on a card.
+
+    Args:
+        config: what is not searched.
+        compiler: gives figures of programs.
+        card: its rates give the estimated times.
+        space: what is searched.
+        say: told of what failed.
+        factor: measured over estimated seconds, from a calibration.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        compiler: Compiler,
+        card: Card,
+        space: Space,
+        say: Callable[[str], None],
+        factor: float = 1.0,
+    ):
+        self._config, self._compiler, self._card, self._space = config, compiler, card, space
+        self._say, self._factor = say, factor
+        self.points: dict[Setting, dict[str, Any]] = {}
+        self.failures: dict[Setting, str] = {}
+        self._macs = {patch: macs_by_remat(config, patch) for patch in space.patches}
+
+    def compile(self, setting: Setting) -> bool:
+        """Adds the compiler's figures of a setting; False where they could not be had."""
+        if setting in self.points or setting in self.failures:
+            return setting in self.points
+        try:
+            self.points[setting] = self._compiler.figures("train", with_setting(self._config, setting))
+        except CompilationError as error:
+            self.failures[setting] = str(error)
+            self._say(f"failed    {error}")
+        return setting in self.points
+
+    def run(self) -> Row | None:
+        """Compiles what is needed; returns the recommended row, compiled itself, if any fits."""
+        for remat, dtype in itertools.product(self._space.remats, self._space.dtypes):
+            self.compile(Setting(self._space.patches[0], 1, 1, remat, dtype))
+        for _ in range(self._space.verifications):
+            best = self.recommended()
+            if best is None or best.status == "compiled":
+                break
+            self.compile(best.setting)
+        return self.recommended(only_compiled=True)
+
+    def rows(self) -> list[Row]:
+        """All settings, the fastest by estimate first; what is not known last."""
+        rows = [Row(setting, f"failed: {reason}") for setting, reason in self.failures.items()]
+        for remat, dtype in itertools.product(self._space.remats, self._space.dtypes):
+            law = self._law(remat, dtype)
+            if law is None:
+                continue
+            settings = {
+                Setting(patch, batch, 1, remat, dtype)
+                for patch, batch in itertools.product(self._space.patches, self._space.batches)
+            }
+            settings |= {one for one in self.points if (one.remat, one.dtype) == (remat, dtype)}
+            settings |= self._accumulated(law, remat, dtype)
+            rows += [self._row(setting, law) for setting in settings if setting not in self.failures]
+        return sorted(rows, key=lambda row: (-row.voxels_per_s, row.setting.batch, row.setting.remat))
+
+    def row(self, setting: Setting) -> Row:
+        """Of a setting that was compiled."""
+        law = self._law(setting.remat, setting.dtype)
+        assert law is not None
+        return self._row(setting, law)
+
+    def recommended(self, only_compiled: bool = False) -> Row | None:
+        """The fastest that fits, with the config's own patch if any does; of equals the smaller batch."""
+        fitting = [row for row in self.rows() if row.fits and (row.status == "compiled" or not only_compiled)]
+        for patch in self._space.patches:
+            rows = [row for row in fitting if row.setting.patch == patch and row.setting.accumulate == 1]
+            if rows:
+                enough = max(row.voxels_per_s for row in rows) * (1 - _WORTH)
+                return min(
+                    (row for row in rows if row.voxels_per_s >= enough),
+                    key=lambda row: (row.setting.batch, -row.voxels_per_s),
+                )
+        return None
+
+    def _accumulated(self, law: Law, remat: str, dtype: str) -> set[Setting]:
+        """The config's own batch, cut into as few micro-batches as fit."""
+        batch, patch = self._config.data.batch_size, self._space.patches[0]
+        for parts in (n for n in range(2, batch + 1) if batch % n == 0):
+            setting = Setting(patch, batch, parts, remat, dtype)
+            if self._row(setting, law).fits:
+                return {setting}
+        return set()
+
+    def _law(self, remat: str, dtype: str) -> Law | None:
+        points = {
+            setting.voxels: figures
+            for setting, figures in self.points.items()
+            if (setting.remat, setting.dtype, setting.accumulate) == (remat, dtype, 1)
+        }
+        return Law.through(points) if points else None
+
+    def _row(self, setting: Setting, law: Law) -> Row:
+        figures = self.points.get(setting)
+        # One image of 4 and one label of 4 bytes a voxel.
+        batch_bytes = setting.accumulate * setting.voxels * 4 * (self._config.model.in_channels + 1)
+        memory = law.memory(setting, batch_bytes, figures["memory"]["temp"] if figures else None)
+        return Row(
+            setting=setting,
+            status="compiled" if figures else "estimated",
+            memory=memory,
+            seconds=law.seconds(setting, self._card, self._macs[setting.patch][setting.remat], self._factor),
+            fits=memory["total"] * (1 + self._space.headroom) <= self._space.available,
+        )
