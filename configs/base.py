@@ -41,11 +41,16 @@ def base_config() -> ConfigDict:
     # none | layer: convolutions that are computed again in the backward pass to save memory (BN, ReLU and
     # upsampling always are): none, or those of dense layers.
     config.model.remat = "none"
+    # Stages before the last that have an output of their own in training, see config.loss.deep_supervision.
+    config.model.auxiliary_outputs = 0
 
     # A sum of terms, each times its `weight` (0: the term is off), over the voxels that count.
     config.loss = ConfigDict()
     # Voxels with this label count in no term.
     config.loss.ignore_label = 255
+    # Deep supervision: weights of the network's coarser outputs, finest first, beside the 1 of its logits;
+    # one for each of config.model.auxiliary_outputs, which are computed in training only ((): none).
+    config.loss.deep_supervision = ()
     config.loss.cross_entropy = ConfigDict()
     config.loss.cross_entropy.weight = 1.0
     # Equation 2: background, liver, tumour.

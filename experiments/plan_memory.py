@@ -25,8 +25,10 @@ _DEVICE = flags.DEFINE_string("device", "rtx3070", f"The card: {', '.join(cards(
 _BUDGET = flags.DEFINE_float("budget_gib", None, "GiB of the card to use (default: all of it).", 0.1)
 _OUT = cli.output_folder("out", None, "Folder for plan.json and plan.png.")
 _PATCHES = flags.DEFINE_list("patches", [], "Patches as DxHxW (default: the config's and two smaller ones).")
-_REMATS = flags.DEFINE_list("remats", ["none", "layer"], "Which to try of none, layer.")
-_DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Which to try of float32, bfloat16.")
+_REMATS = flags.DEFINE_list("remats", [], "Which to try of those that the network has (default: all).")
+_DTYPES = flags.DEFINE_list(
+    "dtypes", [], "Which to try of float32, bfloat16 (default: all that the network has)."
+)
 _MAX_BATCH = flags.DEFINE_integer("max_batch", 32, "Most patches at once.", 1)
 _TIMEOUT = flags.DEFINE_float("timeout_s", 900.0, "Seconds after which a compilation has failed.", 1.0)
 _CALIBRATION = flags.DEFINE_string("calibration", None, "File of a calibration on the card.")

@@ -45,7 +45,7 @@ class Predictor:
     Compiled programs are shared by all predictors of equal `model` and patch shape, whatever their weights.
 
     Attributes:
-        model: called as `model.apply(variables, image_BDHWC, train=False)`.
+        model: a `models.network.Network`.
         variables: its `params` and `batch_stats`.
         patch_size: voxels (D, H, W).
         hu_window: Hounsfield units that become -1 and 1; what is outside is clipped.
@@ -198,9 +198,8 @@ def class_probabilities(
     that all combinations share one compiled program.
     """
     image_BDHWC = normalise(patches_BDHW, hu_window)[..., None]
-    logits_BDHWC = model.apply(variables, _mirror(image_BDHWC, flip), train=False)
-    assert isinstance(logits_BDHWC, jax.Array)
-    return _mirror(jax.nn.softmax(logits_BDHWC.astype(jnp.float32)), flip)
+    outputs: Any = model.apply(variables, _mirror(image_BDHWC, flip), train=False)
+    return _mirror(jax.nn.softmax(outputs.logits.astype(jnp.float32)), flip)
 
 
 def _mirror(x_BDHWC: jax.Array, flip: jax.Array) -> jax.Array:

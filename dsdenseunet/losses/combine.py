@@ -25,13 +25,13 @@ class Loss:
     Attributes:
         terms: weight and term.
         ignore_label: of voxels that count in none of them.
-        deep_supervision: weight of each coarser output, as a share of the next finer one's; the weights of
-            all outputs sum to 1.
+        deep_supervision: weights of the network's coarser outputs, finest first, beside the 1 of its logits;
+            together they are scaled to sum to 1.
     """
 
     terms: tuple[tuple[float, Term], ...]
     ignore_label: int
-    deep_supervision: float = 0.5
+    deep_supervision: tuple[float, ...] = ()
 
     @property
     def is_linear(self) -> bool:
@@ -65,7 +65,7 @@ class Loss:
 
     def value(self, counts: Any, sums: Any) -> Array:
         """The loss, a float32 scalar, of the counts and sums over everything."""
-        shares = [self.deep_supervision**level for level in range(len(sums))]
+        shares = (1.0, *self.deep_supervision)
         total = jnp.zeros((), jnp.float32)
         for share, known, found in zip(shares, counts, sums, strict=True):
             for (weight, term), *parts in zip(self.terms, known, found, strict=True):
@@ -83,7 +83,7 @@ def build(config: Mapping[str, Any]) -> Loss:
     }
     weights = {name: config[name]["weight"] for name in TERMS}
     chosen = tuple((weight, terms[name]) for name, weight in weights.items() if weight)
-    return Loss(chosen, config["ignore_label"])
+    return Loss(chosen, config["ignore_label"], tuple(config["deep_supervision"]))
 
 
 def coarser(labels_BDHW: Array, size: Sequence[int]) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,9 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dsdenseunet.models import registry
-from dsdenseunet.models.dense_block import DenseBlock
-from dsdenseunet.models.dense_unet import Head, UpBlock
-from dsdenseunet.models.layers import BatchNormReLU, Conv
+from dsdenseunet.models.layers import convolution
+from dsdenseunet.models.network import Operation
 
 ModulePath = tuple[str, ...]
 _TOTALS = {
@@ -135,66 +133,28 @@ def _size(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-class _Layer(NamedTuple):
-    """A convolution, or a normalisation with its ReLU.
-
-    Attributes:
-        text: what it is.
-        channels: of its output.
-        macs: multiply-adds for one voxel of it.
-        counted: how many layers it is, by the rule of `Description`.
-    """
-
-    text: str
-    channels: int
-    macs: int
-    counted: int
-
-
-def _norm(channels: int, counted: int = 2) -> _Layer:
-    return _Layer("BN, ReLU", channels, 0, counted)
-
-
-def _conv(
-    in_channels: int,
-    channels: int,
-    size: Sequence[int],
-    stride: Sequence[int] = (1,),
-    depthwise: bool = False,
-) -> _Layer:
-    side = f"{size[0]}^3" if len(set(size)) == 1 else "x".join(map(str, size))
-    strided = f" by {' x '.join(map(str, stride))}" if set(stride) != {1} else ""
-    macs = math.prod(size) * (1 if depthwise else in_channels) * channels
-    return _Layer(f"{'depthwise' if depthwise else 'conv'} {side}{strided}", channels, macs, 1)
-
-
-def _dense_layers(block: DenseBlock) -> list[list[_Layer]]:
-    """From the block's own description, as its layers run as one: see `models.dense_block`."""
-    wide, growth = block.bottleneck, block.growth_rate
-    point, cube = (1, 1, 1), (3, 3, 3)
-    if block.separable:
-        last = [_conv(wide, wide, cube, depthwise=True), _norm(wide, counted=0), _conv(wide, growth, point)]
-    else:
-        last = [_conv(wide, growth, cube)]
-    sizes = [block.in_channels + growth * index for index in range(block.layers)]
-    return [[_norm(size), _conv(size, wide, point), _norm(wide), *last] for size in sizes]
-
-
-def _layers(module: nn.Module) -> list[_Layer]:
-    if isinstance(module, Conv):
-        return [_conv(module.in_channels, module.features, module.size, module.stride, module.depthwise)]
-    if isinstance(module, BatchNormReLU):
-        return [_norm(module.channels)]
-    return list(itertools.chain(*_dense_layers(module))) if isinstance(module, DenseBlock) else []
-
-
 class _Call(NamedTuple):
-    """A module that ran: what came in and what went out; whether a second map came in (a link)."""
+    """A module that ran: what came in and what went out."""
 
     module: nn.Module
     input: jax.Array
     output: jax.Array
-    linked: bool
+
+
+def _sides(value: Any) -> tuple[int, int, int]:
+    d, h, w = (value,) * 3 if isinstance(value, int) else value
+    return d, h, w
+
+
+def _operations(call: _Call) -> list[list[Operation]]:
+    """What a module computes itself, apart from the modules that it calls, in parts."""
+    module: Any = call.module
+    if isinstance(module, nn.Conv):
+        size, stride = (_sides(module.kernel_size), _sides(module.strides or 1))
+        inputs = call.input.shape[-1] // module.feature_group_count
+        return [[convolution(inputs, module.features, size, stride)]]
+    listed = module.operations() if hasattr(module, "operations") else []
+    return [listed] if listed and isinstance(listed[0], Operation) else listed
 
 
 class _Tracer:
@@ -212,8 +172,7 @@ class _Tracer:
         path = context.module.path
         self._order.append(path)
         output = run(*args, **kwargs)
-        linked = len(args) > 1 and isinstance(args[1], jax.Array)
-        self._calls[path] = _Call(context.module, args[0], output, linked)
+        self._calls[path] = _Call(context.module, args[0], output)
         return output
 
     def stages(self, variables: Mapping[str, Any]) -> list[Stage]:
@@ -237,20 +196,18 @@ class _Tracer:
         for call in inside:
             new |= {id(array): array for array in (call.input, call.output) if id(array) not in maps}
             voxels = math.prod(call.output.shape[1:4])
-            parts = _layers(call.module)
-            macs += voxels * sum(layer.macs for layer in parts)
-            layers += sum(layer.counted for layer in parts) + isinstance(call.module, UpBlock)
-            if isinstance(call.module, DenseBlock):
-                channels = sum(layer.channels for layer in parts)
-                hidden_bytes += voxels * channels * call.output.dtype.itemsize
+            operations = [one for part in _operations(call) for one in part]
+            macs += voxels * sum(one.macs for one in operations)
+            layers += sum(one.counted for one in operations)
+            hidden_bytes += voxels * sum(one.kept for one in operations) * call.output.dtype.itemsize
         maps |= new
         return Stage(
             name=name,
-            operation=_operation(stage, inside),
+            operation=", ".join(filter(None, map(_words, inside))),
             shape=tuple(stage.output.shape[1:]),
             trainable=_size(variables["params"].get(name, {})),
             non_trainable=_size(variables.get("batch_stats", {}).get(name, {})),
-            layers=0 if isinstance(stage.module, Head) else layers,
+            layers=0 if name == "head" else layers,
             macs=macs,
             activation_bytes=hidden_bytes + sum(array.nbytes for array in new.values()),
         )
@@ -266,19 +223,7 @@ def _pool(before: tuple[int, ...], pooled: jax.Array) -> Stage:
     return Stage("pool", f"pool by {factors}", shape, activation_bytes=pooled.nbytes)
 
 
-def _operation(stage: _Call, inside: Sequence[_Call]) -> str:
-    """The stage's layers in words; a dense block's equal layers once, with their number."""
-    if isinstance(stage.module, DenseBlock):
-        (first, *_) = dense_layers = _dense_layers(stage.module)
-        return f"{len(dense_layers)} x ({', '.join(layer.text for layer in first)})"
-    words = [layer.text for call in inside if call.module.name != "project" for layer in _layers(call.module)]
-    if isinstance(stage.module, UpBlock):
-        words.insert(0, _upsampling(stage.module, stage.linked))
-    return ", ".join(words)
-
-
-def _upsampling(block: UpBlock, linked: bool) -> str:
-    axes = "".join(" DHW"[axis] for axis in block.axes)
-    if not linked or block.link == "none":
-        return f"upsample {axes}"
-    return f"upsample {axes}, link ({'conv 1^3, add' if block.link == 'project' else block.link})"
+def _words(call: _Call) -> str:
+    """What a module computes itself; of several parts that are alike the first, with their number."""
+    parts = [", ".join(one.text for one in part) for part in _operations(call)]
+    return f"{len(parts)} x ({parts[0]})" if len(parts) > 1 else "".join(parts)

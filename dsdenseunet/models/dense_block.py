@@ -13,7 +13,8 @@ from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.models.dense_layers import Weights, run_layers, train_layers
-from dsdenseunet.models.layers import BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.layers import BatchNormReLU, Conv, NormSettings, convolution
+from dsdenseunet.models.network import Operation
 from dsdenseunet.ops.cpu.ragged import pad_rows, split_rows
 
 
@@ -89,6 +90,29 @@ class DenseBlock(nn.Module):
             self.pointwise = Conv(wide, growth, (1, 1, 1), use_bias=False, stack=count)
         else:
             self.conv2 = Conv(wide, growth, use_bias=False, stack=count)
+
+    def operations(self) -> list[list[Operation]]:
+        """See `Operation`: those of each layer, whose maps no module shows as all layers run as one loop."""
+        wide, growth = self.bottleneck, self.growth_rate
+        point, cube = (1, 1, 1), (3, 3, 3)
+        norm = Operation("BN, ReLU", counted=2)
+        if self.separable:
+            last = [
+                convolution(wide, wide, cube, depthwise=True)._replace(kept=wide),
+                norm._replace(counted=0, kept=wide),
+                convolution(wide, growth, point)._replace(kept=growth),
+            ]
+        else:
+            last = [convolution(wide, growth, cube)._replace(kept=growth)]
+        return [
+            [
+                norm._replace(kept=size),
+                convolution(size, wide, point)._replace(kept=wide),
+                norm._replace(kept=wide),
+                *last,
+            ]
+            for size in self.sizes
+        ]
 
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:
         """Returns (B, D, H, W, out_channels)."""

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from dsdenseunet.models.dense_block import DenseBlock
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.fields import choice, integer, number, refusal, sequence, truth
+from dsdenseunet.models import initialise
+from dsdenseunet.models.dense_block import DenseBlock, layer_sizes, row_fan_in
 from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.pool import max_pool
 from dsdenseunet.ops.upsample import upsample_linear
 
 LINKS = ("add", "none", "project", "concat")
-REMATS = ("none", "layer")
 
 
 class Stem(nn.Module):
@@ -66,6 +72,12 @@ class UpBlock(nn.Module):
     link: str
     batch_norm: NormSettings
 
+    def operations(self) -> list[Operation]:
+        """See `Operation`: the upsampling; its link costs no multiply-add."""
+        axes = "".join(" DHW"[axis] for axis in self.axes)
+        linked = self.skip_channels and self.link != "none"
+        return [Operation(f"upsample {axes}" + (f", link ({self.link})" if linked else ""))]
+
     @nn.compact
     def __call__(self, x_BDHWC: Array, skip_BDHWC: Array | None, train: bool) -> Array:
         """Returns the upsampled map with `features` channels."""
@@ -97,7 +109,7 @@ class Head(nn.Module):
         return Conv(self.in_channels, self.num_classes, (1, 1, 1), name="conv")(x.astype(jnp.float32))
 
 
-class DenseUNet3D(nn.Module):
+class DenseUNet3D(Network):
     """3D-DenseUNet (paper, section 3 and figure 1); the defaults are 3D-DenseUNet-569 with DS-Conv.
 
     Attributes:
@@ -116,6 +128,7 @@ class DenseUNet3D(nn.Module):
         dtype: of activations; parameters, statistics and logits are float32.
         remat: none | layer: convolutions that the backward pass computes again (none, those of dense layers);
             normalisations, ReLUs and upsampling always are.
+        auxiliary_outputs: of the stages before the last, as many have a head of their own while training.
     """
 
     in_channels: int = 1
@@ -132,23 +145,74 @@ class DenseUNet3D(nn.Module):
     bn_epsilon: float = 1e-3
     dtype: str = "float32"
     remat: str = "none"
+    auxiliary_outputs: int = 0
+
+    remats: ClassVar = {"none": (), "layer": ("block",)}
+    dtypes: ClassVar = ("float32", "bfloat16")
+    checks: ClassVar = {
+        "in_channels": integer(1),
+        "num_classes": integer(2),
+        "block_layers": sequence(integer(1), shortest=1),
+        "growth_rate": integer(1),
+        "bottleneck": integer(1),
+        "stem_channels": integer(1),
+        "compression": number(above=0, high=1),
+        "decoder_channels": sequence(integer(1)),
+        "separable": truth,
+        "link": choice(*LINKS),
+        "bn_momentum": number(low=0, below=1),
+        "bn_epsilon": number(above=0),
+        "dtype": choice(*dtypes),
+        "remat": choice(*remats),
+        "auxiliary_outputs": integer(0),
+    }
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        """Numbers of stages, and channels that a transition leaves."""
+        blocks, stages = len(values["block_layers"]), len(values["decoder_channels"])
+        if stages != blocks + 1:
+            raise InputError(
+                "config.model.decoder_channels",
+                found=f"{stages} stages",
+                expected=f"{blocks + 1}, one more than the {blocks} dense blocks",
+                fix="change decoder_channels or block_layers",
+            )
+        if values["auxiliary_outputs"] >= stages:
+            found = f"{values['auxiliary_outputs']} for {stages} stages"
+            raise refusal("model.auxiliary_outputs", found, f"at most {stages - 1}: the last is the output")
+        channels = values["stem_channels"]
+        for layers in values["block_layers"][:-1]:
+            channels = math.floor((channels + layers * values["growth_rate"]) * values["compression"])
+            if not channels:
+                found = f"{values['compression']}: no channel is left"
+                raise refusal("model.compression", found, "a larger share")
 
     @property
     def stride(self) -> tuple[int, int, int]:
         """Factor between input and deepest map along (D, H, W): a patch's sides are multiples of it."""
         return 4, 2 ** (len(self.block_layers) + 1), 2 ** (len(self.block_layers) + 1)
 
+    @nn.nowrap
+    def first_values(self, seed: int = 0) -> dict[str, Any]:
+        """He's, drawn on the host; the paper names no initialiser."""
+        return initialise.drawn(self, seed, self._first_value)
+
+    @nn.nowrap
+    def _first_value(
+        self, path: initialise.Path, shape: initialise.Shape, generator: np.random.Generator
+    ) -> np.ndarray:
+        if path[-1] != "kernel" or len(shape) != 2:
+            return initialise.he_normal(path, shape, generator)
+        # FirstConvs: layer i of a block brings in_channels + i * growth_rate rows.
+        layers = self.block_layers[int(path[0].removeprefix("block")) - 1]
+        in_channels = (shape[0] - sum(layer_sizes(0, layers, self.growth_rate))) // layers
+        fan_in = row_fan_in(layer_sizes(in_channels, layers, self.growth_rate))
+        return initialise.normal(shape, 2 / fan_in[:, None], generator)
+
     @nn.compact
-    def __call__(self, image_BDHWC: Array, train: bool) -> Array:
-        """Maps an image to class scores.
-
-        Args:
-            image_BDHWC: (B, D, H, W, in_channels), intensities in [-1, 1]; D, H, W multiples of `stride`.
-            train: use the batch's statistics and move the running ones (collection `batch_stats`).
-
-        Returns:
-            Logits (B, D, H, W, num_classes), float32.
-        """
+    def __call__(self, image_BDHWC: Array, train: bool) -> Outputs:
+        """See `Network`; running statistics are in the collection `batch_stats`."""
         norm = NormSettings(self.bn_momentum, self.bn_epsilon)
         transition, up_block = Transition, UpBlock
         if train:
@@ -161,7 +225,7 @@ class DenseUNet3D(nn.Module):
         skips = [x]
         x = max_pool(x)
         channels = self.stem_channels
-        for number, layers in enumerate(self.block_layers, start=1):
+        for count, layers in enumerate(self.block_layers, start=1):
             block = DenseBlock(
                 channels,
                 layers,
@@ -170,23 +234,30 @@ class DenseUNet3D(nn.Module):
                 self.separable,
                 norm,
                 remat=self.remat == "layer",
-                name=f"block{number}",
+                name=f"block{count}",
             )
             x, channels = block(x, train), block.out_channels
-            if number < len(self.block_layers):
+            if count < len(self.block_layers):
                 skips.append(x)
                 compressed = math.floor(channels * self.compression)
-                x = transition(channels, compressed, self.separable, norm, name=f"transition{number}")(
+                x = transition(channels, compressed, self.separable, norm, name=f"transition{count}")(
                     x, train
                 )
                 channels = compressed
         x = BatchNormReLU(channels, norm, name="norm")(x, train)
 
-        for number, features in enumerate(self.decoder_channels, start=1):
+        maps = []
+        for count, features in enumerate(self.decoder_channels, start=1):
             skip = skips.pop() if skips else None
             # The stem and the pool halve D too, so the last two stages double it again.
-            axes = (1, 2, 3) if number > len(self.decoder_channels) - 2 else (2, 3)
+            axes = (1, 2, 3) if count > len(self.decoder_channels) - 2 else (2, 3)
             skip_channels = 0 if skip is None else skip.shape[-1]
-            up = up_block(channels, skip_channels, features, axes, self.link, norm, name=f"up{number}")
+            up = up_block(channels, skip_channels, features, axes, self.link, norm, name=f"up{count}")
             x, channels = up(x, skip, train), features
-        return Head(channels, self.num_classes, norm, name="head")(x, train)
+            maps.append(x)
+        auxiliary = []
+        if train or self.is_initializing():
+            for level, coarse in enumerate(maps[-2::-1][: self.auxiliary_outputs], start=1):
+                head = Head(coarse.shape[-1], self.num_classes, norm, name=f"auxiliary{level}")
+                auxiliary.append(head(coarse, train))
+        return Outputs(Head(channels, self.num_classes, norm, name="head")(x, train), tuple(auxiliary))

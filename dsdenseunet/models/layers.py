@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from flax import linen as nn
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+from dsdenseunet.models.network import Operation
 from dsdenseunet.ops.batch_norm import moments, normalise_relu
 from dsdenseunet.ops.conv import conv3d, pointwise_conv
 from dsdenseunet.ops.depthwise import depthwise_conv
@@ -57,9 +59,27 @@ class Conv(nn.Module):
         """This layer's parameters, to be used outside it."""
         return {"kernel": self.kernel} | ({"bias": self.bias} if self.use_bias else {})
 
+    def operations(self) -> list[Operation]:
+        """See `Operation`."""
+        return [convolution(self.in_channels, self.features, self.size, self.stride, self.depthwise)]
+
     def __call__(self, x_BDHWC: Array) -> Array:
         """Returns the convolved map, of the input's type."""
         return convolve(x_BDHWC, self.weights(), self.stride, self.depthwise)
+
+
+def convolution(
+    in_channels: int,
+    features: int,
+    size: tuple[int, int, int],
+    stride: tuple[int, int, int] = (1, 1, 1),
+    depthwise: bool = False,
+) -> Operation:
+    """A convolution's words and multiply-adds."""
+    side = f"{size[0]}^3" if len(set(size)) == 1 else "x".join(map(str, size))
+    strided = f" by {' x '.join(map(str, stride))}" if set(stride) != {1} else ""
+    macs = math.prod(size) * (1 if depthwise else in_channels) * features
+    return Operation(f"{'depthwise' if depthwise else 'conv'} {side}{strided}", macs)
 
 
 def convolve(
@@ -106,6 +126,10 @@ class BatchNormReLU(nn.Module):
             "mean": self.mean.value,
             "variance": self.variance.value,
         }
+
+    def operations(self) -> list[Operation]:
+        """See `Operation`."""
+        return [Operation("BN, ReLU", counted=2)]
 
     def update(self, mean: Array, variance: Array) -> None:
         """Moves the running statistics towards a batch's: old * momentum + new * (1 - momentum)."""

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.models.network import traded
 from dsdenseunet.preflight import convolutions, memory, versions
 from dsdenseunet.preflight.convolutions import TOLERANCE, Checked
 from dsdenseunet.preflight.versions import FAULT, Finding, Installation
@@ -77,7 +78,7 @@ def run(config: ConfigDict, *, training: bool) -> Verdict:
         training: the training step and validation; False: prediction alone.
     """
     installed = versions.installation()
-    dtype = config.model.dtype
+    _, dtype = traded(config.model)
     findings = tuple(versions.findings(installed, dtype))
     limit = memory.sentence(parallel.first_device_memory()[1], installed.memory_bytes)
     known = functools.partial(Verdict, installed, findings, limit)

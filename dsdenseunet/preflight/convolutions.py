@@ -20,6 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dsdenseunet.models import registry
+from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.ops.depthwise import depthwise_conv
 from dsdenseunet.preflight.definition import Convolution, parse
 from dsdenseunet.training.recipe import build_recipe
@@ -105,8 +106,7 @@ def _network(config: ConfigDict) -> tuple[Callable[..., Any], Any, jax.ShapeDtyp
     model = registry.build(config.model)
     shape = (config.inference.batch_size, *config.data.patch_size, model.in_channels)
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    variables = jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), image)
-    return functools.partial(model.apply, train=False), variables, image
+    return functools.partial(model.apply, train=False), abstract_variables(model), image
 
 
 def _depthwise_calls(jaxpr: Any) -> Iterator[Convolution]:

@@ -29,6 +29,8 @@ _FRACTIONS = 0.75, 0.9, 0.3
 # The name of a device, and the bytes that its allocator may use, if known.
 Device = tuple[str, int | None]
 _MOST = 3
+# Fields of a network with which the same weights need less memory, and what one has that has no such field.
+_TRADED = {"remat": "none", "dtype": "float32"}
 
 
 def is_cause(error: BaseException) -> bool:
@@ -70,7 +72,7 @@ def planned(config: Mapping[str, Any], device: Device, devices: int, remats: Col
         config: `model`, `data` and `training` of the run that failed.
         device: what it ran on.
         devices: how many share the batch.
-        remats: that `config.model.remat` can be; older plans know others.
+        remats: that the network has; older plans know others.
 
     Returns:
         At most three settings as flags, the fastest by estimate first, as one sentence; nothing without a
@@ -88,8 +90,8 @@ def planned(config: Mapping[str, Any], device: Device, devices: int, remats: Col
         flags = [
             f"--config.data.batch_size={row['batch'] * devices} "
             f"--config.training.accumulate={row['accumulate']} "
-            f"--config.model.remat={row['remat']} --config.model.dtype={row['dtype']} "
-            f"({row['memory']['total'] / GIB:.1f} GiB)"
+            + "".join(f"--config.model.{name}={row[name]} " for name in _TRADED if name in config["model"])
+            + f"({row['memory']['total'] / GIB:.1f} GiB)"
             for row in _different(smaller)
         ]
         if flags:
@@ -130,8 +132,7 @@ def _asked(config: Mapping[str, Any], devices: int) -> dict[str, Any]:
         "patch": list(config["data"]["patch_size"]),
         "batch": config["data"]["batch_size"] // devices,
         "accumulate": config["training"]["accumulate"],
-        "remat": config["model"]["remat"],
-        "dtype": config["model"]["dtype"],
+        **{name: config["model"].get(name, usual) for name, usual in _TRADED.items()},
     }
 
 
@@ -158,7 +159,7 @@ def _files() -> list[Path]:
 
 def _network(model: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in model.items()}
-    return {name: value for name, value in plain.items() if name not in ("remat", "dtype")}
+    return {name: value for name, value in plain.items() if name not in _TRADED}
 
 
 def _different(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
-from dsdenseunet.models.dense_unet import REMATS
+from dsdenseunet.models.network import traded
 from dsdenseunet.runtime import out_of_memory, parallel
 from dsdenseunet.training.checkpoint import PHASES, latest_step
 
@@ -45,10 +45,11 @@ def explained(workdir: Path, config: ConfigDict) -> Iterator[None]:
 
 def _out_of_memory(workdir: Path, config: ConfigDict, error: Exception) -> InputError:
     device, devices = parallel.first_device_memory(), parallel.device_count()
+    remat, dtype = traded(config.model)
     began = any(latest_step(workdir, phase) is not None for phase in PHASES)
     ways = [
         *out_of_memory.fraction(error, device),
-        *out_of_memory.planned(config.to_dict(), device, devices, REMATS),
+        *out_of_memory.planned(config.to_dict(), device, devices, registry.build(config.model).remats),
         "try, in this order: " + "; ".join(_smaller_plans(config, devices)),
         *(["a run keeps the settings that it began with: all but remat in a new --workdir"] if began else []),
         out_of_memory.command(config.name, device),
@@ -57,7 +58,7 @@ def _out_of_memory(workdir: Path, config: ConfigDict, error: Exception) -> Input
         "memory",
         found=out_of_memory.first_line(error),
         expected=f"room for a batch of {config.data.batch_size} patches of {tuple(config.data.patch_size)} "
-        f"with remat={config.model.remat}, {config.model.dtype}",
+        f"with remat={remat}, {dtype}",
         fix="; ".join(ways),
     )
 
@@ -65,12 +66,13 @@ def _out_of_memory(workdir: Path, config: ConfigDict, error: Exception) -> Input
 def _smaller_plans(config: ConfigDict, devices: int) -> list[str]:
     """Flags that need less memory, those that leave results alone first; each is one that the run takes."""
     plans = []
-    if config.model.remat == "none":
-        plans.append("--config.model.remat=layer")
+    network, (remat, dtype) = registry.build(config.model), traded(config.model)
+    if remat == "none":
+        plans += [f"--config.model.remat={other}" for other in network.remats if other != "none"][:1]
     one_at_a_time = config.data.batch_size // devices
     if one_at_a_time > config.training.accumulate:
         plans.append(f"--config.training.accumulate={one_at_a_time} (one patch at a time)")
-    if config.model.dtype == "float32":
+    if dtype == "float32" and "bfloat16" in network.dtypes:
         plans.append("--config.model.dtype=bfloat16 (halves activations)")
     if one_at_a_time == config.training.accumulate > 1:
         plans.append(f"--config.data.batch_size={devices} --config.training.accumulate=1")

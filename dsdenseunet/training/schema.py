@@ -67,6 +67,12 @@ _CHANGES: dict[int, Change] = {
             "optimizer.decay_power": 0.9,
         },
     ),
+    3: Change(
+        added={
+            "loss.deep_supervision": (),
+            "model.auxiliary_outputs": 0,
+        },
+    ),
 }
 
 

@@ -22,6 +22,7 @@ _FIELDS: Mapping[str, Check] = {
     "name": text,
     "seed": integer(0),
     "loss.ignore_label": integer(-fields.INT32),
+    "loss.deep_supervision": sequence(number(above=0)),
     **{f"loss.{term}.weight": number(low=0) for term in combine.TERMS},
     "loss.cross_entropy.class_weights": sequence(number(low=0)),
     "loss.dice.over": choice(*tversky.OVER),
@@ -147,10 +148,20 @@ def _check_classes(config: ConfigDict) -> None:
             raise refusal(name, "nothing but zeros", "a weight > 0, or nothing is learned")
     if not any(config.loss[term].weight for term in combine.TERMS):
         raise refusal("loss", "no term with a weight > 0", f"at least one of {', '.join(combine.TERMS)}")
+    _check_deep_supervision(config)
     if 0 <= config.loss.ignore_label < classes:
         raise refusal(
             "loss.ignore_label", f"{config.loss.ignore_label}, a class", "a number that is no class"
         )
+
+
+def _check_deep_supervision(config: ConfigDict) -> None:
+    weights, outputs = len(config.loss.deep_supervision), config.model.get("auxiliary_outputs", 0)
+    if weights != outputs:
+        expected = (
+            f"{outputs}, one for each of the network's coarser outputs (config.model.auxiliary_outputs)"
+        )
+        raise refusal("loss.deep_supervision", f"{weights} weights", expected)
 
 
 def set_by_flags(config: ConfigDict, given: Mapping[str, tuple[str, Any]]) -> None:

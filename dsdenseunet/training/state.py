@@ -6,21 +6,20 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
 from dsdenseunet.losses.combine import Loss
-from dsdenseunet.models.initialise import init_variables
+from dsdenseunet.models.network import Network, abstract_variables
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What a step needs and never changes; hashable, so that jit can hold it as a constant."""
 
-    model: nn.Module
+    model: Network
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
     loss: Loss
@@ -46,16 +45,15 @@ class TrainState(flax.struct.PyTreeNode):
 
 def create_state(recipe: Recipe, seed: int) -> TrainState:
     """A new state with weights drawn for `seed`, on JAX's default device."""
-    return _new_state(recipe, init_variables(recipe.model, seed), jax.random.PRNGKey(seed))
+    return _new_state(recipe, recipe.model.first_values(seed), jax.random.PRNGKey(seed))
 
 
 def abstract_state(recipe: Recipe) -> TrainState:
     """The state's shapes and types, without computing anything."""
+    shapes = abstract_variables(recipe.model)
 
     def build() -> TrainState:
-        model = recipe.model
-        image_BDHWC = jnp.zeros((1, *model.stride, model.in_channels), jnp.float32)
-        variables = model.init(jax.random.PRNGKey(0), image_BDHWC, train=False)
+        variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return _new_state(recipe, variables, jax.random.PRNGKey(0))
 
     return jax.eval_shape(build)

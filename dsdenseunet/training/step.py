@@ -66,20 +66,20 @@ def _accumulated(state: TrainState, batch: Mapping[str, jax.Array], key: jax.Arr
     images, labels = (_micro_batches(batch[name], recipe.accumulate) for name in ("image", "labels"))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(recipe.accumulate))
 
-    def forward(image_BDHWC: jax.Array, key: jax.Array) -> jax.Array:
+    def forward(image_BDHWC: jax.Array, key: jax.Array) -> list[jax.Array]:
         return _apply(state, state.params, state.batch_stats, image_BDHWC, key)[0]
 
-    logits = jax.eval_shape(forward, images[0], keys[0])
-    counts = loss.counts(batch["labels"], (logits,))
+    outputs = jax.eval_shape(forward, images[0], keys[0])
+    counts = loss.counts(batch["labels"], outputs)
     whole = None
     if not loss.is_linear:
 
         def add_sums(sums: Any, part: tuple[jax.Array, ...]) -> tuple[Any, None]:
             image_BDHWC, labels_BDHW, key = part
-            own = loss.sums((forward(image_BDHWC, key),), labels_BDHW)
+            own = loss.sums(forward(image_BDHWC, key), labels_BDHW)
             return jax.tree.map(jnp.add, sums, own), None
 
-        shapes = jax.eval_shape(lambda logits, labels: loss.sums((logits,), labels), logits, labels[0])
+        shapes = jax.eval_shape(loss.sums, outputs, labels[0])
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         whole, _ = jax.lax.scan(add_sums, zeros, (images, labels, keys))
 
@@ -92,7 +92,7 @@ def _accumulated(state: TrainState, batch: Mapping[str, jax.Array], key: jax.Arr
     zeros = (
         jax.tree.map(jnp.zeros_like, state.params),
         jnp.zeros((), jnp.float32),
-        jnp.zeros((2, logits.shape[-1] - 1), jnp.float32),
+        jnp.zeros((2, outputs[0].shape[-1] - 1), jnp.float32),
     )
     (batch_stats, (gradient, value, overlap)), _ = jax.lax.scan(
         accumulate, (state.batch_stats, zeros), (images, labels, keys)
@@ -123,14 +123,14 @@ def _gradient(
     loss = state.recipe.loss
 
     def value(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-        logits_BDHWC, batch_stats_ = _apply(state, params, batch_stats, image_BDHWC, key)
-        sums = loss.sums((logits_BDHWC,), labels_BDHW)
+        outputs, batch_stats_ = _apply(state, params, batch_stats, image_BDHWC, key)
+        sums = loss.sums(outputs, labels_BDHW)
         if whole is not None:
             # The whole's value, and of its gradient what comes from this part.
             own = jax.tree.map(lambda part: part - jax.lax.stop_gradient(part), sums)
             sums = jax.tree.map(jnp.add, whole, own)
-        known = loss.counts(labels_BDHW, (logits_BDHWC,)) if counts is None else counts
-        overlap = nested_overlap(logits_BDHWC, labels_BDHW, loss.ignore_label)
+        known = loss.counts(labels_BDHW, outputs) if counts is None else counts
+        overlap = nested_overlap(outputs[0], labels_BDHW, loss.ignore_label)
         return loss.value(known, sums), (batch_stats_, overlap)
 
     (loss_value, (batch_stats, overlap)), gradient = jax.value_and_grad(value, has_aux=True)(state.params)
@@ -139,16 +139,16 @@ def _gradient(
 
 def _apply(
     state: TrainState, params: Any, batch_stats: Any, image_BDHWC: jax.Array, key: jax.Array
-) -> tuple[jax.Array, Any]:
-    """Logits, and the running statistics after this batch."""
-    logits_BDHWC, updates = state.recipe.model.apply(
+) -> tuple[list[jax.Array], Any]:
+    """Logits, finest first, and the running statistics after this batch."""
+    outputs, updates = state.recipe.model.apply(
         {"params": params, "batch_stats": batch_stats},
         image_BDHWC,
         train=True,
         mutable=["batch_stats"],
         rngs={"dropout": key},
     )
-    return logits_BDHWC, updates.get("batch_stats", {})
+    return [outputs.logits, *outputs.auxiliary], updates.get("batch_stats", {})
 
 
 def nested_overlap(logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label: int) -> jax.Array:

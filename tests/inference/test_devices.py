@@ -17,12 +17,13 @@ import jax.numpy as jnp
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor, class_probabilities
 from dsdenseunet.inference.scans import find_scans
+from dsdenseunet.models.network import Outputs
 
 class Threshold(nn.Module):
     @nn.compact
     def __call__(self, image_BDHWC, train):
         value = image_BDHWC[..., 0] + self.param("shift", nn.initializers.zeros, ())
-        return 20 * jnp.stack([jnp.zeros_like(value), value, 3 * value - 1], axis=-1)
+        return Outputs(20 * jnp.stack([jnp.zeros_like(value), value, 3 * value - 1], axis=-1))
 
 model = Threshold()
 variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 8, 8, 1)), train=False)

@@ -21,12 +21,13 @@ from dsdenseunet.data import nifti
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import find_scans
+from dsdenseunet.models.network import Outputs
 
 class Threshold(nn.Module):
     @nn.compact
     def __call__(self, image_BDHWC, train):
         value = image_BDHWC[..., 0]
-        return jnp.stack([jnp.zeros_like(value), value, 2 * value - 1], axis=-1)
+        return Outputs(jnp.stack([jnp.zeros_like(value), value, 2 * value - 1], axis=-1))
 
 folder, side, first = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 predictor = Predictor(Threshold(), {}, (12, side, side), (-200.0, 250.0), overlap=0.25)

@@ -9,6 +9,7 @@ import pytest
 
 from dsdenseunet.inference import predict
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
+from dsdenseunet.models.network import Outputs
 
 
 class Threshold(nn.Module):
@@ -18,7 +19,7 @@ class Threshold(nn.Module):
     def __call__(self, image_BDHWC, train):
         shift = self.param("shift", nn.initializers.zeros, ())
         value = image_BDHWC[..., 0] + shift
-        return jnp.stack([jnp.zeros_like(value), value, 3 * value - 1], axis=-1) * 20
+        return Outputs(jnp.stack([jnp.zeros_like(value), value, 3 * value - 1], axis=-1) * 20)
 
 
 class Lopsided(nn.Module):
@@ -27,7 +28,7 @@ class Lopsided(nn.Module):
     @nn.compact
     def __call__(self, image_BDHWC, train):
         left = jnp.roll(image_BDHWC[..., 0], 1, axis=3)
-        return jnp.stack([jnp.zeros_like(left), left, 2 * left - 1], axis=-1)
+        return Outputs(jnp.stack([jnp.zeros_like(left), left, 2 * left - 1], axis=-1))
 
 
 class Broken(nn.Module):
@@ -39,7 +40,7 @@ class Broken(nn.Module):
     def __call__(self, image_BDHWC, train):
         weight = self.param("weight", nn.initializers.ones, ())
         bright = image_BDHWC * weight > 0.9
-        return jnp.concatenate([jnp.where(bright, self.value, 0.0), image_BDHWC], axis=-1)
+        return Outputs(jnp.concatenate([jnp.where(bright, self.value, 0.0), image_BDHWC], axis=-1))
 
 
 def predictor(model=None, **options):
@@ -68,7 +69,7 @@ def test_normalises_as_the_training_pipeline_does():
     class Reveal(nn.Module):
         @nn.compact
         def __call__(self, image_BDHWC, train):
-            return jnp.concatenate([image_BDHWC, jnp.zeros_like(image_BDHWC)], axis=-1)
+            return Outputs(jnp.concatenate([image_BDHWC, jnp.zeros_like(image_BDHWC)], axis=-1))
 
     image = np.linspace(-1024, 3000, 4 * 8 * 8).astype(np.int16).reshape(1, 4, 8, 8)
     shown = predict.class_probabilities(

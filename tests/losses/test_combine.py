@@ -24,7 +24,7 @@ TERMS = {
 }
 
 
-def loss_of(*names, ignore=IGNORE, deep=0.5):
+def loss_of(*names, ignore=IGNORE, deep=()):
     return Loss(tuple((1.0 + number, TERMS[name]) for number, name in enumerate(names)), ignore, deep)
 
 
@@ -149,8 +149,9 @@ def test_labels_of_a_coarser_grid_are_those_nearest_to_its_centres():
 def test_coarser_outputs_weigh_less():
     logits, labels = example(5)
     coarse = logits[:, :, ::2, ::2]
-    loss = loss_of("cross_entropy", deep=0.5)
-    fine_alone, coarse_alone = loss((logits,), labels), loss((coarse,), coarser(labels, (2, 2, 2)))
+    loss = loss_of("cross_entropy", deep=(0.5,))
+    alone = loss_of("cross_entropy")
+    fine_alone, coarse_alone = alone((logits,), labels), alone((coarse,), coarser(labels, (2, 2, 2)))
     both = loss((logits, coarse), labels)
     assert float(both) == pytest.approx(float(2 * fine_alone + coarse_alone) / 3, rel=1e-5)
 

@@ -224,7 +224,7 @@ def test_plan_from_flags_to_files(config, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("patches", ["12x224"]), ("patches", ["5x32x32"]), ("remats", ["all"]), ("dtypes", [])],
+    [("patches", ["12x224"]), ("patches", ["5x32x32"]), ("remats", ["all"]), ("dtypes", ["float16"])],
 )
 def test_what_cannot_be_searched_is_refused(config, flag, value):
     options = {"patches": [], "remats": ["none"], "dtypes": ["float32"], "max_batch": 1, "timeout_s": 1}

@@ -7,6 +7,7 @@ from dsdenseunet.memory.planner.calibration import LEAST, calibrate, settings_to
 from dsdenseunet.memory.planner.compiler import CompilationError
 from dsdenseunet.memory.planner.measured import measure
 from dsdenseunet.memory.planner.plan import Calibration
+from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.training.settings import config_to_json
 from tests.memory.test_planner import FakeCompiler
 from tests.training import tiny
@@ -43,7 +44,7 @@ def test_headroom_is_never_nothing_and_errors_show():
 
 
 def test_enough_settings():
-    settings = settings_to_measure([(12, 224, 224)])
+    settings = settings_to_measure(DenseUNet3D(), [(12, 224, 224)])
     assert len(settings) == len(set(settings)) >= LEAST
 
 
@@ -61,7 +62,7 @@ def test_calibration_compares_what_was_compiled_with_what_ran(tmp_path, monkeypa
 
     monkeypatch.setattr(calibration, "in_child", stand_in)
     config, one = tiny.get_config(), card("h200")
-    settings = settings_to_measure([(4, 32, 32)], batches=(1, 2))
+    settings = settings_to_measure(DenseUNet3D(), [(4, 32, 32)], batches=(1, 2))
     said = []
     compiler = FakeCompiler(one, said.append)
     found = calibrate(config, one, compiler, settings, 8 * 2**30, said.append)

@@ -9,6 +9,7 @@ from dsdenseunet.core import files
 from dsdenseunet.memory.cards import card_of_kind
 from dsdenseunet.memory.planner.calibration import calibrate, settings_to_measure
 from dsdenseunet.memory.planner.compiler import Compiler, has_gpu_compiler
+from dsdenseunet.models import registry
 
 
 @pytest.mark.gpu
@@ -30,7 +31,8 @@ def test_predictions_hold_on_the_card(tmp_path):
     ).stdout.strip()
     here = card_of_kind(kind)
     assert here is not None, f"no figures of {kind} in dsdenseunet/memory/gpus"
-    settings = settings_to_measure([(12, 224, 224)])
-    found = calibrate(get_config("ds"), here, Compiler(here, print), settings, 8 * 10**9, print)
+    config = get_config("ds")
+    settings = settings_to_measure(registry.build(config.model), [(12, 224, 224)])
+    found = calibrate(config, here, Compiler(here, print), settings, 8 * 10**9, print)
     files.write_json(os.environ.get("CALIBRATION_OUT", tmp_path / "calibration.json"), found)
     assert found["enough"] and found["within_10_percent"] and found["wrongly_said_to_fit"] == 0

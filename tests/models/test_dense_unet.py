@@ -8,7 +8,6 @@ import pytest
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.models.dense_unet import Head
-from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.models.layers import NormSettings
 from dsdenseunet.models.registry import build, check_patch
 from dsdenseunet.ops.batch_norm import normalise_relu
@@ -71,26 +70,26 @@ def test_stage_shapes_of_the_paper():
             capture_intermediates=lambda module, method: module.name in names and len(module.path) == 1,
         )
 
-    logits, variables = jax.eval_shape(run, image)
+    outputs, variables = jax.eval_shape(run, image)
     shapes = {name: tuple(variables["intermediates"][name]["__call__"][0].shape[1:]) for name, _ in stages}
     assert shapes == dict(stages)
-    assert logits.shape == (1, 12, 224, 224, 3)
+    assert outputs.logits.shape == (1, 12, 224, 224, 3)
 
 
 @pytest.mark.parametrize("link", ["add", "none", "project", "concat"])
 @pytest.mark.parametrize("separable", [True, False])
 def test_variants_give_float32_logits_of_the_input_size(link, separable):
     model = tiny(link=link, separable=separable)
-    variables = init_variables(model)
-    logits = jax.eval_shape(lambda v: model.apply(v, jnp.zeros((2, 4, 64, 32, 1)), train=False), variables)
+    variables = model.first_values()
+    image = jnp.zeros((2, 4, 64, 32, 1))
+    logits = jax.eval_shape(lambda v: model.apply(v, image, train=False), variables).logits
     assert logits.shape == (2, 4, 64, 32, 3)
     assert logits.dtype == jnp.float32
 
 
 def test_links_change_parameters_as_they_say():
     totals = {
-        link: count(init_variables(tiny(link=link))["params"])
-        for link in ("add", "none", "project", "concat")
+        link: count(tiny(link=link).first_values()["params"]) for link in ("add", "none", "project", "concat")
     }
     assert totals["add"] == totals["none"]
     # Encoder maps: stem 6, blocks 10, 5 + 8 = 13, 6 + 4 = 10; maps they meet: block 4's 9, then 9, 8, 7.
@@ -102,14 +101,14 @@ def test_links_change_parameters_as_they_say():
 
 def test_remat_changes_no_value_and_no_gradient():
     image = jax.random.normal(jax.random.key(1), (2, 4, 32, 32, 1))
-    variables = init_variables(tiny())
+    variables = tiny().first_values()
 
     def loss(model):
         def run(params):
-            logits, _ = model.apply(
+            outputs, _ = model.apply(
                 {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
             )
-            return jnp.sum(jnp.sin(logits))
+            return jnp.sum(jnp.sin(outputs.logits))
 
         return jax.jit(jax.value_and_grad(run))(variables["params"])
 
@@ -142,12 +141,12 @@ def test_the_heads_convolution_runs_in_float32():
 
 def test_bfloat16_keeps_parameters_and_logits_in_float32():
     model = tiny(dtype="bfloat16")
-    variables = init_variables(model)
+    variables = model.first_values()
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     image = jax.random.normal(jax.random.key(1), (1, 4, 32, 32, 1))
-    logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, image)
+    logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, image).logits
     assert logits.dtype == jnp.float32
-    exact = jax.jit(lambda v, x: tiny().apply(v, x, train=False))(variables, image)
+    exact = jax.jit(lambda v, x: tiny().apply(v, x, train=False))(variables, image).logits
     np.testing.assert_allclose(logits, exact, atol=0.1 * float(jnp.abs(exact).max()))
 
 

@@ -44,7 +44,9 @@ def test_batch_that_does_not_fit_names_those_that_do(batch: int, accumulate: int
 
 def test_eight_devices_equal_one(cache: Path, tmp_path: Path):
     # Keys, batches and BatchNorm statistics are those of the global batch.
-    arguments = ("--config.data.batch_size=16", "--config.training.accumulate=2")
+    arguments = ["--config.data.batch_size=16", "--config.training.accumulate=2"]
+    arguments += ["--config.loss.dice.weight=1.0", "--config.loss.deep_supervision=(0.5,)"]
+    arguments += ["--config.model.auxiliary_outputs=1"]
     one, eight = tmp_path / "one", tmp_path / "eight"
     tiny.run(tiny.command(cache, one, *arguments))
     output = tiny.run(tiny.command(cache, eight, *arguments), **EIGHT)

@@ -103,6 +103,31 @@ def test_an_overlap_is_that_of_the_whole_batch_however_it_is_cut(term):
     )
 
 
+def test_coarser_outputs_count_as_if_the_batch_were_whole():
+    """Cross-entropy and Dice, of which the second needs the sums of all micro-batches."""
+    batch = make_batch()
+    batch["labels"] = batch["labels"].at[1].set(255).at[2, 0].set(255)
+    model = tiny.TinyNet(dropout_rate=0.0, frozen_statistics=True, auxiliary_outputs=2)
+    loss = Loss(((1.0, CrossEntropy((0.2, 1.2, 2.2))), (1.0, Tversky())), 255, (0.5, 0.25))
+    whole, parts = (
+        jax.jit(train_step)(
+            create_state(dataclasses.replace(recipe(accumulate=count), model=model, loss=loss), seed=0), batch
+        )
+        for count in (1, 2)
+    )
+    np.testing.assert_allclose(parts[1]["loss"], whole[1]["loss"], rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), parts[0].params, whole[0].params
+    )
+    # Every head has learned, so every output has played its part.
+    before = create_state(whole[0].recipe, seed=0).params
+    heads = [
+        name for name, kernel in before.items() if "kernel" in kernel and kernel["kernel"].shape[-1] == 3
+    ]
+    assert len(heads) == 3
+    assert all(np.any(whole[0].params[name]["kernel"] != before[name]["kernel"]) for name in heads)
+
+
 def frozen_statistics(state: TrainState) -> TrainState:
     """The same state with a network that normalises by its running statistics."""
     model = tiny.TinyNet(dropout_rate=0.0, frozen_statistics=True)

@@ -23,30 +23,44 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from configs.base import base_config  # noqa: E402
-from dsdenseunet.models import registry  # noqa: E402
+from dsdenseunet.models import initialise, registry  # noqa: E402
+from dsdenseunet.models.dense_unet import DenseUNet3D  # noqa: E402
+from dsdenseunet.models.network import Network, Outputs  # noqa: E402
 
 
-class TinyNet(nn.Module):
+class TinyNet(Network):
     """Batch statistics and dropout, so that a resume that loses either or the key shows."""
 
     stride: ClassVar[tuple[int, int, int]] = (1, 1, 1)
-    in_channels: ClassVar[int] = 1
+    in_channels: int = 1
+    num_classes: int = 3
     dropout_rate: float = 0.1
     frozen_statistics: bool = False
+    auxiliary_outputs: int = 0
+
+    remats: ClassVar = DenseUNet3D.remats
+    dtypes: ClassVar = DenseUNet3D.dtypes
 
     @nn.compact
-    def __call__(self, image_BDHWC: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, image_BDHWC: jax.Array, train: bool) -> Outputs:
         x = nn.Conv(4, (1, 3, 3))(image_BDHWC)
         running = self.frozen_statistics or not train
         x = nn.relu(nn.BatchNorm(use_running_average=running, momentum=0.9)(x))
         x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-        return nn.Conv(3, (1, 1, 1))(x)
+        auxiliary: list[jax.Array] = []
+        if train or self.is_initializing():
+            coarse = [x[:, :, :: 2**level, :: 2**level] for level in range(1, 1 + self.auxiliary_outputs)]
+            auxiliary = [nn.Conv(3, (1, 1, 1))(x) for x in coarse]
+        return Outputs(nn.Conv(3, (1, 1, 1))(x), tuple(auxiliary))
+
+    @nn.nowrap
+    def first_values(self, seed: int = 0) -> dict[str, Any]:
+        return initialise.drawn(self, seed, initialise.he_normal)
 
 
-def build_tiny(model_config: Mapping[str, Any]) -> nn.Module:
+def build_tiny(model_config: Mapping[str, Any]) -> Network:
     """In the place of `registry.build`."""
-    del model_config
-    return TinyNet()
+    return TinyNet(auxiliary_outputs=model_config["auxiliary_outputs"])
 
 
 def get_config() -> ConfigDict:

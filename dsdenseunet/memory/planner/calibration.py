@@ -15,7 +15,7 @@ from dsdenseunet.memory.cards import Card
 from dsdenseunet.memory.planner.compiler import CompilationError, Compiler, in_child
 from dsdenseunet.memory.planner.law import Patch, Setting
 from dsdenseunet.memory.planner.search import HEADROOM, Search, Space, with_setting
-from dsdenseunet.models.dense_unet import REMATS
+from dsdenseunet.models.network import Network
 from dsdenseunet.runtime import environment
 from dsdenseunet.training.settings import config_to_json
 
@@ -30,10 +30,10 @@ _LEAST_HEADROOM = 0.02
 
 
 def settings_to_measure(
-    patches: Sequence[Patch], batches: Sequence[int] = (1, 2, 3, 4, 6, 8)
+    network: Network, patches: Sequence[Patch], batches: Sequence[int] = (1, 2, 3, 4, 6, 8)
 ) -> list[Setting]:
-    """All remats and precisions, of each patch with each batch."""
-    choices = itertools.product(patches, batches, REMATS, ("float32", "bfloat16"))
+    """All remats and precisions that the network has, of each patch with each batch."""
+    choices = itertools.product(patches, batches, network.remats, network.dtypes)
     return [Setting(patch, batch, 1, remat, dtype) for patch, batch, remat, dtype in choices]
 
 
@@ -68,7 +68,7 @@ def calibrate(
         if found is None:
             continue
         rows.append(found)
-        say(f"[{number}/{len(settings)}] {setting.flags()}: {found}")
+        say(f"[{number}/{len(settings)}] {setting.flags(config.model)}: {found}")
     return {
         **summarise(rows),
         "config": config.name,
@@ -101,7 +101,7 @@ def row(
     predicted = search.row(setting)
     request = {"config": config_to_json(with_setting(config, setting)), "steps": _STEPS}
     try:
-        answer = in_child(_MODULE, request, environment, _TIMEOUT_S, setting.flags())
+        answer = in_child(_MODULE, request, environment, _TIMEOUT_S, setting.flags(config.model))
     except CompilationError as error:
         answer = {"failed": str(error)}
     return {

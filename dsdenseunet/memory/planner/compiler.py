@@ -21,14 +21,15 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.core import files
 from dsdenseunet.memory.cards import Card
+from dsdenseunet.models.network import traded
 from dsdenseunet.runtime import environment
 from dsdenseunet.training.settings import config_to_json
 
 # All that a compiled program depends on, relative to the package.
 _SOURCES = (
-    *("models/*.py", "ops/*.py", "memory/planner/program.py", "memory/planner/hlo.py"),
-    *(f"training/{name}.py" for name in ("step", "state", "recipe", "losses", "optimizer")),
-    *("inference/predict.py", "inference/sliding_window.py", "parallel.py"),
+    *("models/*.py", "ops/**/*.py", "losses/*.py", "memory/planner/program.py", "memory/planner/hlo.py"),
+    *(f"training/{name}.py" for name in ("step", "state", "recipe", "optimizer")),
+    *("inference/predict.py", "inference/sliding_window.py", "runtime/parallel.py"),
 )
 
 
@@ -126,14 +127,14 @@ def _reason(stderr: str) -> str:
 
 def describe(program: str, config: ConfigDict) -> str:
     """A program in words."""
-    patch = " x ".join(map(str, config.data.patch_size))
+    patch, (remat, dtype) = " x ".join(map(str, config.data.patch_size)), traded(config.model)
     if program == "train":
         parts = f", {config.training.accumulate} micro-batches" if config.training.accumulate > 1 else ""
-        batch, mode = config.data.batch_size, f"remat {config.model.remat}{parts}"
+        batch, mode = config.data.batch_size, f"remat {remat}{parts}"
     else:
         batch, mode = config.inference.batch_size, "no gradient"
-    kind = "separable" if config.model.get("separable") else "standard"
-    return f"{program}, {kind}, {batch} x ({patch}), {config.model.dtype}, {mode}"
+    kinds = {True: "separable, ", False: "standard, ", None: ""}
+    return f"{program}, {kinds[config.model.get('separable')]}{batch} x ({patch}), {dtype}, {mode}"
 
 
 def gpu_compiler_environment() -> dict[str, str]:
@@ -153,6 +154,7 @@ def _key(request: Mapping[str, Any]) -> str:
     config = request["config"]
     asked = {
         "model": config["model"],
+        "loss": config["loss"],
         "patch": config["data"]["patch_size"],
         "batch": [config["data"]["batch_size"], config["inference"]["batch_size"]],
         "accumulate": config["training"]["accumulate"],

@@ -45,12 +45,15 @@ class Setting:
         """Of the patches at once."""
         return self.at_once * math.prod(self.patch)
 
-    def flags(self) -> str:
-        """For a shell's command line."""
-        return (
-            f"--config.data.patch_size='({','.join(map(str, self.patch))})' "
-            f"--config.data.batch_size={self.batch} --config.training.accumulate={self.accumulate} "
-            f"--config.model.remat={self.remat} --config.model.dtype={self.dtype}"
+    def flags(self, model_config: Mapping[str, Any]) -> str:
+        """For a shell's command line; only fields that the network has."""
+        traded = (name for name in ("remat", "dtype") if name in model_config)
+        return " ".join(
+            [
+                f"--config.data.patch_size='({','.join(map(str, self.patch))})'",
+                f"--config.data.batch_size={self.batch} --config.training.accumulate={self.accumulate}",
+                *(f"--config.model.{name}={getattr(self, name)}" for name in traded),
+            ]
         )
 
 

@@ -14,6 +14,7 @@ from dsdenseunet.memory.cards import Card
 from dsdenseunet.memory.planner.compiler import CompilationError, Compiler
 from dsdenseunet.memory.planner.law import LAUNCH_S, Patch, Setting
 from dsdenseunet.memory.planner.search import HEADROOM, Search, Space, with_setting
+from dsdenseunet.models.network import traded
 from dsdenseunet.runtime import environment
 from dsdenseunet.training.settings import config_to_json
 
@@ -120,10 +121,10 @@ def make_plan(
         "launch_s": LAUNCH_S,
         "calibration": calibration.source,
         "recommended": best.as_json() if best else None,
-        "flags": best.setting.flags() if best else None,
+        "flags": best.setting.flags(config.model) if best else None,
         "rows": [row.as_json() for row in search.rows()],
         "points": [{**dataclasses.asdict(one), **figures} for one, figures in search.points.items()],
-        "beside": _beside(config, compiler, compared) if compare else None,
+        "beside": _beside(config, compiler, compared) if compare and "separable" in config.model else None,
         "inference": inference,
         # Validation runs between two steps, with the training state on the device.
         "validation_gib": _gib(state + inference["total"]) if "total" in inference else None,
@@ -189,7 +190,7 @@ def _inference(compiler: Compiler, config: ConfigDict) -> dict[str, Any]:
         "volume": list(VOLUME),
         "patch": list(config.data.patch_size),
         "batch": config.inference.batch_size,
-        "dtype": config.model.dtype,
+        "dtype": traded(config.model)[1],
         "held": held,
         "programs": own,
         "largest": largest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,8 @@ from dsdenseunet.memory.planner.plan import GIB, Calibration, make_plan, patches
 from dsdenseunet.memory.planner.search import Space
 from dsdenseunet.memory.planner.text import summary, table
 from dsdenseunet.models import registry
-from dsdenseunet.models.dense_unet import REMATS
 from dsdenseunet.training.settings import check_config
 
-_DTYPES = ("float32", "bfloat16")
 # Up to here every batch, then in steps.
 _FINE = 16
 
@@ -53,12 +51,13 @@ def run(
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
     check_config(config)
     card = cards.card(device)
-    stride = registry.build(config.model).stride
+    network = registry.build(config.model)
+    stride, remats, dtypes = network.stride, remats or list(network.remats), dtypes or network.dtypes
     chosen = _patches(patches) or patches_below(tuple(config.data.patch_size), stride)
     for patch in chosen:
         registry.check_patch(stride, patch)
-    _check("--remats", remats, REMATS)
-    _check("--dtypes", dtypes, _DTYPES)
+    _check("--remats", remats, network.remats)
+    _check("--dtypes", dtypes, network.dtypes)
     known = Calibration.read(calibration)
     budget = card.memory_bytes / GIB if budget_gib is None else budget_gib
     space = Space(
@@ -102,12 +101,12 @@ def _patches(texts: Sequence[str]) -> list[Patch]:
     return patches
 
 
-def _check(flag: str, given: Sequence[str], known: Sequence[str]) -> None:
+def _check(flag: str, given: Sequence[str], known: Collection[str]) -> None:
     unknown = [name for name in given if name not in known]
-    if unknown or not given:
+    if unknown:
         raise InputError(
             flag,
-            found=",".join(given) or "nothing",
+            found=",".join(given),
             expected=f"some of {','.join(known)}",
             fix="name known ones",
         )

@@ -13,6 +13,7 @@ from dsdenseunet.memory.cards import Card
 from dsdenseunet.memory.description import describe
 from dsdenseunet.memory.planner.compiler import CompilationError, Compiler
 from dsdenseunet.memory.planner.law import Law, Patch, Setting
+from dsdenseunet.models import registry
 from dsdenseunet.training.settings import config_from_json, config_to_json
 
 # Until predicted and measured peaks have been compared on the card.
@@ -83,20 +84,24 @@ def with_setting(config: ConfigDict, setting: Setting) -> ConfigDict:
     changed = config_from_json(config_to_json(config))
     changed.data.patch_size, changed.data.batch_size = setting.patch, setting.batch
     changed.training.accumulate = setting.accumulate
-    changed.model.remat, changed.model.dtype = setting.remat, setting.dtype
+    changed.model.update(
+        {name: getattr(setting, name) for name in ("remat", "dtype") if name in changed.model}
+    )
     return changed
 
 
 def macs_by_remat(config: ConfigDict, patch: Patch) -> dict[str, int]:
     """Multiply-adds of a training step a patch, by remat.
 
-    The backward pass computes as much again for the maps and for the weights; `layer` repeats the dense
-    blocks' forward pass.
+    The backward pass computes as much again for the maps and for the weights; the network says the stages
+    whose forward pass it repeats.
     """
     stages = describe(config.model, patch).stages
     forward = sum(stage.macs for stage in stages)
-    dense = sum(stage.macs for stage in stages if stage.name.startswith("block"))
-    return {"none": 3 * forward, "layer": 3 * forward + dense}
+    return {
+        remat: 3 * forward + sum(stage.macs for stage in stages if stage.name.startswith(repeated))
+        for remat, repeated in registry.build(config.model).remats.items()
+    }
 
 
 class Search:

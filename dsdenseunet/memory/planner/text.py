@@ -47,7 +47,7 @@ def summary(plan: Mapping[str, Any]) -> str:
     ]
     best = plan["recommended"]
     if best is None:
-        lines.append("Nothing fits: try a smaller --patches, or --config.model.growth_rate.")
+        lines.append("Nothing fits: try smaller --patches or a smaller config.model.")
     else:
         parts = ", ".join(
             f"{name} {size / GIB:.2f}" for name, size in best["memory"].items() if name != "total"

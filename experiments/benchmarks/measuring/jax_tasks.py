@@ -18,7 +18,6 @@ from dsdenseunet.core import files
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.models.dense_block import layer_sizes, unstack
-from dsdenseunet.models.initialise import init_variables
 from dsdenseunet.ops import depthwise_choice
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
@@ -36,7 +35,7 @@ def write_weights(model_config: Mapping[str, Any], folder: Path) -> None:
     model = registry.build(model_config)
     generator = np.random.default_rng(1)
     arrays = {}
-    for name, array in traverse_util.flatten_dict(init_variables(model), sep="/").items():
+    for name, array in traverse_util.flatten_dict(model.first_values(), sep="/").items():
         leaf = name.rsplit("/", 1)[1]
         noise = generator.standard_normal(array.shape, np.float32) * np.float32(0.1)
         arrays[name] = array if leaf == "kernel" else array + (np.abs(noise) if leaf == "var" else noise)
@@ -181,7 +180,8 @@ class Forward:
 
     def outputs(self) -> dict[str, np.ndarray]:
         """Logits and loss."""
-        logits, _ = self._apply(self._variables, self._image)
+        outputs, _ = self._apply(self._variables, self._image)
+        logits = outputs.logits
         value = combine.build(self._config.loss)((logits,), jnp.asarray(self._labels))
         return {"logits": np.asarray(logits), "loss": np.asarray(value), **device_peak()}
 

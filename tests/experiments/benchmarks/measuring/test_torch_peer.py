@@ -58,10 +58,10 @@ def test_every_gradient_is_equal(config, weights):
     )
 
     def loss(params):
-        logits, _ = recipe.model.apply(
+        outputs, _ = recipe.model.apply(
             {**variables, "params": params}, batch["image"], train=True, mutable=["batch_stats"]
         )
-        return recipe.loss((logits,), batch["labels"])
+        return recipe.loss((outputs.logits,), batch["labels"])
 
     gradients = jax.jit(jax.grad(loss))(variables["params"])
     by_layer = jax_tasks._by_layer(gradients, resolved.model.growth_rate)
