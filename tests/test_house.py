@@ -22,6 +22,10 @@ LONGEST_ENTRY_POINT = 80
 CAPPED = {"nvidia-cudnn-cu12<9.11,>=9.10.2"}
 
 
+# Programs that run in an environment of their own, beside ours; their docstrings say what it holds.
+PEERS = {"experiments/benchmarks/peers/monai_unet.py"}
+
+
 def name_of(path):
     return str(path.relative_to(ROOT))
 
@@ -84,7 +88,7 @@ def imported_packages():
     """Package by module of this project that imports it; other names than the package's are listed."""
     names = {"absl": "absl-py", "cc3d": "connected-components-3d", "orbax": "orbax-checkpoint"}
     for path in SOURCES:
-        if name_of(path).startswith("tests/"):
+        if name_of(path).startswith("tests/") or name_of(path) in PEERS:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             modules = []

@@ -2,7 +2,8 @@
 
 The volume is walked through along D. Device memory holds one slab of the image and one accumulator, each as
 deep as a patch, whatever the number of slices; the volume itself may be a memory map. Nothing here waits for
-the device: `blend` hands out arrays that may still be computed.
+the device: `blend` hands out arrays that may still be computed. What the network says about a patch of one
+value, as outside a scanner's field of view, is computed once.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def blend(
         image_DHW: the volume, of `tiling.shape`; only slabs of it are ever read.
         tiling: where the patches lie.
         network: called with `batch_size` patches at a time, always the same shape (B, D, H, W).
-        batch_size: patches per call; an incomplete batch is filled up with a patch of weight 0.
+        batch_size: patches per call; an incomplete batch is filled up with a patch of weight 0. A batch of
+            one and the same value is not given to the network a second time running.
         fill: value of the padding around a volume that is smaller than a patch.
         device: where to compute (None: JAX's default).
     """
@@ -127,15 +129,21 @@ def blend(
     plane_sum = jax.device_put(sums[1][:, None] * sums[2][None, :], device)
     depth_weight = jax.device_put(tiling.weights[0], device)
     batches = [
-        (jax.device_put(corners, device), jax.device_put(share, device))
+        (corners, jax.device_put(corners, device), jax.device_put(share, device))
         for corners, share in _batches([(y, x) for y in row_starts for x in column_starts], batch_size)
     ]
     window = None
+    known: tuple[np.generic, jax.Array] | None = None
     for first, following in zip(depth_starts, [*depth_starts[1:], tiling.padded[0]]):
-        slab_DHW = jax.device_put(_read_slab(image_DHW, tiling, first, fill), device)
-        for corners, share in batches:
-            patches_BDHW = _cut(slab_DHW, corners, (height, width))
-            probabilities = network(patches_BDHW)
+        host_slab_DHW = _read_slab(image_DHW, tiling, first, fill)
+        slab_DHW = jax.device_put(host_slab_DHW, device)
+        for host_corners, corners, share in batches:
+            value = _only_value(host_slab_DHW, host_corners, (height, width))
+            if value is not None and known is not None and known[0] == value:
+                probabilities = known[1]
+            else:
+                probabilities = network(_cut(slab_DHW, corners, (height, width)))
+                known = known if value is None else (value, probabilities)
             if window is None:
                 shape = (*slab_DHW.shape, probabilities.shape[-1])
                 window = jnp.zeros(shape, jnp.float32, device=device)
@@ -180,6 +188,16 @@ def _read_slab(image_DHW: NDArray[np.int16], tiling: Tiling, first: int, fill: i
     for outer, size, before in zip(tiling.padded[1:], tiling.shape[1:], tiling.before[1:]):
         missing.append((before, outer - size - before))
     return np.pad(slab, missing, constant_values=fill) if np.any(missing) else slab
+
+
+def _only_value(
+    slab_DHW: NDArray[np.int16], corners: NDArray[np.int32], plane: tuple[int, int]
+) -> np.generic | None:
+    """The value of every voxel of a batch of patches; None where there are several."""
+    value = slab_DHW[(0, *corners[0])]
+    patches = (slab_DHW[:, y : y + plane[0], x : x + plane[1]] for y, x in corners)
+    # The first slice alone settles it for most patches.
+    return value if all((patch[0] == value).all() and (patch == value).all() for patch in patches) else None
 
 
 @functools.partial(jax.jit, static_argnames="plane")

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from dsdenseunet.data.scans import nifti
+from tests.training import tiny
 
 SCRIPT = """
 import sys
@@ -46,7 +47,10 @@ def test_all_devices_of_a_machine_work_on_a_folder(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        env={
+            **os.environ,
+            **tiny.devices(4),
+        },
     )
     assert result.returncode == 0, result.stderr
     lanes, done, programs = map(int, result.stdout.split())

@@ -17,7 +17,7 @@ from pathlib import Path
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from dsdenseunet.data import nifti
+from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import find_scans

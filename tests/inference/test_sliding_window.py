@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dsdenseunet.inference import sliding_window
 from dsdenseunet.inference.sliding_window import LEAST_WEIGHT, Tiling, blend, gaussian_weight, patch_starts
 
 
@@ -165,9 +166,8 @@ def test_weights_favour_the_patch_whose_centre_is_nearer():
     """Two patches that each say their own number: the blend follows the Gaussian, by hand."""
     tiling = Tiling.of((1, 1, 6), (1, 1, 4), overlap=0.5, sigma_scale=0.25)
     said = iter([1.0, 3.0])
-    blended = run(
-        np.zeros((1, 1, 6), np.int16), tiling, lambda patch: jnp.full((*patch.shape, 1), next(said))
-    )
+    image = np.arange(6, dtype=np.int16)[None, None, :]
+    blended = run(image, tiling, lambda patch: jnp.full((*patch.shape, 1), next(said)))
     near, far = np.exp(-0.125), np.exp(-1.125)
     at_two = (1 * near + 3 * far) / (near + far)
     np.testing.assert_allclose(blended.ravel(), [1, 1, at_two, 4 - at_two, 3, 3], rtol=1e-6)
@@ -206,6 +206,28 @@ def test_the_same_input_gives_the_same_bits():
     image = volume((9, 20, 13))
     tiling = Tiling.of(image.shape, (4, 8, 8), overlap=0.5, sigma_scale=0.125)
     np.testing.assert_array_equal(run(image, tiling, mean_of_27), run(image, tiling, mean_of_27))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_patches_of_one_value_are_computed_once_and_change_no_bit(batch_size, monkeypatch):
+    image = volume((9, 16, 16))
+    # Outside a field of view, and a block of another value.
+    image[:, :, 6:] = -1024
+    image[5:, :, :] = 7
+    tiling = Tiling.of(image.shape, (3, 4, 4), overlap=0.5, sigma_scale=0.125)
+    seen = []
+
+    def counted(patches_BDHW):
+        seen.append(len(np.unique(patches_BDHW)))
+        return mean_of_27(patches_BDHW)
+
+    found = run(image, tiling, counted, batch_size=batch_size)
+    once, several = seen.count(1), len(seen) - seen.count(1)
+    seen.clear()
+    monkeypatch.setattr(sliding_window, "_only_value", lambda *_: None)
+    np.testing.assert_array_equal(found, run(image, tiling, counted, batch_size=batch_size))
+    assert several == len(seen) - seen.count(1) > 0
+    assert once < seen.count(1)
 
 
 def test_device_memory_does_not_grow_with_the_number_of_slices():

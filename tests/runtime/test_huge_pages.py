@@ -19,7 +19,7 @@ SETTING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 PROGRAM = """
 import ctypes, json, os, re, sys
 print(os.getpid(), flush=True)
-from dsdenseunet import huge_pages
+from dsdenseunet.runtime import huge_pages
 if __name__ == "__main__":
     huge_pages.restart()
 size = 64 << 20
@@ -119,7 +119,13 @@ def test_a_program_begins_again_once_as_the_same_process(tmp_path):
         (["-m", "experiments.program"], {"GLIBC_TUNABLES": "glibc.malloc.arena_max=8"}),
         (["-m", "experiments.program"], {"JAX_PLATFORMS": "cuda,cpu"}),
         (["-m", "others.program"], {}),
-        (["-c", "from dsdenseunet import huge_pages; huge_pages.restart(); import experiments.program"], {}),
+        (
+            [
+                "-c",
+                "from dsdenseunet.runtime.huge_pages import restart; restart(); import experiments.program",
+            ],
+            {},
+        ),
     ],
     ids=["set by the user", "an accelerator", "another program", "no program"],
 )

@@ -14,7 +14,7 @@ from tests.documents import ROOT
 
 SCRIPT = """
 import os, resource, signal, sys, time
-from dsdenseunet import supervision
+from dsdenseunet.runtime import supervision
 if not supervision.in_child():
     sys.exit(supervision.supervise())
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

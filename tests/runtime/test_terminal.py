@@ -15,7 +15,7 @@ PROGRAM = """
 import multiprocessing, sys, time
 from concurrent.futures import ProcessPoolExecutor
 {before}
-from dsdenseunet import cli
+from dsdenseunet.runtime import cli
 
 def work(_):
     print("ready", flush=True)

@@ -26,7 +26,7 @@ SCRIPT = """
 import contextlib, io, json, sys
 from absl import flags
 from experiments import train
-from dsdenseunet import command_line
+from dsdenseunet.runtime import command_line
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.training.settings import check_config
 

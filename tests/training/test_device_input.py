@@ -104,7 +104,7 @@ def test_each_device_augments_its_own_patches():
     """No collective: checked in the program for eight devices, in a process that has them."""
     script = (
         "import numpy as np\n"
-        "from dsdenseunet import parallel\n"
+        "from dsdenseunet.runtime import parallel\n"
         "from dsdenseunet.training.device_input import Augment\n"
         "shapes = {'image': ((12, 40, 40), 'int16'), 'labels': ((12, 40, 40), 'uint8'),\n"
         "          'below': ((72,), 'int32'), 'weight': ((72,), 'float32'), 'nearest': ((72,), 'int32')}\n"
@@ -118,7 +118,8 @@ def test_each_device_augments_its_own_patches():
         "print('eight', mesh.devices.size)\n"
     )
     output = tiny.run(
-        [tiny.sys.executable, "-c", script], XLA_FLAGS="--xla_force_host_platform_device_count=8"
+        [tiny.sys.executable, "-c", script],
+        **tiny.devices(8),
     )
     assert "eight 8" in output
 

@@ -17,7 +17,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.runtime import parallel, supervision
 from tests.training import tiny
 
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+EIGHT = tiny.devices(8)
 
 
 class Mesh:

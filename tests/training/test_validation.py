@@ -29,7 +29,7 @@ from tests.training.test_parallel import EIGHT, start_processes
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from dsdenseunet import parallel
+from dsdenseunet.runtime import parallel
 from tests.training import tiny
 from dsdenseunet.models import registry
 registry.build = tiny.build_tiny
@@ -177,7 +177,7 @@ def test_two_processes_of_two_devices_validate_as_one(cache: Path, tmp_path: Pat
         '--config.data.explicit.train=("volume-0",)',
         '--config.data.explicit.validation=("volume-1","volume-2")',
     )
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = tiny.devices(2)
     processes = start_processes(tiny.command(cache, tmp_path / "two", *arguments), 2, **flags)
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs

@@ -110,6 +110,12 @@ def command(cache: Path, workdir: Path, *arguments: str) -> list[str]:
     ]
 
 
+def devices(count: int) -> dict[str, str]:
+    """Environment of a process that has so many CPU devices."""
+    flag = f"--xla_force_host_platform_device_count={count}"
+    return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"}
+
+
 def start(line: list[str], **environment: str) -> subprocess.Popen[str]:
     """Starts it, stdout and stderr in one pipe."""
     return subprocess.Popen(

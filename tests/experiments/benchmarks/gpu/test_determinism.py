@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 from configs.ds_dense_unet_569 import get_config
-from dsdenseunet import parallel
+from dsdenseunet.runtime import parallel
 from dsdenseunet.memory.cards import card
 from experiments.benchmarks.clusters.collectives import mesh_of_absent_gpus
 from dsdenseunet.training.recipe import build_recipe

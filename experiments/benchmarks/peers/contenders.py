@@ -1,0 +1,158 @@
+"""Who takes part in a race, each as the commands that one would type, with what they may take."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
+
+PATCH = (40, 56, 40)
+_MONAI = Path(__file__).with_name("monai_unet.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class Heat:
+    """One contender's turn.
+
+    Attributes:
+        data: folder of the Decathlon task.
+        train: names of the cases to learn from.
+        test: names of the cases to segment.
+        seconds: wall time for everything.
+        seed: of whatever the contender draws.
+        folder: to work in; label volumes go to `output`.
+        left: seconds that are left of them now.
+    """
+
+    data: Path
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    seconds: float
+    seed: int
+    folder: Path
+    left: Callable[[], float]
+
+    @property
+    def output(self) -> Path:
+        """Folder of the label volumes."""
+        return self.folder / "predictions"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A program and how it is called.
+
+    Attributes:
+        name: for the tables.
+        commands: yields (stage, words) one by one; the next is asked for when the one before has ended.
+        python: of its environment.
+    """
+
+    name: str
+    commands: Callable[[Heat], Iterator[tuple[str, Sequence[str]]]]
+    python: str
+
+
+def ours(config: str, predict_s: float) -> Contender:
+    """This project with one of its configs, by its documented commands.
+
+    Args:
+        config: as `--config` takes it.
+        predict_s: seconds that are left for the prediction when the training ends.
+    """
+
+    def commands(heat: Heat) -> Iterator[tuple[str, Sequence[str]]]:
+        def ours(command: str, *words: str) -> list[str]:
+            return [sys.executable, "-m", f"experiments.{command}", *words]
+
+        cache, workdir, scans = heat.folder / "cache", heat.folder / "run", heat.folder / "scans"
+        yield "prepare", ours("prepare", f"--data={heat.data}", f"--cache={cache}", "--workers=0")
+        yield (
+            "train",
+            ours(
+                "train",
+                f"--config={config}",
+                f"--workdir={workdir}",
+                f"--config.seed={heat.seed}",
+                f"--config.data.cache={cache}",
+                f"--config.data.explicit.train={heat.train!r}",
+                f"--config.data.explicit.validation={heat.test!r}",
+                f"--config.training.budget_seconds={heat.left() - predict_s:.1f}",
+            ),
+        )
+        scans.mkdir()
+        for name in heat.test:
+            shutil.copy(heat.data / "imagesTr" / f"{name}.nii.gz", scans)
+        yield (
+            "predict",
+            ours("predict", f"--workdir={workdir}", f"--input={scans}", f"--output={heat.output}"),
+        )
+
+    return Contender(config.rpartition("/")[2], commands, sys.executable)
+
+
+def monai(python: str) -> Contender:
+    """MONAI's plain UNet in an environment of its own."""
+
+    def commands(heat: Heat) -> Iterator[tuple[str, Sequence[str]]]:
+        job = heat.folder / "job.json"
+        files.write_json(
+            job,
+            {
+                "data": str(heat.data),
+                "train": heat.train,
+                "test": heat.test,
+                "output": str(heat.output),
+                "seconds": heat.seconds,
+                "seed": heat.seed,
+                "patch": PATCH,
+            },
+        )
+        yield "train and predict", [python, str(_MONAI), str(job)]
+
+    return Contender("MONAI UNet", commands, python)
+
+
+def peer_versions(python: str | None) -> dict[str, str]:
+    """Versions of what a peer's environment holds; nothing where there is none."""
+    if python is None:
+        return {}
+    script = (
+        "import importlib.metadata as m, json, platform; "
+        "print(json.dumps({'python': platform.python_version(), "
+        "**{n: m.version(n) for n in ('torch', 'monai', 'numpy')}}))"
+    )
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(
+            "--peer_python",
+            found=f"{python}: {done.stderr.strip()[-200:]}",
+            expected="the Python of an environment with torch and monai",
+            fix="python3 -m venv peers && peers/bin/pip install torch monai nibabel",
+        )
+    return dict(json.loads(done.stdout))
+
+
+def fold(path: str, number: int) -> dict[str, tuple[str, ...]]:
+    """One fold of a JSON list of {"train": names, "val": names}.
+
+    Raises:
+        InputError: not such a list, or shorter.
+    """
+    found = files.read_json(path)
+    whole = isinstance(found, list) and number < len(found) and isinstance(found[number], dict)
+    if not whole or not {"train", "val"} <= set(found[number]):
+        raise InputError(
+            path,
+            found=f"no fold {number}",
+            expected="a JSON list of folds, each with lists of names under train and val",
+            fix="name another file or another --fold",
+        )
+    return {kind: tuple(found[number][kind]) for kind in ("train", "val")}

@@ -1,0 +1,69 @@
+"""Races a config against other programs on one fold of a Decathlon task: equal wall time, one core each.
+
+python -m experiments.benchmarks.race --data=DIR --folds=FILE --workdir=DIR --out=FILE [--peer_python=PYTHON]
+
+Everything counts: the start of Python, reading, compiling, training, predicting. The data are the task's
+folder, the folds a JSON list of {"train": names, "val": names}, and PYTHON that of an environment with monai
+and nibabel. What is done stays in the workdir and is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from absl import flags
+
+from dsdenseunet.core import files
+from dsdenseunet.runtime import cli, environment
+from experiments.benchmarks.peers import contenders, race
+
+_DATA = flags.DEFINE_string("data", None, "Folder of a Decathlon task.", required=True)
+_FOLDS = flags.DEFINE_string("folds", None, "JSON file of the folds.", required=True)
+_FOLD = flags.DEFINE_integer("fold", 0, "Number of the fold.", 0)
+_CONFIGS = flags.DEFINE_list("configs", ["configs/decathlon.py:Task04_Hippocampus"], "Of ours.")
+_PEER_PYTHON = flags.DEFINE_string("peer_python", None, "Python with monai; without it ours run alone.")
+_MINUTES = flags.DEFINE_multi_float("minutes", [2, 5, 15], "Wall time of a heat; may be given again.", 1)
+_SEEDS = flags.DEFINE_multi_integer("seed", [0], "Seed of a heat; may be given again.", 0)
+_CORE = flags.DEFINE_integer("core", 0, "Processor core that all of them run on.", 0)
+_PREDICT_S = flags.DEFINE_float("predict_s", 20.0, "Seconds that ours leave for predicting.", 0)
+_WORKDIR = cli.output_folder(
+    "workdir", None, "Folder for everything that the contenders write.", required=True
+)
+_OUT = cli.output_file("out", None, "File for the results, as JSON.", required=True)
+_VERSIONS = ("jax", "jaxlib", "flax", "optax", "grain", "numpy")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs what is not done, prints every result, and writes all of them."""
+    del argv
+    fold = contenders.fold(_FOLDS.value, _FOLD.value)
+    teams = [contenders.ours(config, _PREDICT_S.value) for config in _CONFIGS.value]
+    if _PEER_PYTHON.value:
+        teams.append(contenders.monai(_PEER_PYTHON.value))
+    versions = contenders.peer_versions(_PEER_PYTHON.value)
+    plan = race.Plan(
+        Path(_DATA.value),
+        fold,
+        _FOLD.value,
+        _MINUTES.value,
+        _SEEDS.value,
+        _CORE.value,
+        Path(_WORKDIR.value),
+    )
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    results = race.run(plan, teams, lambda line: print(line, flush=True))
+    record = {
+        "data": f"{Path(_DATA.value).name}: trained on {len(fold['train'])}, scored on {len(fold['val'])}",
+        "results": results,
+        "compared": race.compared(results, teams[0].name),
+        "peer_versions": versions,
+        "provenance": {"started": started, **environment.describe(_VERSIONS)},
+    }
+    files.write_json(_OUT.value, record)
+    print(race.markdown(record))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,83 @@
+"""A race of programs that write what they are told: their time, their Dice, and what is not run again."""
+
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import nifti
+from experiments.benchmarks.peers import contenders, race
+from experiments.benchmarks.peers.contenders import Contender
+
+CASES = ("case_0", "case_1", "case_2")
+
+
+@pytest.fixture
+def plan(tmp_path):
+    data = tmp_path / "Task"
+    labels = np.zeros((4, 6, 8), np.uint8)
+    labels[:, :2], labels[:, 2:4] = 1, 2
+    for name in CASES:
+        nifti.write_new(data / "labelsTr" / f"{name}.nii.gz", labels, (1.0, 1.0, 1.0), "RAS")
+    (data / "dataset.json").write_text(json.dumps({"labels": {"0": "nothing", "1": "head", "2": "tail"}}))
+    core = min(os.sched_getaffinity(0))
+    return race.Plan(data, {"train": (), "val": CASES}, 0, (1.0,), (0,), core, tmp_path / "race")
+
+
+def copier(name, wrong=0, status=0):
+    """A contender that copies the truth, for some cases that of an image without a tail."""
+
+    def commands(heat):
+        heat.output.mkdir()
+        for number, case in enumerate(heat.test):
+            source = heat.data / "labelsTr" / f"{case}.nii.gz"
+            if number < wrong:
+                labels = nifti.read_labels(source, 3)
+                nifti.write_labels(
+                    heat.output / source.name, labels.array_DHW * (labels.array_DHW == 1), labels.grid
+                )
+            else:
+                shutil.copy(source, heat.output)
+        assert 0 < heat.left() <= 60
+        yield "train", [sys.executable, "-c", f"print('3 steps'); raise SystemExit({status})"]
+
+    return Contender(name, commands, sys.executable)
+
+
+def test_dice_and_lead_are_those_of_the_labels(plan):
+    lines = []
+    results = race.run(plan, [copier("right"), copier("wrong", wrong=2)], lines.append)
+    assert [race.mean(result) for result in results] == [1.0, pytest.approx(2 / 3)]
+    assert results[1]["dice"]["case_0"] == {"head": 1.0, "tail": 0.0}
+    assert results[0]["said"] == "3 steps" and results[0]["seconds"] >= results[0]["stages"]["train"] > 0
+    (row,) = race.compared(results, "right")
+    assert row["difference"] == pytest.approx(1 / 3) and row["cases"] == 3
+    assert 0 <= row["low"] <= row["difference"] <= row["high"] <= 0.5
+    table = race.markdown({"results": results, "compared": [row]})
+    assert "+0.333" in table and "head" in table
+    # What is done is not run again.
+    assert race.run(plan, [copier("right", status=1)], lines.append) == results[:1]
+
+
+def test_a_contender_that_fails_ends_the_race_with_what_it_said(plan):
+    with pytest.raises(InputError, match=r"status 3: 3 steps") as error:
+        race.run(plan, [copier("failing", status=3)], print)
+    assert error.value.where.endswith("train.log")
+
+
+def test_a_fold_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
+    assert contenders.fold(str(path), 0) == {"train": ("a",), "val": ("b",)}
+    with pytest.raises(InputError, match="no fold 1"):
+        contenders.fold(str(path), 1)
+
+
+def test_a_peers_python_without_monai_is_named(monkeypatch):
+    assert contenders.peer_versions(None) == {}
+    with pytest.raises(InputError, match="pip install torch monai nibabel"):
+        contenders.peer_versions(sys.executable)
