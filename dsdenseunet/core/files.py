@@ -96,6 +96,25 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+def read_object(path: str | os.PathLike[str], *names: str) -> dict[str, Any]:
+    """Reads a JSON file that this program wrote: an object that has at least these names.
+
+    Raises:
+        InputError: as `read_json`, or it is something else.
+    """
+    value = read_json(path)
+    missing = [name for name in names if name not in value] if isinstance(value, dict) else None
+    if missing or missing is None:
+        found = f"no {', '.join(missing)}" if missing else f"JSON of another form: {type(value).__name__}"
+        raise InputError(
+            path,
+            found=found,
+            expected="the file as this program wrote it",
+            fix="remove the file, or restore it from a copy",
+        )
+    return dict(value)
+
+
 def refuse_constant(name: str) -> float:
     """For `json.loads`, which takes NaN and infinity though they are no JSON."""
     raise ValueError(f"{name} is no number")

@@ -64,15 +64,17 @@ def check_fields(model_config: Mapping[str, Any]) -> None:
     network.check_together(model_config)
 
 
-def check_patch(stride: Sequence[int], patch_size: Sequence[int]) -> None:
-    """Refuses a patch (D, H, W) that the network's `stride` does not divide.
+def check_patch(
+    stride: Sequence[int], patch_size: Sequence[int], where: str = "config.data.patch_size"
+) -> None:
+    """Refuses a patch (D, H, W), given by `where`, that the network's `stride` does not divide.
 
     Raises:
         InputError: names the nearest sizes that fit.
     """
     if len(patch_size) != 3:
         raise InputError(
-            "config.data.patch_size",
+            where,
             found=f"{tuple(patch_size)}, {len(patch_size)} numbers",
             expected="3 numbers, (D, H, W)",
             fix="give depth, height and width in voxels",
@@ -81,7 +83,7 @@ def check_patch(stride: Sequence[int], patch_size: Sequence[int]) -> None:
         below = tuple(max(p // s, 1) * s for p, s in zip(patch_size, stride))
         above = tuple(max(math.ceil(p / s), 1) * s for p, s in zip(patch_size, stride))
         raise InputError(
-            "config.data.patch_size",
+            where,
             found=f"{tuple(patch_size)}",
             expected=f"sides that are multiples of {tuple(stride)} (D, H, W)",
             fix=f"the nearest that fit are {below} and {above}",

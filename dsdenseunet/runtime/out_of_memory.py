@@ -142,7 +142,7 @@ def _plans(model: Mapping[str, Any], device: Device) -> Iterator[dict[str, Any]]
     found = []
     for path in _files():
         try:
-            plan = files.read_json(path)
+            plan = files.read_object(path, "model", "device_kind", "available_gib", "budget_gib", "rows")
         except InputError:
             continue
         if _network(plan["model"]) != _network(model) or (limit and plan["available_gib"] * GIB > limit):

@@ -52,7 +52,7 @@ class Chain:
     def __init__(self, out: str | os.PathLike[str], package: str = "experiments"):
         self._package = package
         self._file = Path(out) / "stages.json"
-        self._records = files.read_json(self._file) if self._file.exists() else {}
+        self._records = files.read_object(self._file) if self._file.exists() else {}
         self.stages: list[Stage] = []
 
     def run(self, name: str, arguments: Sequence[str], reads: Iterable[Path], writes: Iterable[Path]) -> None:
@@ -72,7 +72,9 @@ class Chain:
         command = shlex.join(["python", *arguments])
         reads, writes = list(reads), list(writes)
         key = {"command": command, "reads": _digest(reads)}
-        record = self._records.get(name, {})
+        record = self._records.get(name)
+        if not isinstance(record, dict) or not {"seconds", "cpu_seconds"} <= set(record):
+            record = {}
         written = _digest(writes)
         reused = written is not None and record.get("writes") == written and record.get("key") == key
         if reused:

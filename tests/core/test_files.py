@@ -111,3 +111,17 @@ def test_numbers_that_are_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"score": float("nan")})
     assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("[]", "list"), ("3", "int"), ("null", "NoneType"), ("{}", "no rows"), ("{", "not JSON")],
+)
+def test_a_record_of_another_form_is_named(tmp_path, text, found):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=found) as error:
+        files.read_object(path, "rows")
+    assert error.value.where == str(path)
+    path.write_text('{"rows": [], "more": 1}')
+    assert files.read_object(path, "rows") == {"rows": [], "more": 1}

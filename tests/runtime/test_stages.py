@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.runtime.stages import Chain, StageFailedError
 from tests.documents import ROOT
 
@@ -110,3 +111,16 @@ def test_a_stage_that_a_signal_ends_has_a_shells_status(package):
     )
     with pytest.raises(StageFailedError, match="status 137"):
         Chain(package, "commands").run("killed", ["killed"], [], [])
+
+
+@pytest.mark.parametrize("record", [{}, {"shout": None}, {"shout": []}, {"shout": {"key": 1}}])
+def test_a_damaged_record_of_a_stage_means_that_it_runs_again(package, record):
+    shout(package)
+    (package / "stages.json").write_text(json.dumps(record))
+    assert not shout(package).reused
+
+
+def test_a_file_of_stages_of_another_form_is_refused(package):
+    (package / "stages.json").write_text("[]")
+    with pytest.raises(InputError, match="remove the file"):
+        shout(package)

@@ -77,7 +77,7 @@ class Compiler:
         }
         known = self.folder / f"{_key(request)}.json"
         if known.exists():
-            return files.read_json(known)
+            return files.read_object(known)
         self.compiled += 1
         what = describe(program, config)
         start = time.monotonic()

@@ -46,7 +46,7 @@ class Calibration:
         """From a file that `calibration.calibrate` wrote."""
         if path is None:
             return cls()
-        values = files.read_json(path)
+        values = files.read_object(path, "headroom", "seconds_factor")
         return cls(values["headroom"], values["seconds_factor"], str(path))
 
 

@@ -55,7 +55,7 @@ def run(
     stride, remats, dtypes = network.stride, remats or list(network.remats), dtypes or network.dtypes
     chosen = _patches(patches) or patches_below(tuple(config.data.patch_size), stride)
     for patch in chosen:
-        registry.check_patch(stride, patch)
+        registry.check_patch(stride, patch, "--patches" if patches else "config.data.patch_size")
     _check("--remats", remats, network.remats)
     _check("--dtypes", dtypes, network.dtypes)
     known = Calibration.read(calibration)
