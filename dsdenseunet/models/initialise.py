@@ -35,9 +35,13 @@ def drawn(network: nn.Module, seed: int, draw: Draw) -> dict[str, Any]:
 def he_normal(path: Path, shape: Shape, generator: np.random.Generator) -> np.ndarray:
     """Kernels normal with variance 2 / fan_in (He et al. 2015), scales and variances one, all else zero."""
     if path[-1] == "kernel":
-        # The last five axes are a convolution's own; a sixth in front counts the layers of a stack.
-        return normal(shape, 2 / math.prod(shape[-5:-1]), generator)
+        return normal(shape, 2 / fan_in(shape), generator)
     return np.full(shape, 1.0 if path[-1] in ("scale", "var") else 0.0, np.float32)
+
+
+def fan_in(shape: Shape) -> int:
+    """Inputs of one output value of a 3D convolution; a sixth axis in front counts the layers of a stack."""
+    return math.prod(shape[-5:-1])
 
 
 def normal(shape: Shape, variance: float | np.ndarray, generator: np.random.Generator) -> np.ndarray:

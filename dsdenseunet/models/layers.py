@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+from dsdenseunet.models import initialise
 from dsdenseunet.models.network import Operation
 from dsdenseunet.ops.batch_norm import moments, normalise_relu
 from dsdenseunet.ops.conv import conv3d, pointwise_conv
 from dsdenseunet.ops.depthwise import depthwise_conv
+from dsdenseunet.ops.instance_norm import instance_norm
 
 CONVOLVED, STATISTICS = "convolved", "statistics"
 
 
-def kernel_init(stacked: bool = False) -> nn.initializers.Initializer:
-    """Variance 2 / fan_in, which keeps activations' scale through ReLUs; the paper names no initialiser."""
-    return nn.initializers.variance_scaling(2.0, "fan_in", "normal", batch_axis=(0,) if stacked else ())
+def kernel_init(gain: float = 2.0) -> nn.initializers.Initializer:
+    """Normal with variance gain / fan_in; a gain of 2 keeps activations' scale through ReLUs, 1 without them.
+
+    NumPy draws the values on the host: compiling JAX's generator takes a second a kernel.
+    """
+
+    def draw(key: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        return initialise.normal(shape, gain / initialise.fan_in(shape), np.random.default_rng(key))
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        drawn = jax.ShapeDtypeStruct(shape, jnp.float32)
+        data = jax.random.key_data(key)
+        return jax.pure_callback(lambda key: draw(np.asarray(key), shape), drawn, data).astype(dtype)
+
+    return init
 
 
 class NormSettings(NamedTuple):
@@ -35,7 +51,8 @@ class Conv(nn.Module):
 
     The kernel has the shape that `lax.conv_general_dilated` asks for: (kd, kh, kw, C_in, C_out), or
     (kd, kh, kw, 1, C) with `feature_group_count` = C where `depthwise`. With `stack` = L it holds the
-    weights of L layers, one axis in front of each, for a `lax.scan` over them.
+    weights of L layers, one axis in front of each, for a `lax.scan` over them. `gain` is the kernel's first
+    variance times its fan-in.
     """
 
     in_channels: int
@@ -45,13 +62,14 @@ class Conv(nn.Module):
     depthwise: bool = False
     use_bias: bool = True
     stack: int = 0
+    gain: float = 2.0
 
     def setup(self) -> None:
         """Declares the parameters."""
         fan = 1 if self.depthwise else self.in_channels
         lead = (self.stack,) if self.stack else ()
         shape = (*lead, *self.size, fan, self.features)
-        self.kernel = self.param("kernel", kernel_init(bool(self.stack)), shape)
+        self.kernel = self.param("kernel", kernel_init(self.gain), shape)
         if self.use_bias:
             self.bias = self.param("bias", nn.initializers.zeros_init(), (*lead, self.features))
 
@@ -146,3 +164,29 @@ class BatchNormReLU(nn.Module):
         else:
             mean, variance = self.mean.value, self.variance.value
         return normalise_relu(x_BDHWC, mean, variance, self.scale, self.bias, self.settings.epsilon)
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation, which has no running statistics. With `stack` as `Conv`."""
+
+    channels: int
+    epsilon: float
+    stack: int = 0
+
+    def setup(self) -> None:
+        """Declares the parameters."""
+        shape = (self.stack, self.channels) if self.stack else (self.channels,)
+        self.scale = self.param("scale", nn.initializers.ones_init(), shape)
+        self.bias = self.param("bias", nn.initializers.zeros_init(), shape)
+
+    def weights(self) -> dict[str, Array]:
+        """This layer's parameters, to be used outside it."""
+        return {"scale": self.scale, "bias": self.bias}
+
+    def operations(self) -> list[Operation]:
+        """See `Operation`."""
+        return [Operation("instance norm")]
+
+    def __call__(self, x_BDHWC: Array) -> Array:
+        """Returns the normalised map, of the input's type."""
+        return instance_norm(x_BDHWC, self.scale, self.bias, self.epsilon)

@@ -85,10 +85,9 @@ class Network(nn.Module, kw_only=True):
         Returns:
             `{"params": ...}`, and `batch_stats` where the network has some; float32 NumPy leaves.
         """
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            # Nothing of the network's own work is left in the compiled program: no output depends on it.
-            init = jax.jit(lambda key: self.init(key, jnp.zeros(_least_image(self)), train=False))
-            return jax.tree.map(np.asarray, init(jax.random.key(seed)))
+        # Of the network's own work nothing is left in the compiled program: no output depends on it.
+        init = jax.jit(lambda key: self.init(key, jnp.zeros(_least_image(self)), train=False))
+        return jax.tree.map(np.asarray, init(jax.random.key(seed)))
 
 
 class Operation(NamedTuple):

@@ -12,8 +12,14 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.models.network import Network
+from dsdenseunet.models.separable_unet import SeparableUNet
+from dsdenseunet.models.unet import UNet
 
-FAMILIES: dict[str, type[Network]] = {"dense_unet": DenseUNet3D}
+FAMILIES: dict[str, type[Network]] = {
+    "dense_unet": DenseUNet3D,
+    "separable_unet": SeparableUNet,
+    "unet": UNet,
+}
 
 
 def build(model_config: Mapping[str, Any]) -> Network:

@@ -24,3 +24,19 @@ def interleave(phases: Sequence[Array], axis: int) -> Array:
     shape = list(phases[0].shape)
     shape[axis] *= len(phases)
     return jnp.stack(phases, axis + 1).reshape(shape)
+
+
+def space_to_depth(x_BDHWC: Array) -> Array:
+    """(B, D, H, W, C) -> (B, D/2, H/2, W/2, 8 C): the voxels of each 2^3 cube side by side, D slowest."""
+    batch, depth, height, width, channels = x_BDHWC.shape
+    cubes = x_BDHWC.reshape(batch, depth // 2, 2, height // 2, 2, width // 2, 2, channels)
+    cubes = cubes.transpose(0, 1, 3, 5, 2, 4, 6, 7)
+    return cubes.reshape(batch, depth // 2, height // 2, width // 2, 8 * channels)
+
+
+def depth_to_space(x_BDHWC: Array) -> Array:
+    """The inverse of `space_to_depth`: (B, D, H, W, 8 C) -> (B, 2 D, 2 H, 2 W, C)."""
+    batch, depth, height, width, channels = x_BDHWC.shape
+    cubes = x_BDHWC.reshape(batch, depth, height, width, 2, 2, 2, channels // 8)
+    cubes = cubes.transpose(0, 1, 4, 2, 5, 3, 6, 7)
+    return cubes.reshape(batch, 2 * depth, 2 * height, 2 * width, channels // 8)
