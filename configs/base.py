@@ -6,7 +6,36 @@ counts or axes say so; axes are always (D, H, W): axial slice, row, column.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ml_collections import ConfigDict
+
+
+def phase(epochs: int, **changed: Any) -> ConfigDict:
+    """One phase of training; `changed` are those of its fields that are not as here."""
+    fields = ConfigDict()
+    fields.epochs = epochs
+    # Where its first weights come from: random | best:PHASE (an earlier phase of this run) | the folder of
+    # another run, of whose last phase the best are taken.
+    fields.start = "random"
+    # Arrays that are not taken from `start` but stay random, or have no place here: patterns of their names,
+    # such as "params/head/*". All others must be found there.
+    fields.leave_out = ()
+    # Arrays that stay as they start: "params/stem/*" are weights, "batch_stats/stem/*" running statistics.
+    fields.frozen = ()
+    # In place of config.optimizer's where they are not 0.0, "" and -1.
+    fields.learning_rate = 0.0
+    fields.schedule = ""
+    fields.warm_up_steps = -1
+    # Whether the schedule goes on with the steps of the phase before (False: it begins anew).
+    fields.continue_schedule = False
+    fields.update(changed)
+    return fields
+
+
+def in_order(**phases: ConfigDict) -> ConfigDict:
+    """`config.phases`: phases by their names, which their folders have too, and the order of the names."""
+    return ConfigDict({"order": tuple(phases), **phases})
 
 
 def base_config() -> ConfigDict:
@@ -72,12 +101,16 @@ def base_config() -> ConfigDict:
     config.loss.tversky.over = "batch"
 
     config.optimizer = ConfigDict()
-    # sgd | adam (with `weight_decay` AdamW).
+    # sgd | adam (with `weight_decay` AdamW) | muon (of hidden matrices; adam of the rest).
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = 0.01
-    # Of sgd; `nesterov` looks one step ahead.
+    # Of sgd and muon; `nesterov`, of sgd, looks one step ahead.
     config.optimizer.momentum = 0.5
     config.optimizer.nesterov = False
+    # Of muon: what its rate is, as a multiple of `learning_rate`, and its matrices: kernels by patterns of
+    # their names, which leave out the first and the last layer.
+    config.optimizer.muon_scale = 5.0
+    config.optimizer.muon_parameters = ("params/block*", "params/transition*", "params/up*")
     # Of adam.
     config.optimizer.beta1 = 0.9
     config.optimizer.beta2 = 0.999
@@ -97,8 +130,9 @@ def base_config() -> ConfigDict:
     # A learning rate that is below the floor from the start stays as it is. Read literally (0.0) the paper's
     # rate is 1e-5 at the end of phase 1 and nothing soon after.
     config.optimizer.lr_floor = 1e-3
-    # Whether phase 2 starts again at `learning_rate` or goes on with phase 1's count of steps.
-    config.optimizer.restart_in_phase2 = True
+
+    # The paper's cascade: the best weights of 100 epochs start 1000 more.
+    config.phases = in_order(phase1=phase(100), phase2=phase(1000, start="best:phase1"))
 
     config.data = ConfigDict()
     # Folder written by `python -m experiments.prepare`.
@@ -128,14 +162,9 @@ def base_config() -> ConfigDict:
     config.data.prefetch = 4
 
     config.training = ConfigDict()
-    # all | phase1 | phase2
+    # all, or the name of the one phase to train.
     config.training.phase = "all"
-    # Workdir of another run whose best weights start the first phase that is run here ("": none).
-    # Phase 2 prefers the best weights of this workdir's own phase 1.
-    config.training.init_from = ""
     config.training.steps_per_epoch = 10
-    config.training.phase1_epochs = 100
-    config.training.phase2_epochs = 1000
     # Micro-batches whose gradients are averaged before one update; batch_size is the whole batch.
     config.training.accumulate = 1
     # Epochs between the validations that choose the best weights (also always at a phase's end).

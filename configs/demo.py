@@ -36,8 +36,8 @@ def get_config() -> ConfigDict:
 
     config.data.patch_size = (12, 96, 96)
     config.data.batch_size = 2
-    config.training.phase1_epochs = 8
-    config.training.phase2_epochs = 12
+    config.phases.phase1.epochs = 8
+    config.phases.phase2.epochs = 12
     # The one validation volume is small enough to be taken whole each time.
     config.training.validate_epochs = 2
     config.training.validate_patches = 0

@@ -24,5 +24,5 @@ def get_config(variant: str = "ds") -> ConfigDict:
     config.model.separable = kind == "ds"
     if schedule == "literal":
         config.optimizer.lr_floor = 0.0
-        config.optimizer.restart_in_phase2 = False
+        config.phases.phase2.continue_schedule = True
     return config

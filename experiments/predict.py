@@ -29,7 +29,7 @@ from dsdenseunet.training.settings import mirror_axes, set_by_flags
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
 _OUTPUT = cli.output_folder("output", None, "Folder for the predictions.", required=True)
-_PHASE = flags.DEFINE_enum("phase", None, ["1", "2"], "Phase whose best weights are used (default: last).")
+_PHASE = flags.DEFINE_string("phase", None, "Phase whose best weights are used (default: the last).")
 _OVERLAP = flags.DEFINE_float("overlap", None, "Share of a patch that its neighbour covers too.")
 _MIRROR = flags.DEFINE_string("mirror", None, "Axes to average mirrored predictions over, e.g. 'DHW' or ''.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Patches through the network at once.")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     huge_pages.restart()
     found = find_scans(_INPUT.value, _OUTPUT.value)
     scans, failures_name = take_shard(found.used, _SHARD.value)
-    config, variables = load_best(_WORKDIR.value, int(_PHASE.value) if _PHASE.value else None)
+    config, variables = load_best(_WORKDIR.value, _PHASE.value)
     given = {
         "inference.overlap": ("--overlap", _OVERLAP.value),
         "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),

@@ -29,10 +29,10 @@ def test_config(name):
     [
         ("ds", {"name"}),
         ("standard", {"name", "model.separable"}),
-        ("ds_literal", {"name", "optimizer.lr_floor", "optimizer.restart_in_phase2"}),
+        ("ds_literal", {"name", "optimizer.lr_floor", "phases.phase2.continue_schedule"}),
         (
             "standard_literal",
-            {"name", "model.separable", "optimizer.lr_floor", "optimizer.restart_in_phase2"},
+            {"name", "model.separable", "optimizer.lr_floor", "phases.phase2.continue_schedule"},
         ),
     ],
 )

@@ -23,8 +23,8 @@ def _no_numbers(scan: Scan, error: NonFiniteOutputError) -> InputError:
         scan.image,
         found=str(error),
         expected="a finite number for each class of each voxel",
-        fix=f"{guess}the weights are at fault: take those of the other phase (--phase=1 or --phase=2) or of "
-        "another --workdir; a run with JAX_PLATFORMS=cpu shows whether the device is",
+        fix=f"{guess}the weights are at fault: take those of another phase (--phase=NAME) or of another "
+        "--workdir; a run with JAX_PLATFORMS=cpu shows whether the device is",
     )
 
 

@@ -1,4 +1,4 @@
-"""How a run went: training loss of both phases, as in the paper's figure 2, and validation Dice."""
+"""How a run went: training loss of all phases, as in the paper's figure 2, and validation Dice."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Metrics = Sequence[Mapping[str, Any]]
 
 
 def loss_figure(metrics: Metrics) -> Figure:
-    """Training loss of both phases over the steps of the whole cascade: each step, and its running mean."""
+    """Training loss of all phases over the steps of the whole run: each step, and its running mean."""
     figure, axis = _curve("optimiser step", "weighted cross-entropy (log scale)")
     offsets = _phase_offsets(metrics)
-    for phase, offset in offsets.items():
+    for number, (phase, offset) in enumerate(offsets.items()):
         lines = [line for line in metrics if line["phase"] == phase and "loss" in line]
         steps = np.array([offset + line["step"] for line in lines])
         loss = np.array([line["loss"] for line in lines])
-        colour = PHASE_COLOURS[phase]
+        colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
         axis.plot(steps, loss, color=colour, alpha=0.3, linewidth=0.8)
         axis.plot(steps, _smooth(loss), color=colour, linewidth=2)
     axis.set_yscale("log")
@@ -44,7 +44,7 @@ def dice_figure(metrics: Metrics) -> Figure:
             lines = [line for line in metrics if line["phase"] == phase and "validation" in line]
             steps = [offset + line["step"] for line in lines]
             values = [line["validation"][f"{name}_dice"] for line in lines]
-            shown = name if phase == min(offsets) else None
+            shown = name if phase == next(iter(offsets)) else None
             axis.plot(
                 steps, values, color=COLOURS[label], marker="o", markersize=3.5, linewidth=1.6, label=shown
             )
@@ -56,7 +56,7 @@ def dice_figure(metrics: Metrics) -> Figure:
                     "markerfacecolor": "none",
                     "linestyle": "none",
                 }
-                text = "best of the phase" if name == "tumour" and phase == max(offsets) else None
+                text = "best of the phase" if name == "tumour" and phase == list(offsets)[-1] else None
                 axis.plot(steps[best], values[best], color=INK, label=text, **ring)
     axis.set_ylim(0, 1.02)
     _finish(axis, offsets)
@@ -75,10 +75,15 @@ def _curve(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def _phase_offsets(metrics: Metrics) -> dict[int, int]:
+def phases_of(metrics: Metrics) -> list[str]:
+    """The phases that are there, in the order of their first lines, which is the run's."""
+    return list(dict.fromkeys(line["phase"] for line in metrics))
+
+
+def _phase_offsets(metrics: Metrics) -> dict[str, int]:
     """For each phase that is there the steps of those before it."""
     offsets, total = {}, 0
-    for phase in sorted({line["phase"] for line in metrics}):
+    for phase in phases_of(metrics):
         offsets[phase] = total
         total += max(line["step"] for line in metrics if line["phase"] == phase)
     return offsets
@@ -92,13 +97,13 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(weight @ np.log(np.maximum(values, 1e-12)) / weight.sum(axis=1))
 
 
-def _finish(axis: Axes, offsets: Mapping[int, int]) -> None:
+def _finish(axis: Axes, offsets: Mapping[str, int]) -> None:
     """Separates the phases by a line and names them; adds the legend."""
     for phase, offset in offsets.items():
         if offset:
             axis.axvline(offset, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
         axis.annotate(
-            f"phase {phase}",
+            phase,
             (offset, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(4, 3),

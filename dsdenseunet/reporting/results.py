@@ -73,6 +73,21 @@ def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return lines
 
 
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a phase is its name, where before schema 3 it was its number.
+
+    Raises:
+        ValueError, OSError: as `read_lines`.
+        KeyError: a line without a phase.
+    """
+    lines = read_lines(path)
+    return [{**line, "phase": _name(line["phase"])} for line in lines]
+
+
+def _name(phase: str | int) -> str:
+    return f"phase{phase}" if isinstance(phase, int) else phase
+
+
 def finite(value: float | str) -> float:
     """A number from JSON or CSV.
 

@@ -51,7 +51,7 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
         rows = tables.score_rows(scores, MODE)
         scored = _scored(scores)
     with results.complete(log, anew):
-        metrics = results.read_lines(log)
+        metrics = results.read_metrics(log)
         trained = _trained(metrics)
     with results.complete(provenance, anew):
         start = files.read_json(provenance)["starts"][-1]
@@ -105,14 +105,13 @@ def _scored(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trained(metrics: curves.Metrics) -> dict[str, Any]:
     """Steps of each phase, and the weights that the last one chose."""
-    phases = sorted({int(line["phase"]) for line in metrics})
+    phases = curves.phases_of(metrics)
     validations = [line for line in metrics if line["phase"] == phases[-1] and "validation" in line]
     chosen = max(validations, key=lambda line: finite(line["validation"]["mean_dice"]))
     return {
         "weights": {"phase": phases[-1], "epoch": chosen["epoch"], "validation": chosen["validation"]},
         "steps": {
-            str(phase): max(int(line["step"]) for line in metrics if line["phase"] == phase)
-            for phase in phases
+            phase: max(int(line["step"]) for line in metrics if line["phase"] == phase) for phase in phases
         },
     }
 
@@ -141,7 +140,7 @@ def _page_values(out: Path, result: Mapping[str, Any], rows: Sequence[Sequence[s
         "headline": [
             ("liver", f"{result['liver_dice']:.3f}", "liver Dice, held out"),
             ("tumour", f"{result['tumour_dice']:.3f}", "tumour Dice, held out"),
-            ("", steps, "optimiser steps, phase 1 + phase 2"),
+            ("", steps, f"optimiser steps, {' + '.join(result['steps'])}"),
             ("", f"{seconds / 60:.1f} min", "for all stages"),
         ],
         "overlay_note": (
@@ -158,8 +157,8 @@ def _page_values(out: Path, result: Mapping[str, Any], rows: Sequence[Sequence[s
         ),
         "loss_note": "Weighted cross-entropy of each step's patches (thin) and its running mean (thick).",
         "dice_note": (
-            f"On the validation volume. Rings: the weights that each phase kept; the last ones (phase "
-            f"{weights['phase']}, epoch {weights['epoch']}) made the prediction."
+            f"On the validation volume. Rings: the weights that each phase kept; the last ones "
+            f"({weights['phase']}, epoch {weights['epoch']}) made the prediction."
         ),
         "stages": result["stages"],
         "facts": [

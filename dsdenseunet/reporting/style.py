@@ -10,7 +10,8 @@ from dsdenseunet.core import files
 
 LIVER, TUMOUR = 1, 2
 COLOURS = {LIVER: "#2fb344", TUMOUR: "#e03131"}
-PHASE_COLOURS = {1: "#1c7ed6", 2: "#7048e8"}
+# Of a run's phases in their order, then from the first again.
+PHASE_COLOURS = ("#1c7ed6", "#7048e8", "#f08c00", "#0c8599")
 INK, GREY, FAINT = "#212529", "#868e96", "#dee2e6"
 DOTS_PER_INCH = 150
 

@@ -1,11 +1,9 @@
-"""The paper's two-phase cascade (section 3.2): phase 1's best weights start phase 2."""
+"""A run: its phases one after the other, as in the paper's cascade of two (section 3.2)."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -15,17 +13,17 @@ from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import stratified_folds
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
-from dsdenseunet.training import cases, provenance, resume
-from dsdenseunet.training.checkpoint import has_best, load_best
+from dsdenseunet.training import cases, phases, provenance, resume
+from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
 from dsdenseunet.training.lock import locked
 from dsdenseunet.training.loop import Phase, run_phase
-from dsdenseunet.training.recipe import build_recipe
+from dsdenseunet.training.recipe import check_names
 from dsdenseunet.training.settings import check_config, config_to_json
+from dsdenseunet.training.warm_start import Start
 
 CONFIG_FILE = "config.json"
-_PHASES_OF = {"all": (1, 2), "phase1": (1,), "phase2": (2,)}
 
 
 def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -> None:
@@ -46,7 +44,9 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
 
     # 1. Refuse everything that cannot work before anything is written.
     check_config(config)
-    build_recipe(config)
+    for name in phases.selected(config):
+        check_names(config, name)
+    _check_start(config, workdir, phases.selected(config)[0])
     parallel.check_batch_size(config.data.batch_size, config.training.accumulate, parallel.data_mesh())
     cache = Cache.open(config.data.cache)
     check_classes(config, cache)
@@ -67,11 +67,10 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
             files.write_json(workdir / CONFIG_FILE, config_to_json(config))
 
         # 3. The phases, each from its newest checkpoint or from the best weights before it.
-        for number in _PHASES_OF[config.training.phase]:
-            epochs = config.training[f"phase{number}_epochs"]
-            phase = Phase(number, epochs, config, workdir, cache, train_names, validation_names)
+        for name in phases.selected(config):
+            phase = Phase(name, config, workdir, cache, train_names, validation_names)
             with explained(workdir, config):
-                run_phase(phase, stop, _first_weights(config, workdir, number))
+                run_phase(phase, stop, _start(config, workdir, name))
 
 
 def check_classes(config: ConfigDict, cache: Cache) -> None:
@@ -113,26 +112,43 @@ def _silent(message: str) -> None:
     """The other processes leave talking to the first."""
 
 
-def _first_weights(config: ConfigDict, workdir: Path, phase: int) -> tuple[str, Mapping[str, Any]] | None:
-    if phase == 2 and has_best(workdir, phase=1):
-        return f"the best weights of phase 1 in {workdir}", load_best(workdir, phase=1)[1]
-    source = config.training.init_from
-    if source:
-        return f"the best weights in {source}", load_best(source)[1]
-    if phase == 2:
+def _check_start(config: ConfigDict, workdir: Path, name: str) -> None:
+    """Refuses a phase whose first weights are not there."""
+    start = config.phases[name].start
+    if start == phases.RANDOM or latest_step(workdir, name) is not None:
+        return
+    source = phases.source_phase(start)
+    if source is None and not phases_in(start):
+        raise InputError(
+            f"config.phases.{name}.start",
+            found=f"{start!r}, which holds no run",
+            expected=f"{phases.RANDOM}, {phases.BEST}PHASE, or the folder of a run that has been validated",
+            fix=f"correct the path with --config.phases.{name}.start=DIR",
+        )
+    if source is not None and not has_best(workdir, source):
         raise InputError(
             workdir,
-            found="no best weights of phase 1",
-            expected="phase 1 to be trained before phase 2",
-            fix="run with --config.training.phase=all, or name the workdir of another run with "
-            "--config.training.init_from=DIR",
+            found=f"no best weights of {source}",
+            expected=f"{source} to be trained before {name}",
+            fix=f"run with --config.training.phase={phases.ALL}, or name the folder of another run with "
+            f"--config.phases.{name}.start=DIR",
         )
-    return None
+
+
+def _start(config: ConfigDict, workdir: Path, name: str) -> Start | None:
+    """What a phase starts from, None for random weights and for a phase that has begun."""
+    start, leave_out = config.phases[name].start, tuple(config.phases[name].leave_out)
+    if start == phases.RANDOM or latest_step(workdir, name) is not None:
+        return None
+    source = phases.source_phase(start)
+    if source is None:
+        return Start(f"the best weights in {start}", load_best(start)[1], leave_out)
+    return Start(f"the best weights of {source} in {workdir}", load_best(workdir, source)[1], leave_out)
 
 
 def _resolved(config: ConfigDict, extend_to: int | None) -> ConfigDict:
     resolved = ConfigDict(config.to_dict())
     if extend_to is not None:
-        last = _PHASES_OF[config.training.phase][-1]
-        resolved.training[f"phase{last}_epochs"] = extend_to
+        check_config(resolved)
+        resolved.phases[phases.selected(resolved)[-1]].epochs = extend_to
     return resolved.lock()

@@ -1,7 +1,7 @@
 """Checkpoints of one phase: the latest whole state, and the best weights so far.
 
-`<workdir>/phaseN/latest/<step>` holds state, data iterator, progress and config, all that an exact
-resume needs. `<workdir>/phaseN/best/<step>` holds the network's variables, the validation record that
+`<workdir>/PHASE/latest/<step>` holds state, data iterator, progress and config, all that an exact
+resume needs. `<workdir>/PHASE/best/<step>` holds the network's variables, the validation record that
 made them the best, and the config. Each is written under a temporary name and renamed when whole.
 """
 
@@ -33,7 +33,6 @@ from dsdenseunet.training.integrity import (
 from dsdenseunet.training.settings import check_config, config_from_json, config_to_json
 from dsdenseunet.training.state import TrainState, state_arrays, variables_of
 
-PHASES = (1, 2)
 # Names in `record` and `progress` for the SHA-256 of the arrays beside them.
 _VARIABLES_DIGEST, _STATE_DIGEST = "variables_sha256", "state_sha256"
 _COPY_AGAIN = "copy the run's folder again from where it was trained, or restore it from a backup"
@@ -65,7 +64,7 @@ class BestRecord:
 class Checkpoints:
     """Saves and restores one phase of a run. Every process of the run makes the same calls."""
 
-    def __init__(self, workdir: Path, phase: int, config: ConfigDict):
+    def __init__(self, workdir: Path, phase: str, config: ConfigDict):
         self.folder = phase_folder(workdir, phase)
         self._config = sealed(config_to_json(config))
         self._latest = _manager(self.folder / "latest", _LATEST_ITEMS)
@@ -170,42 +169,60 @@ class Checkpoints:
         self._latest.close()
 
 
-def phase_folder(workdir: str | Path, phase: int) -> Path:
+def phase_folder(workdir: str | Path, phase: str) -> Path:
     """Where a phase's checkpoints are; absolute, as Orbax demands."""
-    return Path(workdir).absolute() / f"phase{phase}"
+    return Path(workdir).absolute() / phase
 
 
-def latest_step(workdir: str | Path, phase: int) -> int | None:
+def phases_in(workdir: str | Path) -> list[str]:
+    """Names of the phases that have left checkpoints in a run's folder, in their order.
+
+    Raises:
+        InputError: the config that says the order is damaged.
+    """
+    workdir = Path(workdir)
+    folders = [path for path in sorted(workdir.iterdir()) if path.is_dir()] if workdir.is_dir() else []
+    kinds = {path.name: [kind for kind in ("best", "latest") if _steps(path / kind)] for path in folders}
+    found = [name for name in kinds if kinds[name]]
+    if len(found) < 2:
+        return found
+    kind = kinds[found[-1]][0]
+    items = {"best": _BEST_ITEMS, "latest": _LATEST_ITEMS}[kind]
+    with _manager(phase_folder(workdir, found[-1]) / kind, items, create=False) as manager:
+        order = list(_stored_config(manager, manager.latest_step()).phases.order)
+    return sorted(found, key=lambda name: order.index(name) if name in order else -1)
+
+
+def latest_step(workdir: str | Path, phase: str) -> int | None:
     """The step of a phase's newest whole checkpoint, None where there is none."""
-    folder = phase_folder(workdir, phase) / "latest"
-    return max(ocp.utils.checkpoint_steps(folder), default=None) if folder.is_dir() else None
+    return max(_steps(phase_folder(workdir, phase) / "latest"), default=None)
 
 
-def has_best(workdir: str | Path, phase: int) -> bool:
+def has_best(workdir: str | Path, phase: str) -> bool:
     """Whether a phase has best weights.
 
     Raises:
         InputError: it has none, although its whole checkpoint says that it was validated.
     """
     folder = phase_folder(workdir, phase) / "best"
-    if folder.is_dir() and ocp.utils.checkpoint_steps(folder):
+    if _steps(folder):
         return True
     if validated := _validated_step(workdir, phase):
         raise InputError(
             folder,
-            found=f"no best weights, although phase {phase} was validated at step {validated}",
+            found=f"no best weights, although {phase} was validated at step {validated}",
             expected="the folder as training left it",
             fix=_COPY_AGAIN,
         )
     return False
 
 
-def load_best(workdir: str | Path, phase: int | None = None) -> tuple[ConfigDict, dict[str, Any]]:
+def load_best(workdir: str | Path, phase: str | None = None) -> tuple[ConfigDict, dict[str, Any]]:
     """The best weights of a run and the config that made them.
 
     Args:
       workdir: folder of a training run.
-      phase: 1 or 2; by default phase 2 where it has been validated, else phase 1.
+      phase: its name; by default the last one that has been validated.
 
     Returns:
       The config, and the variables {"params", "batch_stats"} as numpy arrays.
@@ -214,13 +231,14 @@ def load_best(workdir: str | Path, phase: int | None = None) -> tuple[ConfigDict
         InputError: the workdir has no best weights (of that phase), or they are damaged, incomplete or of
             another version.
     """
-    for candidate in (phase,) if phase else reversed(PHASES):
+    for candidate in (phase,) if phase else reversed(phases_in(workdir)):
         if has_best(workdir, candidate):
             return _read_best(phase_folder(workdir, candidate) / "best")
-    wanted = f"phase {phase}" if phase else "any phase"
+    there = ", ".join(phases_in(workdir))
+    found = f"no best weights of {phase or 'any phase'}" + (f" (phases here: {there})" if there else "")
     raise InputError(
         workdir,
-        found=f"no best weights of {wanted}" if Path(workdir).is_dir() else "no such folder",
+        found=found if Path(workdir).is_dir() else "no such folder",
         expected="a folder in which `experiments.train` has validated a network at least once",
         fix=f"check the path, or train first: python -m experiments.train --config=... --workdir={workdir}",
     )
@@ -261,7 +279,7 @@ def _stored_config(manager: ocp.CheckpointManager, step: int) -> ConfigDict:
     return config
 
 
-def _validated_step(workdir: str | Path, phase: int) -> int:
+def _validated_step(workdir: str | Path, phase: str) -> int:
     """The last step of a phase whose validation its whole checkpoint knows of; 0 for none."""
     step = latest_step(workdir, phase)
     if step is None:
@@ -270,6 +288,11 @@ def _validated_step(workdir: str | Path, phase: int) -> int:
         progress = _read_json(manager, step, "progress", _COPY_AGAIN)
         with whole_or_refused(_item(manager, step, "progress"), _COPY_AGAIN):
             return int(progress["validated_step"])
+
+
+def _steps(folder: Path) -> list[int]:
+    """The steps of the whole checkpoints in a folder, which need not be there."""
+    return ocp.utils.checkpoint_steps(folder) if folder.is_dir() else []
 
 
 def _item(manager: ocp.CheckpointManager, step: int, name: str) -> Path:

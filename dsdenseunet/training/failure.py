@@ -30,7 +30,7 @@ def stop_on_non_finite(
     cases: Sequence[str],
     metrics: Mapping[str, float],
     workdir: Path,
-    phase: int,
+    phase: str,
     step: int,
 ) -> NonFiniteLossError:
     """Writes the state before the step and its batch to `workdir/failure/`; returns the error to raise.
@@ -41,11 +41,11 @@ def stop_on_non_finite(
       cases: names of the cases that the batch was drawn from.
       metrics: the step's scalars.
       workdir: the run's folder.
-      phase: 1 or 2.
+      phase: its name.
       step: number of the step that failed, counted from 1.
     """
     folder = workdir / "failure"
-    where = f"phase {phase}, step {step}"
+    where = f"{phase}, step {step}"
     summary = ", ".join(f"{name} {value}" for name, value in metrics.items())
     arrays = _named_arrays(state_arrays(state))
     report = {

@@ -13,7 +13,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
 from dsdenseunet.models.network import traded
 from dsdenseunet.runtime import out_of_memory, parallel
-from dsdenseunet.training.checkpoint import PHASES, latest_step
+from dsdenseunet.training.checkpoint import phases_in
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUOT")
 
@@ -46,7 +46,7 @@ def explained(workdir: Path, config: ConfigDict) -> Iterator[None]:
 def _out_of_memory(workdir: Path, config: ConfigDict, error: Exception) -> InputError:
     device, devices = parallel.first_device_memory(), parallel.device_count()
     remat, dtype = traded(config.model)
-    began = any(latest_step(workdir, phase) is not None for phase in PHASES)
+    began = bool(phases_in(workdir))
     ways = [
         *out_of_memory.fraction(error, device),
         *out_of_memory.planned(config.to_dict(), device, devices, registry.build(config.model).remats),

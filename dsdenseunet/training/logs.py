@@ -26,7 +26,7 @@ class RunLog:
     """
 
     def __init__(
-        self, workdir: Path, phase: int, start_step: int, validated_step: int, total_steps: int, active: bool
+        self, workdir: Path, phase: str, start_step: int, validated_step: int, total_steps: int, active: bool
     ):
         self._phase = phase
         self._active = active
@@ -39,12 +39,12 @@ class RunLog:
         keep_lines_until(path, phase, start_step, validated_step)
         self._lines = path.open("a", encoding="utf-8")
         self._board = _summary_writer()(
-            str(workdir / "tensorboard" / f"phase{phase}"), purge_step=start_step + 1, flush_secs=30
+            str(workdir / "tensorboard" / phase), purge_step=start_step + 1, flush_secs=30
         )
         self._bar = tqdm(
             total=total_steps,
             initial=start_step,
-            desc=f"phase {phase}",
+            desc=phase,
             unit="step",
             dynamic_ncols=True,
             disable=None,
@@ -80,7 +80,7 @@ class RunLog:
         elif time.monotonic() >= self._next_line:
             # No terminal, so no bar: a log gets whole lines, of which a long run has not too many.
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            self.say(f"phase {self._phase}, step {step} of {self._bar.total}: {shown}")
+            self.say(f"{self._phase}, step {step} of {self._bar.total}: {shown}")
 
     @contextlib.contextmanager
     def time_of_validation(self) -> Iterator[None]:
@@ -114,7 +114,7 @@ class RunLog:
         for name, value in scores.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
-        self.say(f"phase {self._phase}, epoch {epoch}: {kind} {shown}{note}; {self.validation_time()}")
+        self.say(f"{self._phase}, epoch {epoch}: {kind} {shown}{note}; {self.validation_time()}")
 
     def say(self, message: str) -> None:
         """Prints a line above the progress bar."""
@@ -153,11 +153,11 @@ def _summary_writer() -> Any:
     return SummaryWriter
 
 
-def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> None:
+def keep_lines_until(path: Path, phase: str, step: int, validated_step: int) -> None:
     """Rewrites metrics.jsonl without what comes after a checkpoint, or is cut off in mid-line.
 
-    Training lines of `phase` stay up to `step`, validation lines up to `validated_step`, and the
-    other phase's lines as they are.
+    Training lines of `phase` stay up to `step`, validation lines up to `validated_step`, and other phases'
+    lines as they are. Before schema 3 a phase was its number.
     """
     if not path.exists():
         return
@@ -170,9 +170,13 @@ def keep_lines_until(path: Path, phase: int, step: int, validated_step: int) -> 
         if not isinstance(record, dict) or not isinstance(record.get("step"), int) or "phase" not in record:
             continue
         limit = validated_step if "validation" in record or "volumes" in record else step
-        if record["phase"] != phase or record["step"] <= limit:
+        if record["phase"] not in (phase, _number(phase)) or record["step"] <= limit:
             kept.append(line)
     files.write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _number(phase: str) -> int | None:
+    return {"phase1": 1, "phase2": 2}.get(phase)
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import make_training_iterator
 from dsdenseunet.runtime import compilation, out_of_memory, parallel
+from dsdenseunet.training import phases
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.failure import stop_on_non_finite
@@ -25,20 +25,29 @@ from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import Recipe, TrainState, abstract_state, create_state, parameter_count
 from dsdenseunet.training.step import train_step
 from dsdenseunet.training.validation import chosen_cases, validate, validate_volumes
-from dsdenseunet.training.warm_start import warm_start
+from dsdenseunet.training.warm_start import Start, warm_start
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
     """What a phase works on; everything that changes is in its state and its checkpoints."""
 
-    number: int
-    epochs: int
+    name: str
     config: ConfigDict
     workdir: Path
     cache: Cache
     train_names: tuple[str, ...]
     validation_names: tuple[str, ...]
+
+    @property
+    def number(self) -> int:
+        """Its place in the order, from 1."""
+        return 1 + phases.names(self.config).index(self.name)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all."""
+        return int(self.config.phases[self.name].epochs)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -56,13 +65,13 @@ class Phase:
         return within == 0 and epoch > 0 and (epoch % every_epochs == 0 or step == self.total_steps)
 
 
-def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, Any]] | None = None) -> None:
+def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> None:
     """Trains until the phase's last step; goes on from the newest checkpoint where there is one.
 
     Args:
       phase: what to train on.
       stop: set by a signal; the run then saves and leaves between two steps.
-      start: where the first weights come from, and the variables (None: a random initialisation).
+      start: what the first weights are (None: random).
 
     Raises:
         Interrupted: a signal asked to stop; the state is saved.
@@ -70,9 +79,9 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
         InputError: `start` does not fit the network.
     """
     config, mesh = phase.config, parallel.data_mesh()
-    recipe = build_recipe(config, phase.number)
+    recipe = build_recipe(config, phase.name)
     batches = _batches(phase, mesh)
-    checkpoints = Checkpoints(phase.workdir, phase.number, config)
+    checkpoints = Checkpoints(phase.workdir, phase.name, config)
 
     # 1. Resume from the newest whole checkpoint; else start from `start`; else from random weights.
     if checkpoints.latest_step is not None:
@@ -85,15 +94,15 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
         state = state.replace(key=jax.random.fold_in(state.key, phase.number))
         origin = "starts from random weights"
         if start is not None:
-            state = warm_start(state, start[1], source=start[0])
-            origin = f"starts from {start[0]}"
+            state = warm_start(state, start, f"phases.{phase.name}.leave_out")
+            origin = f"starts from {start.source}"
         state = parallel.place_state(mesh, state)
     step = int(state.step)
     log = RunLog(
-        phase.workdir, phase.number, step, validated_step, phase.total_steps, parallel.process_index() == 0
+        phase.workdir, phase.name, step, validated_step, phase.total_steps, parallel.process_index() == 0
     )
     log.say(
-        f"phase {phase.number}: {origin}; {phase.total_steps} steps, {len(phase.train_names)} training and "
+        f"{phase.name}: {origin}; {phase.total_steps} steps, {len(phase.train_names)} training and "
         f"{len(phase.validation_names)} validation cases, {parameter_count(state.params):,} parameters"
     )
     if step < phase.total_steps:
@@ -124,13 +133,13 @@ def run_phase(phase: Phase, stop: StopRequest, start: tuple[str, Mapping[str, An
             # 4. Leave: everything that was saved is on disk before the run says so.
             if stopping:
                 checkpoints.wait()
-                raise stop.interrupted(f"phase {phase.number}, step {step}")
+                raise stop.interrupted(f"{phase.name}, step {step}")
             if step == phase.total_steps:
                 checkpoints.wait()
                 best = checkpoints.best_record()
                 assert best is not None
                 log.say(
-                    f"phase {phase.number}: done, {phase.epochs} epochs; best weights from epoch "
+                    f"{phase.name}: done, {phase.epochs} epochs; best weights from epoch "
                     f"{best.epoch}, liver Dice {best.liver_dice:.4f}, tumour Dice {best.tumour_dice:.4f}; "
                     f"{log.validation_time()}"
                 )
@@ -178,9 +187,7 @@ class _Waiting:
         values = scalars(metrics)
         if not bool(metrics["healthy"]):
             names = [self._phase.train_names[index] for index in batch["case"]]
-            raise stop_on_non_finite(
-                state, batch, names, values, self._phase.workdir, self._phase.number, step
-            )
+            raise stop_on_non_finite(state, batch, names, values, self._phase.workdir, self._phase.name, step)
         now = time.monotonic()
         epoch = (step - 1) // self._phase.steps_per_epoch + 1
         memory = parallel.memory_use()
@@ -213,7 +220,7 @@ def _scored_whole(
     best = checkpoints.best_record()
     assert best is not None
     with log.time_of_validation():
-        _, variables = load_best(phase.workdir, phase.number)
+        _, variables = load_best(phase.workdir, phase.name)
         scores = validate_volumes(config, recipe.model, variables, phase.cache, names, stop.agreed)
     if scores is not None:
         cases = chosen_cases(config, phase.cache, names)

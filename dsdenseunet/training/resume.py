@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.training.checkpoint import latest_step
+from dsdenseunet.training import phases
+from dsdenseunet.training.checkpoint import latest_step, phases_in
 from dsdenseunet.training.provenance import PROVENANCE_FILE, read_starts
+from dsdenseunet.training.schedules import phase_schedule
 from dsdenseunet.training.settings import config_from_json, flatten
 
 # Fields that decide where and how fast a run computes, or how long; not what it computes up to then.
@@ -28,7 +32,6 @@ _NOTED = {
     "data.augment_on_device": "the last bits of results may differ from here on",
     "model.remat": "the last bits of results may differ from here on",
 }
-_EPOCHS = {"training.phase1_epochs": 1, "training.phase2_epochs": 2}
 
 
 def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> None:
@@ -39,9 +42,9 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
     Raises:
         InputError: a change after which going on would be another experiment.
     """
+    begun = set(phases_in(workdir))
     starts = read_starts(workdir)
-    steps = {phase: latest_step(workdir, phase) for phase in (1, 2)}
-    if not starts or not any(step is not None for step in steps.values()):
+    if not starts or not begun:
         return
 
     def note(change: str) -> None:
@@ -50,16 +53,14 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
     last = starts[-1]
     refused = []
     # Compared as this version understands them: what an older one left out has the value of then.
-    old, new = (
-        flatten(config_from_json(record["config"], workdir / PROVENANCE_FILE).to_dict())
-        for record in (last, start)
-    )
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) == new.get(name):
+    old, new = (config_from_json(record["config"], workdir / PROVENANCE_FILE) for record in (last, start))
+    before, now = flatten(old.to_dict()), flatten(new.to_dict())
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) == now.get(name):
             continue
-        change = f"config.{name}: {old.get(name)!r} -> {new.get(name)!r}"
-        if name in _EPOCHS:
-            reason = _epochs_refusal(_EPOCHS[name], new, steps)
+        change = f"config.{name}: {before.get(name)!r} -> {now.get(name)!r}"
+        if name.startswith("phases."):
+            reason = _phase_refusal(name, old, new, begun, workdir)
             if reason:
                 refused.append(f"{change} ({reason})")
                 continue
@@ -70,34 +71,48 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
     if last["data_sha256"] != start["data_sha256"]:
         refused.append(f"the cache's content: {last['data_sha256'][:12]} -> {start['data_sha256'][:12]}")
     for library in sorted(last["versions"].keys() | start["versions"].keys()):
-        before, now = last["versions"].get(library), start["versions"].get(library)
-        if before == now:
+        earlier, current = last["versions"].get(library), start["versions"].get(library)
+        if earlier == current:
             continue
         if library == "grain":
             # Order and augmentation follow from grain's random numbers.
-            refused.append(f"{library} {before} -> {now} (the data stream may differ)")
+            refused.append(f"{library} {earlier} -> {current} (the data stream may differ)")
         else:
-            note(f"{library} {before} -> {now}: results may differ in the last bits from here on")
+            note(f"{library} {earlier} -> {current}: results may differ in the last bits from here on")
     for field in ("device_kind", "devices", "processes"):
-        before, now = (record["hardware"].get(field) for record in (last, start))
-        if before != now:
-            note(f"{field} {before} -> {now}: results may differ in the last bits from here on")
+        earlier, current = (record["hardware"].get(field) for record in (last, start))
+        if earlier != current:
+            note(f"{field} {earlier} -> {current}: results may differ in the last bits from here on")
     if refused:
         raise InputError(
             workdir,
             found="a run that was started otherwise: " + "; ".join(refused),
             expected="the config, data and libraries it was started with",
-            fix="restore them, or train in a new workdir (with --config.training.init_from="
-            f"{workdir} it starts from this run's best weights)",
+            fix="restore them, or train in a new workdir (with --config.phases."
+            f"{phases.names(new)[0]}.start={workdir} it starts from this run's best weights)",
         )
 
 
-def _epochs_refusal(phase: int, new: dict[str, Any], steps: dict[int, int | None]) -> str | None:
-    """Why a phase cannot have this many epochs any more, if so."""
-    epochs = new[f"training.phase{phase}_epochs"]
-    done = (steps[phase] or 0) / new["training.steps_per_epoch"]
-    if epochs < done:
+def _phase_refusal(
+    field: str, old: ConfigDict, new: ConfigDict, begun: set[str], workdir: Path
+) -> str | None:
+    """Why a field of `config.phases` cannot change any more, if so; of a phase that has not begun it can."""
+    _, name, *rest = field.split(".")
+    before, now = phases.names(old), phases.names(new)
+    if name == "order":
+        last = max((place for place, one in enumerate(before) if one in begun), default=-1)
+        same = before[: last + 1] == now[: last + 1]
+        return None if same else "phases that have begun keep their places"
+    if name in begun and (rest != ["epochs"] or name not in now):
+        return f"{name} has begun"
+    for other in begun.intersection(before, now):
+        if phase_schedule(old, other) != phase_schedule(new, other):
+            kind = new.phases[other].schedule or new.optimizer.schedule
+            return f"the learning rates of {other}, which has begun, follow from it: schedule {kind}"
+    if name not in begun:
+        return None
+    done = (latest_step(workdir, name) or 0) / new.training.steps_per_epoch
+    if new.phases[name].epochs < done:
         return f"{done:g} epochs are done: --extend_to={done:g} or more"
-    if phase == 1 and steps[2] is not None:
-        return "phase 2 has begun"
-    return None
+    later = [one for one in now[now.index(name) + 1 :] if one in begun]
+    return f"{later[0]} has begun" if later else None

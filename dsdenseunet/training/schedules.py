@@ -89,23 +89,35 @@ class WarmUp:
         return (self.schedule(step) * share).astype(jnp.float32)
 
 
-def phase_schedule(config: ConfigDict, phase: int) -> Schedule:
-    """The schedule of phase 1 or 2; without a restart phase 2 goes on from phase 1's last step.
+def phase_schedule(config: ConfigDict, name: str) -> Schedule:
+    """The schedule of a phase.
 
-    A polynomial or cosine ends with its phase, or without a restart with the last one.
+    It begins anew with the phase, or goes on where those before have left it (`continue_schedule`). A
+    polynomial or cosine ends with its phase, or with the last one that goes on with it.
     """
-    optimizer, epoch = config.optimizer, config.training.steps_per_epoch
-    phases = [config.training.phase1_epochs * epoch, config.training.phase2_epochs * epoch]
-    continues = phase == 2 and not optimizer.restart_in_phase2
-    initial, floor, first_step = optimizer.learning_rate, optimizer.lr_floor, phases[0] if continues else 0
-    total = phases[phase - 1] if optimizer.restart_in_phase2 else sum(phases)
+    phase, order = config.phases[name], list(config.phases.order)
+    first = last = order.index(name)
+    while config.phases[order[first]].continue_schedule:
+        first -= 1
+    while last + 1 < len(order) and config.phases[order[last + 1]].continue_schedule:
+        last += 1
+
+    epoch = config.training.steps_per_epoch
+
+    def steps(names: list[str]) -> int:
+        return epoch * sum(config.phases[one].epochs for one in names)
+
+    before, total = steps(order[first : order.index(name)]), steps(order[first : last + 1])
+    optimizer = config.optimizer
+    initial, floor = phase.learning_rate or optimizer.learning_rate, optimizer.lr_floor
     schedules: dict[str, Schedule] = {
-        "step": StepDecay(initial, optimizer.decay_factor, optimizer.decay_epochs * epoch, floor, first_step),
-        "polynomial": Polynomial(initial, optimizer.decay_power, total, floor, first_step),
-        "cosine": Cosine(initial, total, floor, first_step),
+        "step": StepDecay(initial, optimizer.decay_factor, optimizer.decay_epochs * epoch, floor, before),
+        "polynomial": Polynomial(initial, optimizer.decay_power, total, floor, before),
+        "cosine": Cosine(initial, total, floor, before),
     }
-    chosen = schedules[optimizer.schedule]
-    return WarmUp(chosen, optimizer.warm_up_steps) if optimizer.warm_up_steps else chosen
+    chosen = schedules[phase.schedule or optimizer.schedule]
+    warm_up_steps = optimizer.warm_up_steps if phase.warm_up_steps < 0 else phase.warm_up_steps
+    return WarmUp(chosen, warm_up_steps) if warm_up_steps else chosen
 
 
 def _share(step: jax.typing.ArrayLike, first_step: int, total_steps: int) -> jax.Array:

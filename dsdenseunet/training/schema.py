@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,28 @@ class Change:
         dropped: fields that are no more; what they said no longer plays a part.
         replaced: field to (old value to new value).
         added: field to the value that runs had in effect before there was the field.
+        computed: field to its value, made of the older config as a whole.
     """
 
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     replaced: Mapping[str, Mapping[Any, Any]] = dataclasses.field(default_factory=dict)
     added: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    computed: Mapping[str, Callable[[Mapping[str, Any]], Any]] = dataclasses.field(default_factory=dict)
+
+
+_PLAIN_PHASE = (
+    ("leave_out", ()),
+    ("frozen", ()),
+    ("learning_rate", 0.0),
+    ("schedule", ""),
+    ("warm_up_steps", -1),
+)
+
+
+def _start_of_phase2(training: Mapping[str, Any]) -> str:
+    """By itself it started from another run, where one was named, else from the best weights of phase 1."""
+    return (training["phase"] == "phase2" and training["init_from"]) or "best:phase1"
 
 
 # By the schema's number, from 2 on without gaps.
@@ -68,9 +84,29 @@ _CHANGES: dict[int, Change] = {
         },
     ),
     3: Change(
+        # A run has any number of phases.
+        renamed={
+            "training.phase1_epochs": "phases.phase1.epochs",
+            "training.phase2_epochs": "phases.phase2.epochs",
+        },
+        dropped=("training.init_from", "optimizer.restart_in_phase2"),
         added={
             "loss.deep_supervision": (),
             "model.auxiliary_outputs": 0,
+            "optimizer.muon_scale": 5.0,
+            "optimizer.muon_parameters": ("params/block*", "params/transition*", "params/up*"),
+            "phases.order": ("phase1", "phase2"),
+            **{
+                f"phases.{name}.{field}": then
+                for name in ("phase1", "phase2")
+                for field, then in _PLAIN_PHASE
+            },
+            "phases.phase1.continue_schedule": False,
+        },
+        computed={
+            "phases.phase1.start": lambda old: old["training"]["init_from"] or "random",
+            "phases.phase2.start": lambda old: _start_of_phase2(old["training"]),
+            "phases.phase2.continue_schedule": lambda old: not old["optimizer"]["restart_in_phase2"],
         },
     ),
 }
@@ -121,6 +157,10 @@ def of_another_version(where: str | Path, found: str) -> InputError:
 
 
 def _apply(change: Change, values: dict[str, Any], where: str | Path) -> None:
+    try:
+        computed = {name: compute(values) for name, compute in change.computed.items()}
+    except (KeyError, TypeError) as error:
+        raise of_another_version(where, f"no {error.args[0]}") from error
     for old, new in change.renamed.items():
         _set(values, new, _take(values, old, where), where)
     for name in change.dropped:
@@ -128,8 +168,8 @@ def _apply(change: Change, values: dict[str, Any], where: str | Path) -> None:
     for name, by_old in change.replaced.items():
         value = _take(values, name, where)
         _set(values, name, next((new for old, new in by_old.items() if old == value), value), where)
-    for name, then in change.added.items():
-        _set(values, name, then, where)
+    for name, value in {**change.added, **computed}.items():
+        _set(values, name, value, where)
 
 
 def _take(values: dict[str, Any], name: str, where: str | Path) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
 from dsdenseunet.losses import combine, tversky
 from dsdenseunet.models import registry
-from dsdenseunet.training import optimizer, schedules, schema
+from dsdenseunet.training import optimizer, phases, schedules, schema
 
 CLASSES = ("background", "liver", "tumour")
 
-# Every field outside `model`, whose fields the network's own family checks.
+# Every field outside `model`, whose fields the network's own family checks, and `phases`.
 _FIELDS: Mapping[str, Check] = {
     "name": text,
     "seed": integer(0),
@@ -38,6 +38,8 @@ _FIELDS: Mapping[str, Check] = {
     "optimizer.beta1": number(low=0, below=1),
     "optimizer.beta2": number(low=0, below=1),
     "optimizer.epsilon": number(above=0),
+    "optimizer.muon_scale": number(above=0),
+    "optimizer.muon_parameters": sequence(text, shortest=1),
     "optimizer.weight_decay": number(low=0),
     "optimizer.clip_norm": number(low=0),
     "optimizer.schedule": choice(*schedules.NAMES),
@@ -46,7 +48,6 @@ _FIELDS: Mapping[str, Check] = {
     "optimizer.decay_factor": number(above=0, high=1),
     "optimizer.decay_epochs": integer(1),
     "optimizer.lr_floor": number(low=0),
-    "optimizer.restart_in_phase2": truth,
     "data.cache": text,
     "data.folds": integer(2),
     "data.fold": integer(0),
@@ -63,11 +64,8 @@ _FIELDS: Mapping[str, Check] = {
     "data.workers": integer(0),
     "data.threads": integer(1),
     "data.prefetch": integer(1),
-    "training.phase": choice("all", "phase1", "phase2"),
-    "training.init_from": lambda value: None if isinstance(value, str) else "a folder, or '' for none",
+    "training.phase": text,
     "training.steps_per_epoch": integer(1),
-    "training.phase1_epochs": integer(1),
-    "training.phase2_epochs": integer(1),
     "training.accumulate": integer(1),
     "training.validate_epochs": integer(1),
     "training.validate_patches": integer(0),
@@ -90,21 +88,28 @@ def check_config(config: ConfigDict) -> None:
     """
     values = flatten(config.to_dict())
     given = {name for name in values if not name.startswith("model.")}
-    for name in sorted(given - set(_FIELDS)):
-        close = fields.nearest(name, _FIELDS)
+    checks = _checks(given)
+    for name in sorted(given - set(checks)):
+        close = fields.nearest(name, checks)
         expected = f"config.{close}" if close else "a field of configs/base.py"
         raise refusal(name, f"a field that does not exist (= {values[name]!r})", expected)
-    for name in sorted(set(_FIELDS) - given):
+    for name in sorted(set(checks) - given):
         raise refusal(name, "missing", "the field, as configs/base.py has it")
-    for name, check in _FIELDS.items():
+    for name, check in checks.items():
         if wanted := check(values[name]):
             raise refusal(name, repr(values[name]), wanted)
     registry.check_fields(config.to_dict().get("model", {}))
     _check_together(config)
 
 
+def _checks(given: Iterable[str]) -> dict[str, Check]:
+    """The check of every field that a config with these fields must have, and no others."""
+    return {**_FIELDS, **phases.field_checks(given)}
+
+
 def _check_together(config: ConfigDict) -> None:
     _check_classes(config)
+    phases.check(config)
     share = sum(config.data.centre_share)
     if abs(share - 1) > 1e-6:
         raise refusal("data.centre_share", f"a sum of {share:g}", "shares that sum to 1")
@@ -229,7 +234,8 @@ def config_from_json(values: Any, where: str | Path = "the stored config") -> Co
     """
     upgraded = schema.upgrade(values, where)
     names = {name for name in flatten(upgraded) if not name.startswith("model.")}
-    missing, unknown = sorted(set(_FIELDS) - names), sorted(names - set(_FIELDS))
+    known = set(_checks(names))
+    missing, unknown = sorted(known - names), sorted(names - known)
     if missing or unknown:
         raise schema.of_another_version(
             where,

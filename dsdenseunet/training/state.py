@@ -25,6 +25,8 @@ class Recipe:
     loss: Loss
     # Micro-batches whose gradients are averaged before one update.
     accumulate: int = 1
+    # Patterns of the names of arrays that no step changes.
+    frozen: tuple[str, ...] = ()
 
 
 class TrainState(flax.struct.PyTreeNode):

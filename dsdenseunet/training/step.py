@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dsdenseunet.training.arrays import replaced
 from dsdenseunet.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -21,6 +22,9 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
     that of the whole batch's loss, however the voxels that do not count are spread; batch statistics are each
     micro-batch's, one after the other. A loss that is not linear in its sums (Dice over the batch) needs the
     sums of all micro-batches before the gradient of any: the network then runs forward once more.
+
+    Arrays of `recipe.frozen` stay as they are and count in no gradient norm. Where running statistics are
+    among them, the network still normalises by those of the batch while it trains.
 
     Args:
       state: the run so far.
@@ -43,9 +47,10 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
     updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
     grad_norm = jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in jax.tree.leaves(gradient)))
     healthy = state.healthy & jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    params = optax.apply_updates(state.params, updates)
     candidate = state.replace(
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        params=replaced(params, state.params, "params", recipe.frozen),
+        batch_stats=replaced(batch_stats, state.batch_stats, "batch_stats", recipe.frozen),
         opt_state=opt_state,
         step=state.step + 1,
     )
@@ -123,6 +128,8 @@ def _gradient(
     loss = state.recipe.loss
 
     def value(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+        # What is frozen has no gradient, and none is computed.
+        params = replaced(params, state.params, "params", state.recipe.frozen)
         outputs, batch_stats_ = _apply(state, params, batch_stats, image_BDHWC, key)
         sums = loss.sums(outputs, labels_BDHW)
         if whole is not None:

@@ -1,7 +1,8 @@
-"""Weights of another run or phase as the start of a new one, whole or not at all."""
+"""Weights of another run or phase as the start of a new one: all but those that are asked to be left out."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,62 +10,75 @@ import flax.traverse_util
 import numpy as np
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import some
 from dsdenseunet.runtime import parallel
+from dsdenseunet.training.arrays import check_patterns, matches, named
 from dsdenseunet.training.state import TrainState, variables_of
 
 _SHOWN = 5
 
 
-def warm_start(state: TrainState, variables: Mapping[str, Any], source: str) -> TrainState:
-    """Replaces the state's parameters and batch statistics by `variables`; momentum and step stay new.
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a phase starts from.
 
-    Prints how many arrays were loaded, and names every one that is missing from `variables`, has
-    another shape or type there, or has no place in this network.
+    Attributes:
+        source: where the weights come from, in words.
+        variables: {"params", "batch_stats"}, as `checkpoint.load_best` gives them.
+        leave_out: patterns of the names of arrays that are not taken.
+    """
+
+    source: str
+    variables: Mapping[str, Any]
+    leave_out: tuple[str, ...] = ()
+
+
+def warm_start(state: TrainState, start: Start, field: str = "leave_out") -> TrainState:
+    """Replaces the state's parameters and batch statistics by those of `start`; momentum and step stay new.
+
+    Prints how many arrays were loaded, and names every one that is missing, has another shape or type there,
+    or has no place in this network; and those that were left out because that was asked for.
 
     Args:
       state: a new state.
-      variables: {"params", "batch_stats"}, as `checkpoint.load_best` gives them.
-      source: where they come from, for the message.
+      start: where its arrays come from.
+      field: the dotted name of the field that `start.leave_out` is from.
 
     Raises:
-        InputError: not every array of the state was found, or some have no place in it.
+        InputError: not every array of the state was found, or some have no place in it, and they were not
+            left out; or a pattern of what to leave out fits no array.
     """
-    wanted = _flat(variables_of(state))
-    offered = _flat(variables)
-    missing = sorted(set(wanted) - set(offered))
-    unexpected = sorted(set(offered) - set(wanted))
+    mine, its = named(variables_of(state)), named(start.variables)
+    check_patterns(start.leave_out, sorted(mine.keys() | its.keys()), field)
+    left_out = {name for name in mine.keys() | its.keys() if matches(name, start.leave_out)}
+    wanted, offered = mine.keys() - left_out, its.keys() - left_out
+    missing, unexpected = sorted(wanted - offered), sorted(offered - wanted)
     mismatched = [
-        f"{name} ({_form(offered[name])} for {_form(wanted[name])})"
-        for name in sorted(set(wanted) & set(offered))
-        if _form(offered[name]) != _form(wanted[name])
+        f"{name} ({_form(its[name])} for {_form(mine[name])})"
+        for name in sorted(wanted & offered)
+        if _form(its[name]) != _form(mine[name])
     ]
     loaded = len(wanted) - len(missing) - len(mismatched)
     if parallel.process_index() == 0:
         print(
-            f"warm start from {source}: {loaded} of {len(wanted)} arrays loaded, {len(missing)} missing, "
-            f"{len(mismatched)} mismatched, {len(unexpected)} unexpected",
+            f"warm start from {start.source}: {loaded} of {len(mine)} arrays loaded, {len(missing)} missing, "
+            f"{len(mismatched)} mismatched, {len(unexpected)} unexpected"
+            + (f", left out as asked for: {', '.join(sorted(left_out))}" if left_out else ""),
             flush=True,
         )
     problems = {"missing": missing, "mismatched": mismatched, "unexpected": unexpected}
-    found = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
+    found = "; ".join(f"{kind}: {some(names, _SHOWN)}" for kind, names in problems.items() if names)
     if found:
         raise InputError(
-            source,
+            start.source,
             found=found,
             expected=f"all {len(wanted)} arrays of this network and no others",
-            fix="give the config.model that the weights were trained with, or start from other weights",
+            fix="give the config.model that the weights were trained with, start from other weights, or name "
+            f"what is to be left out with --config.{field}",
         )
-    return state.replace(params=variables["params"], batch_stats=variables["batch_stats"])
-
-
-def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
-    return flax.traverse_util.flatten_dict(dict(variables), sep="/")
+    both = flax.traverse_util.unflatten_dict(mine | {name: its[name] for name in wanted}, sep="/")
+    return state.replace(params=both["params"], batch_stats=both.get("batch_stats", {}))
 
 
 def _form(array: Any) -> str:
     return f"{np.dtype(array.dtype).name}{list(array.shape)}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

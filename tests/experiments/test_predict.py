@@ -22,7 +22,7 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     config = get_config()
     state = create_state(build_recipe(config), seed=0)
-    checkpoints = Checkpoints(folder, 1, config)
+    checkpoints = Checkpoints(folder, "phase1", config)
     checkpoints.save_best(state, BestRecord(1, 1, 0.5, 0.5, 0.5))
     checkpoints.close()
     return folder
@@ -76,7 +76,7 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
     [
         (("--workdir=nowhere",), "no such folder"),
         (("--workdir=tests",), "no best weights of any phase"),
-        (("--phase=2",), "no best weights of phase 2"),
+        (("--phase=phase2",), "no best weights of phase2 (phases here: phase1)"),
         (("--input=nowhere",), "no such file or folder"),
         (("--overlap=1.5",), "error: --overlap"),
         (("--batch_size=0",), "error: --batch_size"),

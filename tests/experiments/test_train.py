@@ -66,10 +66,10 @@ def test_real_network_trains_and_validates(tmp_path: Path):
         f"--workdir={tmp_path / 'run'}",
         f"--config.data.cache={cache}",
         "--config.training.phase=phase1",
-        "--config.training.phase1_epochs=1",
+        "--config.phases.phase1.epochs=1",
     )
     assert result.returncode == 0, result.stderr
     assert "5,239 parameters" in result.stdout
-    assert "phase 1: done, 1 epochs" in result.stdout
+    assert "phase1: done, 1 epochs" in result.stdout
     assert "step 1 of" in result.stdout
     assert "\r" not in result.stdout + result.stderr

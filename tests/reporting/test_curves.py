@@ -4,7 +4,7 @@ from dsdenseunet.reporting.curves import dice_figure, loss_figure
 from dsdenseunet.reporting.style import COLOURS, LIVER, PHASE_COLOURS, TUMOUR
 
 
-def metrics(phases=(1, 2), steps=20):
+def metrics(phases=("phase1", "phase2"), steps=20):
     lines = []
     for phase in phases:
         lines += [{"phase": phase, "step": step, "loss": 1 / step} for step in range(1, steps + 1)]
@@ -16,13 +16,13 @@ def metrics(phases=(1, 2), steps=20):
 
 def test_phases_follow_each_other_in_colours_of_their_own():
     (axis,) = loss_figure(metrics()).axes
-    for phase, first in ((1, 1), (2, 21)):
+    for phase, first in ((0, 1), (1, 21)):
         raw, smooth = (line for line in axis.lines if line.get_color() == PHASE_COLOURS[phase])
         assert list(raw.get_xdata()) == list(range(first, first + 20))
         assert list(raw.get_ydata()) == [1 / step for step in range(1, 21)]
         assert max(smooth.get_ydata()) < 1
     assert axis.get_yscale() == "log"
-    assert [text.get_text() for text in axis.texts] == ["phase 1", "phase 2"]
+    assert [text.get_text() for text in axis.texts] == ["phase1", "phase2"]
 
 
 def test_rings_mark_the_best_of_each_phase():
@@ -35,5 +35,5 @@ def test_rings_mark_the_best_of_each_phase():
 
 @pytest.mark.parametrize("figure", [loss_figure, dice_figure])
 def test_one_phase_alone(figure):
-    (axis,) = figure(metrics(phases=(1,))).axes
-    assert [text.get_text() for text in axis.texts] == ["phase 1"]
+    (axis,) = figure(metrics(phases=("phase1",))).axes
+    assert [text.get_text() for text in axis.texts] == ["phase1"]

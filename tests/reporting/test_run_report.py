@@ -35,7 +35,7 @@ def inputs(tmp_path_factory):
     nifti.write_new(root / "predictions" / "segmentation-1.nii", prediction, spacing)
     evaluate(root / "predictions", root / "truth", root / "scores")
     lines = []
-    for phase in (1, 2):
+    for phase in ("phase1", "phase2"):
         lines += [{"phase": phase, "epoch": 1, "step": step, "loss": 1 / step} for step in (1, 2, 3)]
         scores = {"liver_dice": 0.9, "tumour_dice": 0.6, "mean_dice": 0.75}
         lines.append({"phase": phase, "epoch": 1, "step": 3, "validation": scores})
@@ -87,8 +87,8 @@ def test_the_result_carries_all_that_a_number_needs(inputs, tmp_path):
     assert result["config_name"] == "demo"
     assert result["commit"] == "0123456789abcdef"
     assert result["scoring_mode"] == "corrected"
-    assert result["weights"]["phase"] == 2
-    assert result["steps"] == {"1": 3, "2": 3}
+    assert result["weights"]["phase"] == "phase2"
+    assert result["steps"] == {"phase1": 3, "phase2": 3}
     assert result["stages"] == [dataclasses.asdict(STAGES[0])]
     for key in ("hardware", "versions", "data", "data_sha256", "config", "scores"):
         assert result[key]

@@ -20,6 +20,8 @@ from dsdenseunet.training.failure import NonFiniteLossError
 from tests.training import tiny
 from tests.training.test_logs import read_lines
 
+PHASES = ("phase1", "phase2")
+
 
 @pytest.fixture(autouse=True)
 def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +51,12 @@ def test_files_of_a_run(reference: Path):
         "provenance.json",
         "tensorboard",
     }
-    for phase in (1, 2):
-        assert [path.name for path in (reference / f"phase{phase}" / "latest").iterdir()] == ["4"]
-        assert len(list((reference / f"phase{phase}" / "best").iterdir())) == 1
+    for phase in PHASES:
+        assert [path.name for path in (reference / phase / "latest").iterdir()] == ["4"]
+        assert len(list((reference / phase / "best").iterdir())) == 1
     lines = read_lines(reference / "metrics.jsonl")
     assert [(line["phase"], line["step"]) for line in lines if "loss" in line] == [
-        (phase, step) for phase in (1, 2) for step in (1, 2, 3, 4)
+        (phase, step) for phase in PHASES for step in (1, 2, 3, 4)
     ]
     assert sum("validation" in line for line in lines) == 4
 
@@ -81,7 +83,7 @@ def test_phases_draw_different_dropout(reference: Path):
             tuple(np.asarray(jax.random.fold_in(tiny.final_arrays(reference, phase)["['key']"], step)))
             for step in range(4)
         }
-        for phase in (1, 2)
+        for phase in PHASES
     ]
     assert len(drawn[0] | drawn[1]) == 8
 
@@ -90,9 +92,9 @@ def test_best_weights_are_those_of_the_best_validation(reference: Path):
     scores = {
         line["epoch"]: line["validation"]["mean_dice"]
         for line in read_lines(reference / "metrics.jsonl")
-        if "validation" in line and line["phase"] == 2
+        if "validation" in line and line["phase"] == "phase2"
     }
-    checkpoints = Checkpoints(reference, 2, tiny.get_config())
+    checkpoints = Checkpoints(reference, "phase2", tiny.get_config())
     record = checkpoints.best_record()
     checkpoints.close()
     assert isinstance(record, BestRecord)
@@ -104,13 +106,13 @@ def test_load_best_prefers_phase_two_and_gives_its_config(reference: Path, cache
     config, variables = load_best(reference)
     assert config.data.cache == str(cache)
     assert config.data.patch_size == (4, 32, 32)
-    np.testing.assert_equal(variables, load_best(reference, phase=2)[1])
+    np.testing.assert_equal(variables, load_best(reference, "phase2")[1])
     assert set(variables) == {"params", "batch_stats"}
 
 
 def test_load_best_of_nothing(tmp_path: Path):
-    with pytest.raises(InputError, match="no best weights of phase 2"):
-        load_best(tmp_path, phase=2)
+    with pytest.raises(InputError, match="no best weights of phase2"):
+        load_best(tmp_path, "phase2")
 
 
 def test_phases_one_after_the_other_equal_both_at_once(config: ConfigDict, reference: Path, tmp_path: Path):
@@ -124,9 +126,9 @@ def test_phases_one_after_the_other_equal_both_at_once(config: ConfigDict, refer
 
 def test_phase_two_alone_needs_weights(config: ConfigDict, reference: Path, tmp_path: Path):
     config.training.phase = "phase2"
-    with pytest.raises(InputError, match="no best weights of phase 1"):
+    with pytest.raises(InputError, match="no best weights of phase1"):
         cascade.run(config, tmp_path / "without")
-    config.training.init_from = str(reference)
+    config.phases.phase2.start = str(reference)
     cascade.run(config, tmp_path / "with")
     assert (tmp_path / "with" / "phase2" / "best").is_dir()
 
@@ -175,7 +177,7 @@ def test_non_finite_loss_names_step_and_cases_and_leaves_state_and_batch(
         return iterator
 
     monkeypatch.setattr(loop, "make_training_iterator", poisoned)
-    with pytest.raises(NonFiniteLossError, match=r"phase 1, step 3: .*not finite") as error:
+    with pytest.raises(NonFiniteLossError, match=r"phase1, step 3: .*not finite") as error:
         cascade.run(config, tmp_path)
     assert "volume-" in str(error.value)
     report = json.loads((tmp_path / "failure" / "report.json").read_text())
@@ -211,9 +213,9 @@ def test_signal_during_validation_saves_and_validates_after_the_restart(
         with pytest.raises(Interrupted) as error:
             cascade.run(config, tmp_path)
         assert error.value.exit_status == 143
-        assert "phase 1, step 2" in str(error.value)
+        assert "phase1, step 2" in str(error.value)
     cascade.run(config, tmp_path)
-    for phase in (1, 2):
+    for phase in PHASES:
         np.testing.assert_equal(tiny.final_arrays(tmp_path, phase), tiny.final_arrays(reference, phase))
         np.testing.assert_equal(load_best(tmp_path, phase)[1], load_best(reference, phase)[1])
     assert len(read_lines(tmp_path / "metrics.jsonl")) == 14

@@ -18,8 +18,13 @@ WRONG = {
     tuple: ["abc", "(", "('a', 5)", "((1,), 2)", "{}", "(-7, -7)"],
 }
 # Nothing is wrong with these: any text is one, or the value is one that fits.
-FREE = {"name", "data.cache", "training.init_from"}
-FITS = {("loss.ignore_label", "-1000000"), ("data.hu_window", "(-7, -7)")}
+FREE = {"name", "data.cache"}
+FITS = {
+    ("loss.ignore_label", "-1000000"),
+    ("data.hu_window", "(-7, -7)"),
+    *((f"phases.{name}.start", "?") for name in ("phase1", "phase2")),
+    *((f"phases.{name}.schedule", "") for name in ("phase1", "phase2")),
+}
 
 # One process for all: every start of Python takes a second.
 SCRIPT = """

@@ -141,7 +141,7 @@ def losses(workdir: Path) -> list[float]:
 def test_device_and_host_give_the_same_training_curve(
     config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config.training.phase1_epochs = 6
+    config.phases.phase1.epochs = 6
     sent = []
     real = parallel.place_batch
     monkeypatch.setattr(
@@ -158,7 +158,7 @@ def test_device_and_host_give_the_same_training_curve(
 def test_the_next_batch_leaves_and_the_next_step_is_dispatched_before_metrics_are_read(
     config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config.training.phase1_epochs = 1
+    config.phases.phase1.epochs = 1
     config.training.steps_per_epoch = 4
     events: list[str] = []
 
@@ -200,7 +200,7 @@ def test_a_signal_in_mid_epoch_saves_the_state_of_what_was_taken(
 
     with monkeypatch.context() as patch:
         patch.setattr(DeviceInput, "take", interrupted)
-        with pytest.raises(Interrupted, match="phase 1, step 3"):
+        with pytest.raises(Interrupted, match="phase1, step 3"):
             cascade.run(config, stopped)
     state = json.loads((stopped / "phase1/latest/3/data/metadata").read_text())
     assert set(state) == {"next_batch", "sha256"}

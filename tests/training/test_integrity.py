@@ -50,11 +50,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny.get_config()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "build", tiny.build_tiny)
-        for phase in (1, 2):
-            state = create_state(build_recipe(config), SEED + phase).replace(step=np.int32(4))
+        for number, phase in enumerate(("phase1", "phase2"), 1):
+            state = create_state(build_recipe(config), SEED + number).replace(step=np.int32(4))
             checkpoints = Checkpoints(folder, phase, config)
             checkpoints.save_best(state, RECORD)
-            if phase == 2:
+            if phase == "phase2":
                 checkpoints.save(state, Batches(5), validated_step=4)
             checkpoints.close()
     return folder
@@ -123,7 +123,7 @@ def best(workdir: Path) -> object:
 
 
 def best_scores(workdir: Path) -> object:
-    checkpoints = Checkpoints(workdir, 2, tiny.get_config())
+    checkpoints = Checkpoints(workdir, "phase2", tiny.get_config())
     try:
         return checkpoints.best_record()
     finally:
@@ -132,7 +132,7 @@ def best_scores(workdir: Path) -> object:
 
 def latest(workdir: Path) -> object:
     recipe = build_recipe(tiny.get_config())
-    checkpoints, batches = Checkpoints(workdir, 2, tiny.get_config()), Batches()
+    checkpoints, batches = Checkpoints(workdir, "phase2", tiny.get_config()), Batches()
     try:
         if checkpoints.latest_step is None:
             raise InputError(workdir, found="nothing", expected="a state", fix="copy the folder")
@@ -171,19 +171,19 @@ def test_sound_files_of_other_weights_are_known_by_the_digest(saved: Path, tmp_p
     shutil.copytree(
         saved / "phase1" / "best" / "4" / "variables", copy / "phase2" / "best" / "4" / "variables"
     )
-    load_best(copy, phase=1)
+    load_best(copy, "phase1")
     with pytest.raises(InputError, match="not those that were written"):
-        load_best(copy, phase=2)
+        load_best(copy, "phase2")
 
 
 def test_best_weights_left_out_are_not_replaced_by_phase_one(saved: Path, tmp_path: Path):
     copy = Path(shutil.copytree(saved, tmp_path / "copy"))
     shutil.rmtree(copy / "phase2" / "best")
-    with pytest.raises(InputError, match="phase 2 was validated at step 4"):
+    with pytest.raises(InputError, match="phase2 was validated at step 4"):
         load_best(copy)
     # Asked for by name, or where phase 2 has not been validated, phase 1's are meant.
     shutil.rmtree(copy / "phase2")
-    np.testing.assert_equal(load_best(copy)[1], load_best(saved, phase=1)[1])
+    np.testing.assert_equal(load_best(copy)[1], load_best(saved, "phase1")[1])
 
 
 def test_runs_of_versions_without_digests_are_read(saved: Path, tmp_path: Path):
@@ -227,11 +227,11 @@ def test_config_of_the_best_weights_is_checked(saved: Path, tmp_path: Path):
     copy = Path(shutil.copytree(saved, tmp_path / "copy"))
     config = ConfigDict(tiny.get_config())
     config.data.batch_size = 0
-    checkpoints = Checkpoints(copy, 1, config)
+    checkpoints = Checkpoints(copy, "phase1", config)
     checkpoints.save_best(
         create_state(build_recipe(tiny.get_config()), SEED), BestRecord(5, 2, 0.5, 0.5, 0.5)
     )
     checkpoints.close()
     with pytest.raises(InputError, match=r"config\.data\.batch_size = 0") as error:
-        load_best(copy, phase=1)
+        load_best(copy, "phase1")
     assert "--config." not in str(error.value)

@@ -23,28 +23,33 @@ def read_lines(path: Path) -> list[dict]:
 
 def test_resume_drops_later_lines_of_its_phase_only(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    first = {"phase": 1, "step": 9}
-    kept = {"phase": 2, "step": 2}
-    validated = {"phase": 2, "step": 2, "validation": {}}
+    first = {"phase": "phase1", "step": 9}
+    kept = {"phase": "phase2", "step": 2}
+    validated = {"phase": "phase2", "step": 2, "validation": {}}
     write_lines(
-        path, first, kept, validated, {"phase": 2, "step": 3}, {"phase": 2, "step": 4, "validation": {}}
+        path,
+        first,
+        kept,
+        validated,
+        {"phase": "phase2", "step": 3},
+        {"phase": "phase2", "step": 4, "validation": {}},
     )
-    keep_lines_until(path, phase=2, step=2, validated_step=2)
+    keep_lines_until(path, phase="phase2", step=2, validated_step=2)
     assert read_lines(path) == [first, kept, validated]
 
 
 def test_validation_that_the_checkpoint_does_not_know_is_dropped(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    write_lines(path, {"phase": 1, "step": 4}, {"phase": 1, "step": 4, "validation": {}})
-    keep_lines_until(path, phase=1, step=4, validated_step=2)
-    assert read_lines(path) == [{"phase": 1, "step": 4}]
+    write_lines(path, {"phase": "phase1", "step": 4}, {"phase": "phase1", "step": 4, "validation": {}})
+    keep_lines_until(path, phase="phase1", step=4, validated_step=2)
+    assert read_lines(path) == [{"phase": "phase1", "step": 4}]
 
 
 def test_line_that_was_cut_off_is_dropped(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"phase": 1, "step": 1}\n{"phase": 1, "st')
-    keep_lines_until(path, phase=1, step=5, validated_step=5)
-    assert path.read_text() == '{"phase": 1, "step": 1}\n'
+    path.write_text('{"phase": "phase1", "step": 1}\n{"phase": "phase1", "st')
+    keep_lines_until(path, phase="phase1", step=5, validated_step=5)
+    assert path.read_text() == '{"phase": "phase1", "step": 1}\n'
 
 
 class Card:
@@ -79,7 +84,7 @@ def test_memory_of_the_fullest_device_beside_the_plan(tmp_path: Path, monkeypatc
     config["data"]["batch_size"] = 3
     assert out_of_memory.planned_bytes(config, parallel.first_device_memory(), 1) is None
 
-    log = RunLog(tmp_path, phase=1, start_step=0, validated_step=0, total_steps=4, active=True)
+    log = RunLog(tmp_path, phase="phase1", start_step=0, validated_step=0, total_steps=4, active=True)
     metrics = {"loss": 0.5, "liver_dice": 0.75, "tumour_dice": 0.25, "grad_norm": 1.0, "learning_rate": 0.01}
     for step, peak in enumerate((7, 7, 8), start=1):
         cards[1].peak = peak
@@ -95,24 +100,24 @@ def test_a_device_that_does_not_count_has_no_memory():
 
 def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     metrics = {"loss": 0.5, "liver_dice": 0.75, "tumour_dice": 0.25, "grad_norm": 1.0, "learning_rate": 0.01}
-    log = RunLog(tmp_path, phase=1, start_step=0, validated_step=0, total_steps=4, active=True)
+    log = RunLog(tmp_path, phase="phase1", start_step=0, validated_step=0, total_steps=4, active=True)
     log.step(1, 1, metrics, steps_per_second=2.0)
     log.validation(1, 1, {"liver_dice": 0.9, "tumour_dice": 0.5, "mean_dice": 0.7}, best=True)
     log.volumes(1, 4, {"liver_dice": 0.8}, best_epoch=3, cases=["volume-7"])
     log.close()
     assert read_lines(tmp_path / "metrics.jsonl") == [
-        {"phase": 1, "epoch": 1, "step": 1, **metrics, "steps_per_second": 2.0},
+        {"phase": "phase1", "epoch": 1, "step": 1, **metrics, "steps_per_second": 2.0},
         {
-            "phase": 1,
+            "phase": "phase1",
             "epoch": 1,
             "step": 1,
             "validation": {"liver_dice": 0.9, "tumour_dice": 0.5, "mean_dice": 0.7},
         },
-        {"phase": 1, "epoch": 1, "step": 4, "volumes": {"liver_dice": 0.8}},
+        {"phase": "phase1", "epoch": 1, "step": 4, "volumes": {"liver_dice": 0.8}},
     ]
     output = capsys.readouterr()
     # No terminal: a line where there is no bar to draw.
-    assert output.out.startswith("phase 1, step 1 of 4: loss 0.5000, liver 0.750, tumour 0.250\n")
+    assert output.out.startswith("phase1, step 1 of 4: loss 0.5000, liver 0.750, tumour 0.250\n")
     assert output.err == ""
     assert "mean dice 0.7000 (best so far); validation took 0.0 s, " in output.out
     assert "volumes liver dice 0.8000 (weights of epoch 3 on volume-7); " in output.out
@@ -120,7 +125,7 @@ def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_other_processes_write_nothing(tmp_path: Path):
-    log = RunLog(tmp_path, phase=1, start_step=0, validated_step=0, total_steps=4, active=False)
+    log = RunLog(tmp_path, phase="phase1", start_step=0, validated_step=0, total_steps=4, active=False)
     log.step(1, 1, {"loss": 1.0}, 1.0)
     log.validation(1, 1, {"mean_dice": 1.0}, best=False)
     log.say("nothing")

@@ -53,9 +53,9 @@ def bytes_at_each_step(config: ConfigDict, workdir: Path, monkeypatch: pytest.Mo
 def test_a_resumed_run_holds_one_state(config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     undisturbed = bytes_at_each_step(config, tmp_path / "undisturbed", monkeypatch)
     assert len(undisturbed) == 4
-    config.training.phase1_epochs = 1
+    config.phases.phase1.epochs = 1
     first = bytes_at_each_step(config, tmp_path / "stopped", monkeypatch)
-    config.training.phase1_epochs = 2
+    config.phases.phase1.epochs = 2
     then = bytes_at_each_step(config, tmp_path / "stopped", monkeypatch)
     assert len(first) == len(then) == 2
     assert max(then) <= max(undisturbed)
@@ -69,7 +69,7 @@ def test_a_run_at_the_limit_of_its_card_goes_on(cache: Path, tmp_path: Path):
     fields = ("--config.training.phase=phase1", "--config.data.patch_size=(16,128,128)")
 
     def run(workdir: Path, epochs: int, **environment: str) -> list[dict]:
-        line = tiny.command(cache, workdir, *fields, f"--config.training.phase1_epochs={epochs}")
+        line = tiny.command(cache, workdir, *fields, f"--config.phases.phase1.epochs={epochs}")
         tiny.run(line, JAX_PLATFORMS="cuda,cpu", **environment)
         return [step for step in read_lines(workdir / "metrics.jsonl") if "loss" in step]
 

@@ -73,7 +73,7 @@ def test_adam_with_decay_is_optax_adamw():
 
 def test_equal_schedules_share_one_optimizer():
     config = base_config()
-    config.training.phase1_epochs = config.training.phase2_epochs = 100
-    one, two = (phase_schedule(config, phase) for phase in (1, 2))
+    config.phases.phase1.epochs = config.phases.phase2.epochs = 100
+    one, two = (phase_schedule(config, phase) for phase in ("phase1", "phase2"))
     assert one == two
     assert optimizer.build(config.optimizer, one) is optimizer.build(config.optimizer, two)

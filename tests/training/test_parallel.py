@@ -50,7 +50,7 @@ def test_eight_devices_equal_one(cache: Path, tmp_path: Path):
     one, eight = tmp_path / "one", tmp_path / "eight"
     tiny.run(tiny.command(cache, one, *arguments))
     output = tiny.run(tiny.command(cache, eight, *arguments), **EIGHT)
-    assert "phase 2: done" in output
+    assert "phase2: done" in output
     assert_close(eight, one)
 
     # A checkpoint of eight devices goes on on one.
@@ -74,11 +74,11 @@ def test_two_processes_equal_one_and_one_goes_on_from_two(cache: Path, reference
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     # Only the first process talks and writes logs.
-    assert "phase 1: done" in outputs[0]
-    assert "phase 1" not in outputs[1]
+    assert "phase1: done" in outputs[0]
+    assert "phase1" not in outputs[1]
     assert len(list((two / "tensorboard" / "phase1").iterdir())) == 1
 
-    assert_close(two, reference, phase=1)
+    assert_close(two, reference, "phase1")
     assert sum("loss" in line for line in (two / "metrics.jsonl").read_text().splitlines()) == 4
     output = tiny.run([*line, "--extend_to=3"])
     assert "processes 2 -> 1" in output
@@ -103,7 +103,7 @@ def run_until_trained(
     cache: Path, workdir: Path, *more: str
 ) -> tuple[list[str], list[subprocess.Popen[str]]]:
     """Two processes, some steps into a run of a minute or more."""
-    arguments = ("--config.training.phase=phase1", "--config.training.phase1_epochs=2000")
+    arguments = ("--config.training.phase=phase1", "--config.phases.phase1.epochs=2000")
     line = tiny.command(cache, workdir, *arguments, "--config.training.validate_epochs=100", *more)
     processes = start_processes(line, 2)
     log = workdir / "metrics.jsonl"
@@ -146,7 +146,7 @@ def test_process_that_stops_answering_ends_the_others_with_a_clear_message(cache
     assert LOST in output
     processes[1].kill()
     processes[1].communicate()
-    processes = start_processes([*line, f"--config.training.phase1_epochs={last_step(tmp_path) // 2 + 1}"], 2)
+    processes = start_processes([*line, f"--config.phases.phase1.epochs={last_step(tmp_path) // 2 + 1}"], 2)
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "resumed at step" in outputs[0]
@@ -174,7 +174,7 @@ def test_signal_to_one_process_stops_all_within_an_epoch_and_the_restart_resumes
     assert process.returncode == 143
 
 
-def assert_close(workdir: Path, reference: Path, phase: int = 2) -> None:
+def assert_close(workdir: Path, reference: Path, phase: str = "phase2") -> None:
     """Sums in another order differ in the last bits only."""
     got, expected = tiny.final_arrays(workdir, phase), tiny.final_arrays(reference, phase)
     assert got.keys() == expected.keys()

@@ -16,11 +16,11 @@ from tests.training import tiny
 
 
 def assert_same_run(workdir: Path, reference: Path) -> None:
-    for phase in (1, 2):
+    for phase in ("phase1", "phase2"):
         got, expected = tiny.final_arrays(workdir, phase), tiny.final_arrays(reference, phase)
         assert got.keys() == expected.keys()
         for name in expected:
-            np.testing.assert_array_equal(got[name], expected[name], err_msg=f"phase {phase} {name}")
+            np.testing.assert_array_equal(got[name], expected[name], err_msg=f"{phase} {name}")
         best, expected_best = load_best(workdir, phase)[1], load_best(reference, phase)[1]
         np.testing.assert_equal(best, expected_best)
     assert log_lines(workdir) == log_lines(reference)
@@ -82,23 +82,23 @@ def test_finished_run_says_so_and_can_be_extended(cache: Path, tmp_path: Path):
     line = tiny.command(cache, tmp_path / "run")
     tiny.run(line)
     before = tiny.final_arrays(tmp_path / "run")
-    assert "phase 2: done" in tiny.run(line)
+    assert "phase2: done" in tiny.run(line)
     np.testing.assert_equal(tiny.final_arrays(tmp_path / "run"), before)
 
     tiny.run([*line, "--extend_to=3"])
     longer = tmp_path / "longer"
-    tiny.run(tiny.command(cache, longer, "--config.training.phase2_epochs=3"))
+    tiny.run(tiny.command(cache, longer, "--config.phases.phase2.epochs=3"))
     assert_same_run(tmp_path / "run", longer)
 
     output = tiny.run(line, expect=2)
-    assert "config.training.phase2_epochs: 3 -> 2" in output
+    assert "config.phases.phase2.epochs: 3 -> 2" in output
     assert "--extend_to=3" in output
 
 
 @pytest.mark.long
 def test_killed_at_least_twenty_times(cache: Path, tmp_path: Path):
     # Long enough that a fast machine, which comes far between two kills, is not done before the last.
-    arguments = ("--config.training.phase1_epochs=24", "--config.training.phase2_epochs=24")
+    arguments = ("--config.phases.phase1.epochs=24", "--config.phases.phase2.epochs=24")
     undisturbed, workdir = tmp_path / "undisturbed", tmp_path / "run"
     tiny.run(tiny.command(cache, undisturbed, *arguments))
     line = tiny.command(cache, workdir, *arguments)

@@ -12,7 +12,7 @@ from tests.training import tiny
 def paper_config(**fields: object):
     config = tiny.get_config()
     config.training.steps_per_epoch = 10
-    config.training.phase1_epochs = 100
+    config.phases.phase1.epochs = 100
     config.optimizer.learning_rate = 0.01
     config.optimizer.lr_floor = 0.0
     for name, value in fields.items():
@@ -25,11 +25,11 @@ def paper_config(**fields: object):
     [(0, 0.01), (99, 0.01), (100, 0.005), (199, 0.005), (200, 0.0025), (999, 0.01 / 2**9)],
 )
 def test_halved_every_ten_epochs_of_ten_steps(step: int, rate: float):
-    assert float(phase_schedule(paper_config(), 1)(step)) == pytest.approx(rate, rel=1e-6)
+    assert float(phase_schedule(paper_config(), "phase1")(step)) == pytest.approx(rate, rel=1e-6)
 
 
 def test_equals_optax_piecewise_constant_over_both_phases():
-    schedule = phase_schedule(paper_config(), 1)
+    schedule = phase_schedule(paper_config(), "phase1")
     piecewise = optax.piecewise_constant_schedule(0.01, {100 * k: 0.5 for k in range(1, 110)})
     # Optax changes the rate after the boundary's step, here with it.
     for step in (0, 50, 99, 100, 101, 555, 1000, 2999):
@@ -37,7 +37,7 @@ def test_equals_optax_piecewise_constant_over_both_phases():
 
 
 def test_floor():
-    schedule = phase_schedule(paper_config(lr_floor=1e-3), 1)
+    schedule = phase_schedule(paper_config(lr_floor=1e-3), "phase1")
     assert float(schedule(300)) == pytest.approx(0.00125)
     assert float(schedule(400)) == pytest.approx(1e-3)
     assert float(schedule(10_999)) == pytest.approx(1e-3)
@@ -84,8 +84,10 @@ def test_the_papers_schedule_has_the_bits_it_always_had(floor: float):
 
 
 def test_phase_two_restarts_or_goes_on():
-    restarting = phase_schedule(paper_config(restart_in_phase2=True), 2)
-    continuing = phase_schedule(paper_config(restart_in_phase2=False), 2)
+    config = paper_config()
+    restarting = phase_schedule(config, "phase2")
+    config.phases.phase2.continue_schedule = True
+    continuing = phase_schedule(config, "phase2")
     assert float(restarting(0)) == pytest.approx(0.01)
     assert float(continuing(0)) == pytest.approx(0.01 / 2**10)
     assert float(continuing(100)) == pytest.approx(0.01 / 2**11)
@@ -114,14 +116,14 @@ def test_a_warm_up_by_hand():
 @pytest.mark.parametrize("name", ["polynomial", "cosine"])
 def test_schedules_end_with_their_phase_or_with_the_last(name: str):
     config = paper_config(schedule=name)
-    config.training.phase2_epochs = 50
-    for phase, steps in ((1, 1000), (2, 500)):
+    config.phases.phase2.epochs = 50
+    for phase, steps in (("phase1", 1000), ("phase2", 500)):
         schedule = phase_schedule(config, phase)
         assert float(schedule(0)) == pytest.approx(0.01)
         assert float(schedule(steps - 1)) < 1e-4
         assert float(schedule(steps)) == pytest.approx(0, abs=1e-9)
-    config.optimizer.restart_in_phase2 = False
-    first, second = phase_schedule(config, 1), phase_schedule(config, 2)
+    config.phases.phase2.continue_schedule = True
+    first, second = phase_schedule(config, "phase1"), phase_schedule(config, "phase2")
     assert float(first(1000)) == pytest.approx(float(second(0)))
     assert float(second(500)) == pytest.approx(0, abs=1e-9)
 
@@ -129,6 +131,6 @@ def test_schedules_end_with_their_phase_or_with_the_last(name: str):
 @pytest.mark.parametrize("name", ["step", "polynomial", "cosine"])
 def test_no_schedule_falls_below_the_floor_or_rises_to_it(name: str):
     config = paper_config(schedule=name, lr_floor=1e-3)
-    assert float(phase_schedule(config, 1)(1000)) == pytest.approx(1e-3)
+    assert float(phase_schedule(config, "phase1")(1000)) == pytest.approx(1e-3)
     low = paper_config(schedule=name, lr_floor=1e-3, learning_rate=1e-4)
-    assert [float(phase_schedule(low, 1)(step)) for step in (0, 1000)] == pytest.approx([1e-4, 1e-4])
+    assert [float(phase_schedule(low, "phase1")(step)) for step in (0, 1000)] == pytest.approx([1e-4, 1e-4])

@@ -24,7 +24,7 @@ from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.settings import check_config, config_from_json, config_to_json, flatten
 from dsdenseunet.training.state import create_state
-from dsdenseunet.training.warm_start import warm_start
+from dsdenseunet.training.warm_start import Start, warm_start
 
 DATA = Path(__file__).parent / "data"
 KEPT = sorted(DATA.glob("run_of_schema_*.tar.xz"), key=lambda path: path.name)
@@ -46,7 +46,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
 def test_a_run_of_every_older_version_predicts_what_it_did(kept: tuple[Path, Path]):
     workdir, predicted = kept
     with np.load(predicted) as then:
-        for phase in (1, 2):
+        for phase in ("phase1", "phase2"):
             config, variables = load_best(workdir, phase)
             predictor = Predictor(
                 registry.build(config.model),
@@ -56,7 +56,7 @@ def test_a_run_of_every_older_version_predicts_what_it_did(kept: tuple[Path, Pat
                 **config.inference,
             )
             labels_DHW = predictor.segment(then["image_DHW"])
-            expected_DHW = then[f"labels_phase{phase}_DHW"]
+            expected_DHW = then[f"labels_{phase}_DHW"]
             assert set(np.unique(expected_DHW)) == {0, 1, 2}
             # Only voxels where two classes are as good as equal may go the other way on another processor:
             # 15 of 19,200 have their best two probabilities within 0.001.
@@ -66,7 +66,7 @@ def test_a_run_of_every_older_version_predicts_what_it_did(kept: tuple[Path, Pat
 def test_a_run_of_every_older_version_starts_a_new_one(kept: tuple[Path, Path]):
     config, variables = load_best(kept[0])
     check_config(config)
-    state = warm_start(create_state(build_recipe(config), seed=1), variables, "an older run")
+    state = warm_start(create_state(build_recipe(config), seed=1), Start("an older run", variables))
     np.testing.assert_equal(state.params, variables["params"])
 
 

@@ -38,8 +38,8 @@ def finished(reference: Path, tmp_path: Path) -> Path:
     [
         ("optimizer.learning_rate", 0.2, "config.optimizer.learning_rate: 0.1 -> 0.2"),
         ("data.batch_size", 4, "config.data.batch_size: 2 -> 4"),
-        ("training.phase1_epochs", 3, "phase 2 has begun"),
-        ("training.phase2_epochs", 1, "2 epochs are done"),
+        ("phases.phase1.epochs", 3, "phase2 has begun"),
+        ("phases.phase2.epochs", 1, "2 epochs are done"),
     ],
 )
 def test_changes_that_would_be_another_run_are_refused(
@@ -52,6 +52,20 @@ def test_changes_that_would_be_another_run_are_refused(
     assert named in str(error.value)
     assert "restore" in error.value.fix
     assert (finished / "provenance.json").read_text() == before
+
+
+@pytest.mark.parametrize("schedule", ["polynomial", "cosine"])
+def test_a_run_whose_schedule_ends_with_it_cannot_get_longer(
+    config: ConfigDict, finished: Path, schedule: str
+):
+    path = finished / "provenance.json"
+    record = json.loads(path.read_text())
+    record["starts"][-1]["config"]["optimizer"]["schedule"] = schedule
+    path.write_text(json.dumps(record))
+    config.optimizer.schedule = schedule
+    cascade.run(config, finished)
+    with pytest.raises(InputError, match=rf"phase2\.epochs: 2 -> 3 .* follow from it: schedule {schedule}"):
+        cascade.run(config, finished, extend_to=3)
 
 
 def test_harmless_changes_are_named(config: ConfigDict, finished: Path, capsys: pytest.CaptureFixture[str]):
@@ -114,7 +128,11 @@ def test_a_run_of_the_schema_before_is_compared_with_the_values_of_then(
     path = finished / "provenance.json"
     record = json.loads(path.read_text())
     stored = record["starts"][-1]["config"]
-    assert stored.pop("schema") == 2
+    assert stored.pop("schema") == 3
+    # Before, there were two phases.
+    phases = stored.pop("phases")
+    stored["training"] |= {f"{name}_epochs": phases[name]["epochs"] for name in phases["order"]}
+    stored["training"]["init_from"] = ""
     assert stored["training"].pop("validate_patches") == 4
     # Before, a loss was one cross-entropy and the optimiser SGD.
     loss, optimizer = stored["loss"], stored["optimizer"]
@@ -122,8 +140,8 @@ def test_a_run_of_the_schema_before_is_compared_with_the_values_of_then(
         "class_weights": loss["cross_entropy"]["class_weights"],
         "ignore_label": loss["ignore_label"],
     }
-    fields = ("learning_rate", "momentum", "decay_factor", "decay_epochs", "lr_floor", "restart_in_phase2")
-    stored["optimizer"] = {name: optimizer[name] for name in fields}
+    fields = ("learning_rate", "momentum", "decay_factor", "decay_epochs", "lr_floor")
+    stored["optimizer"] = {name: optimizer[name] for name in fields} | {"restart_in_phase2": True}
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"config\.training\.validate_patches: 0 -> 4"):
         cascade.run(config, finished)

@@ -79,8 +79,7 @@ def get_config() -> ConfigDict:
     config.data.explicit.validation = ("volume-2",)
     config.data.prefetch = 1
     config.training.steps_per_epoch = 2
-    config.training.phase1_epochs = 2
-    config.training.phase2_epochs = 2
+    config.phases.phase1.epochs = config.phases.phase2.epochs = 2
     config.training.validate_epochs = 1
     config.training.validate_patches = 4
     config.training.checkpoint_epochs = 1
@@ -136,11 +135,11 @@ def run(line: list[str], expect: int = 0, **environment: str) -> str:
     return output
 
 
-def final_arrays(workdir: Path, phase: int = 2) -> dict[str, np.ndarray]:
+def final_arrays(workdir: Path, phase: str = "phase2") -> dict[str, np.ndarray]:
     """Every array of a phase's newest whole state, by path."""
     import orbax.checkpoint as ocp
 
-    folder = workdir / f"phase{phase}" / "latest"
+    folder = workdir / phase / "latest"
     step = max(ocp.utils.checkpoint_steps(folder))
     with ocp.PyTreeCheckpointer() as checkpointer:
         structure = checkpointer.metadata(folder / str(step) / "state").item_metadata

@@ -39,10 +39,11 @@ AMOUNTS = Amounts(
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with the smallest network: its steps compile in seconds."""
     tiny = {"block_layers": (1,), "growth_rate": 4, "bottleneck": 8, "stem_channels": 8}
-    schedule = {"phase1_epochs": 1, "phase2_epochs": 1, "steps_per_epoch": 2}
+    phases = {name: {**config["phases"][name], "epochs": 1} for name in config["phases"]["order"]}
     return {
         **config,
         "model": {**config["model"], **tiny, "decoder_channels": (8, 8)},
         "data": {**config["data"], "patch_size": (4, 32, 32), "batch_size": 1},
-        "training": {**config["training"], **schedule},
+        "training": {**config["training"], "steps_per_epoch": 2},
+        "phases": {**config["phases"], **phases},
     }

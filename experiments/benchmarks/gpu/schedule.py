@@ -116,7 +116,8 @@ def measure(setting: Setting) -> Iterator[dict[str, Any]]:
     if not (setting.folder / "input/cache").exists():
         Input(setting.folder / "input", setting.amounts.phantoms)
     training, config = setting.config["training"], _config(setting)
-    total = (training["phase1_epochs"] + training["phase2_epochs"]) * training["steps_per_epoch"]
+    phases = setting.config["phases"]
+    total = sum(phases[name]["epochs"] for name in phases["order"]) * training["steps_per_epoch"]
     block, blocks = setting.amounts.block_steps, setting.amounts.blocks
     known = setting.known("schedule")
     first, whole = f"{block * blocks:,} steps of {total:,}", f"{total:,} steps, all of them run"

@@ -1,0 +1,94 @@
+"""The phases of a run, as `config.phases` lists them.
+
+A phase's name is also the folder of its checkpoints. Its number, its place in the order, decides what it
+draws.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
+from dsdenseunet.training import schedules
+
+ALL, RANDOM, BEST = "all", "random", "best:"
+_SECTION, _ORDER = "phases", "phases.order"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Names that mean something else in a config or in a run's folder.
+_TAKEN = (ALL, "order", "failure", "tensorboard")
+_FIELDS: Mapping[str, Check] = {
+    "epochs": integer(1),
+    "start": text,
+    "leave_out": sequence(text),
+    "frozen": sequence(text),
+    "learning_rate": number(low=0),
+    "schedule": choice("", *schedules.NAMES),
+    "warm_up_steps": integer(-1),
+    "continue_schedule": truth,
+}
+
+
+def names(config: ConfigDict) -> tuple[str, ...]:
+    """All phases, in their order."""
+    return tuple(config.phases.order)
+
+
+def selected(config: ConfigDict) -> tuple[str, ...]:
+    """The phases that `config.training.phase` says to train, in their order."""
+    only = config.training.phase
+    return names(config) if only == ALL else (only,)
+
+
+def source_phase(start: str) -> str | None:
+    """The phase that `start` takes the best weights of, None where it is another run or nothing."""
+    return start.removeprefix(BEST) if start.startswith(BEST) else None
+
+
+def field_checks(values: Iterable[str]) -> dict[str, Check]:
+    """The check of each field of `config.phases`.
+
+    Args:
+        values: dotted names of all fields that a config has; they say which phases there are.
+    """
+    parts = [name.split(".") for name in values]
+    found = {part[1] for part in parts if len(part) == 3 and part[0] == _SECTION}
+    checks = {f"{_SECTION}.{name}.{field}": check for name in found for field, check in _FIELDS.items()}
+    return {_ORDER: sequence(text, shortest=1), **checks}
+
+
+def check(config: ConfigDict) -> None:
+    """Checks how the phases fit together; each field by itself has been checked.
+
+    Raises:
+        InputError: the first that does not.
+    """
+    order, known = names(config), sorted(set(config.phases) - {"order"})
+    for name in known:
+        if not _NAME.fullmatch(name) or name in _TAKEN:
+            expected = f"a-z, 0-9 and _, a letter first, and none of {', '.join(_TAKEN)}"
+            raise refusal(f"{_SECTION}.{name}", "a phase of this name", expected)
+    if unknown := [name for name in order if not config.phases.get(name)]:
+        raise refusal(_ORDER, ", ".join(unknown), f"names of config.phases: {', '.join(known)}")
+    if len(set(order)) != len(order):
+        raise refusal(_ORDER, repr(order), "each phase once")
+    if config.training.phase not in (ALL, *order):
+        expected = f"one of {ALL}, {', '.join(order)}"
+        raise refusal("training.phase", repr(config.training.phase), expected)
+    for place, name in enumerate(order):
+        _check_phase(config.phases[name], f"{_SECTION}.{name}", order[:place])
+
+
+def _check_phase(phase: Mapping[str, Any], where: str, earlier: tuple[str, ...]) -> None:
+    source = source_phase(phase["start"])
+    if source is not None and source not in earlier:
+        expected = f"{BEST} and an earlier phase ({', '.join(earlier) or 'there is none'})"
+        raise refusal(f"{where}.start", repr(phase["start"]), expected)
+    if phase["start"] == RANDOM and phase["leave_out"]:
+        found = f"{phase['leave_out']!r}, but nothing is loaded (start = {RANDOM!r})"
+        raise refusal(f"{where}.leave_out", found, "()")
+    if phase["continue_schedule"] and not earlier:
+        raise refusal(f"{where}.continue_schedule", "True in the first phase", "False")
