@@ -161,6 +161,26 @@ def base_config() -> ConfigDict:
     config.data.threads = 2
     config.data.prefetch = 4
 
+    # What else is changed at random, beside data's zoom and mirror: each with the `probability` for a patch
+    # (0: off, and nothing is drawn) and the range that its size is drawn from, evenly.
+    config.augment = ConfigDict()
+    # Turns about D, H and W, up to so many degrees either way; in millimetres, whatever the spacing.
+    config.augment.rotation = ConfigDict({"probability": 0.0, "degrees": (15.0, 15.0, 15.0)})
+    # A factor for each axis by itself; 1.2 shows things larger.
+    config.augment.scaling = ConfigDict({"probability": 0.0, "range": (0.85, 1.15)})
+    # From here on in this order, in units of the image as the network gets it. The noise's deviation.
+    config.augment.noise = ConfigDict({"probability": 0.0, "range": (0.0, 0.1)})
+    # A Gaussian's deviation, in voxels.
+    config.augment.blur = ConfigDict({"probability": 0.0, "range": (0.5, 1.0)})
+    # What is added.
+    config.augment.brightness = ConfigDict({"probability": 0.0, "range": (-0.1, 0.1)})
+    # What distances from the patch's mean are multiplied by.
+    config.augment.contrast = ConfigDict({"probability": 0.0, "range": (0.75, 1.25)})
+    # Share of the samples along each axis that are kept and interpolated between.
+    config.augment.low_resolution = ConfigDict({"probability": 0.0, "range": (0.5, 1.0)})
+    # The power of intensities between the patch's lowest and highest.
+    config.augment.gamma = ConfigDict({"probability": 0.0, "range": (0.7, 1.5)})
+
     config.training = ConfigDict()
     # all, or the name of the one phase to train.
     config.training.phase = "all"

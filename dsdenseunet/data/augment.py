@@ -40,15 +40,16 @@ class Augmentation:
 
     def box_size(self, patch_size: Sequence[int]) -> tuple[int, int, int]:
         """Voxels (D, H, W) that hold all that any patch of `patch_size` samples, whatever is drawn."""
+        if self.scale_range == (1.0, 1.0):
+            return patch_size[0], patch_size[1], patch_size[2]
+        # From the voxel below the first sample to the one above the last, and one for rounding.
+        depth, height, width = (math.floor(extent) + 3 for extent in self.extent(patch_size))
+        return depth if self.scale_depth else patch_size[0], height, width
 
-        def side(patch_side: int) -> int:
-            if self.scale_range == (1.0, 1.0):
-                return patch_side
-            # From the voxel below the first sample to the one above the last, and one for rounding.
-            return math.floor((patch_side - 1) / self.scale_range[0]) + 3
-
-        depth, height, width = patch_size
-        return side(depth) if self.scale_depth else depth, side(height), side(width)
+    def extent(self, patch_size: Sequence[int]) -> Axes:
+        """The largest distance (D, H, W) between a patch's first and last sample, in voxels."""
+        depth, height, width = ((side - 1) / self.scale_range[0] for side in patch_size)
+        return depth if self.scale_depth else patch_size[0] - 1, height, width
 
 
 def sample_positions(side: int, centre: int, patch_side: int, scale: float, mirror: bool) -> np.ndarray:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
-from dsdenseunet.data.augment import Augmentation, cut_box, gather_image, gather_labels, sample_positions
+from dsdenseunet.data import warp
+from dsdenseunet.data.appearance import Appearance
+from dsdenseunet.data.augment import (
+    Augmentation,
+    Positions,
+    cut_box,
+    gather_image,
+    gather_labels,
+    sample_positions,
+)
 from dsdenseunet.data.cache import Cache, CachedCase
+from dsdenseunet.data.intensity import normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +33,8 @@ class PatchSampler:
         hu_window: Hounsfield units that become -1 and 1.
         centre_share: share of patches centred on a voxel of (any class, class 1, class 2, ...).
         augmentation: random zoom and mirroring.
+        warp: random rotation and scaling, None for none.
+        appearance: random changes of intensities, None for none.
         on_device: give what a device needs to do zoom, mirror and window itself.
     """
 
@@ -31,6 +44,8 @@ class PatchSampler:
     hu_window: tuple[float, float]
     centre_share: tuple[float, ...]
     augmentation: Augmentation
+    warp: warp.Warp | None = None
+    appearance: Appearance | None = None
     on_device: bool = False
 
     def sample(self, case_index: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -56,17 +71,41 @@ class PatchSampler:
                 sample_positions(*axis)
                 for axis in zip(case.labels_DHW.shape, centre, self.patch_size, scale, mirror)
             )
-            if self.on_device:
-                box_size = self.augmentation.box_size(self.patch_size)
-                patch = cut_box(case.image_DHW, case.labels_DHW, (d, h, w), box_size)
-            else:
-                patch = {
-                    "image": gather_image(case.image_DHW, (d, h, w), self.hu_window)[..., None],
-                    "labels": gather_labels(case.labels_DHW, (d, h, w)),
-                }
+            patch = self._read(case, (d, h, w), rng)
+            if self.appearance is not None:
+                drawn = self.appearance.draw(rng, (*self.patch_size, 1))
+                if self.on_device:
+                    patch |= drawn
+                else:
+                    patch["image"] = self.appearance.apply(np, patch["image"], drawn)
             return {**patch, "case": np.int32(case_index)}
         except Exception as error:
             raise RuntimeError(f"case {name}: {type(error).__name__}: {error}") from error
+
+    @functools.cached_property
+    def _warped_box_size(self) -> tuple[int, int, int]:
+        assert self.warp is not None
+        records = [self.cache.record(name) for name in self.names]
+        extent = self.augmentation.extent(self.patch_size)
+        return self.warp.box_size(extent, [one.shape for one in records], [one.spacing_mm for one in records])
+
+    def _read(self, case: CachedCase, positions: Positions, rng: np.random.Generator) -> dict[str, Any]:
+        """The patch that samples a case at `positions` along D, H and W before it is warped."""
+        image_DHW, labels_DHW = case.image_DHW, case.labels_DHW
+        if self.warp is not None:
+            matrix = self.warp.draw(rng, case.spacing_mm)
+            box = warp.cut_box(image_DHW, labels_DHW, positions, matrix, self._warped_box_size)
+            if self.on_device:
+                return box
+            box_image_DHWC = normalise(box["image"], self.hu_window)[..., None]
+            image, labels = warp.sample(np, box, box_image_DHWC, self.patch_size, -1)
+            return {"image": image, "labels": labels}
+        if self.on_device:
+            return cut_box(image_DHW, labels_DHW, positions, self.augmentation.box_size(self.patch_size))
+        return {
+            "image": gather_image(image_DHW, positions, self.hu_window)[..., None],
+            "labels": gather_labels(labels_DHW, positions),
+        }
 
 
 def choose_centre(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grain
@@ -11,9 +11,11 @@ import numpy as np
 from absl import flags
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.appearance import Appearance
 from dsdenseunet.data.augment import Augmentation
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import PatchSampler
+from dsdenseunet.data.warp import Warp
 
 _SCALE_AXES = ("in_plane", "all")
 
@@ -124,6 +126,7 @@ def make_training_iterator(
     scale_axes: str,
     mirror_probability: Sequence[float],
     seed: int,
+    augment: Mapping[str, Any] | None = None,
     augment_on_device: bool = False,
     threads: int = 2,
     prefetch: int = 4,
@@ -147,7 +150,8 @@ def make_training_iterator(
         scale_axes: "in_plane" or "all".
         mirror_probability: along (D, H, W).
         seed: of order, places and augmentation.
-        augment_on_device: leave zoom, mirror and window to `ops.resample`; what is drawn is the same.
+        augment: `config.augment`, None for nothing of it.
+        augment_on_device: leave all augmentation and the window to the device; what is drawn is the same.
         threads: that read at once, in each worker.
         prefetch: batches held ready, in each worker.
         workers: processes that read; 0 reads in threads of this one.
@@ -156,8 +160,8 @@ def make_training_iterator(
 
     Returns:
         Iterator over {"image": (B, D, H, W, 1) float32 in [-1, 1], "labels": (B, D, H, W) int32,
-        "case": (B,) int32, index into `names`}. With `augment_on_device`, over what `augment.cut_box`
-        returns, stacked, and "case".
+        "case": (B,) int32, index into `names`}. With `augment_on_device`, over what `augment.cut_box` or
+        `warp.cut_box` and `Appearance.draw` return, stacked, and "case".
 
     Raises:
         InputError: a value out of its range, or a name that the cache has not.
@@ -184,6 +188,7 @@ def make_training_iterator(
         (hu_window[0], hu_window[1]),
         tuple(centre_share),
         augmentation,
+        *extra(augment),
         augment_on_device,
     )
     order = grain.MapDataset.range(len(names)).seed(seed).shuffle().repeat()
@@ -196,6 +201,14 @@ def make_training_iterator(
         return ", ".join(names[order[number * batch_size + row]] for row in own_rows)
 
     return BatchIterator(batches, case_names, threads, prefetch, workers)
+
+
+def extra(augment: Mapping[str, Any] | None) -> tuple[Warp | None, Appearance | None]:
+    """What `config.augment` asks for: each None where it asks for none of it."""
+    if augment is None:
+        return None, None
+    warp, appearance = Warp.of(augment), Appearance.of(augment)
+    return warp if warp else None, appearance if appearance else None
 
 
 def _augmentation(

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from dsdenseunet.data import warp
+from dsdenseunet.data.appearance import Appearance
 from dsdenseunet.data.pipeline import BatchIterator
 from dsdenseunet.ops import resample
+from dsdenseunet.ops.intensity import normalise
 from dsdenseunet.runtime import parallel
 
 HostBatch = Mapping[str, np.ndarray]
@@ -20,27 +24,39 @@ DeviceBatch = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Zoom, mirror and window of a batch of boxes: the batch that the host would have made of them.
+    """Augmentation and window of a batch of boxes: the batch that the host would have made of them.
 
     Attributes:
         patch_size: (D, H, W).
         hu_window: Hounsfield units that become -1 and 1.
+        warped: whether there is a `Warp`, so that boxes are `data.warp.cut_box`'s.
+        appearance: random changes of intensities, None for none.
     """
 
     patch_size: tuple[int, int, int]
     hu_window: tuple[float, float]
+    warped: bool = False
+    appearance: Appearance | None = None
 
     def __call__(self, boxes: Mapping[str, jax.Array]) -> DeviceBatch:
-        """Of what `data.augment.cut_box` returns, stacked: the batch that `train_step` takes."""
+        """Of what the host's sampler returns, stacked: the batch that `train_step` takes."""
 
         def one(box: Mapping[str, jax.Array]) -> DeviceBatch:
-            image_DHW = resample.sample_image(
-                box["image"], box["below"], box["weight"], box["nearest"], self.patch_size, self.hu_window
-            )
-            labels_DHW = resample.sample_labels(box["labels"], box["nearest"], self.patch_size)
-            return {"image": image_DHW[..., None], "labels": labels_DHW}
+            image_DHWC, labels_DHW = self._sampled(box)
+            if self.appearance is not None:
+                image_DHWC = self.appearance.apply(jnp, image_DHWC, box)
+            return {"image": image_DHWC, "labels": labels_DHW}
 
         return jax.vmap(one)(boxes)
+
+    def _sampled(self, box: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        if self.warped:
+            image_DHWC = normalise(box["image"], self.hu_window)[..., None]
+            return warp.sample(jnp, box, image_DHWC, self.patch_size, -1)
+        image_DHW = resample.sample_image(
+            box["image"], box["below"], box["weight"], box["nearest"], self.patch_size, self.hu_window
+        )
+        return image_DHW[..., None], resample.sample_labels(box["labels"], box["nearest"], self.patch_size)
 
 
 class DeviceInput:

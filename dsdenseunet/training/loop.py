@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.pipeline import make_training_iterator
+from dsdenseunet.data.pipeline import extra, make_training_iterator
 from dsdenseunet.runtime import compilation, out_of_memory, parallel
 from dsdenseunet.training import phases
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
@@ -243,6 +243,7 @@ def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
         scale_axes=data.scale_axes,
         mirror_probability=data.mirror_probability,
         seed=seed,
+        augment=phase.config.augment,
         augment_on_device=data.augment_on_device,
         threads=data.threads,
         prefetch=data.prefetch,
@@ -250,5 +251,6 @@ def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
         process_index=parallel.process_index(),
         process_count=parallel.process_count(),
     )
-    augment = Augment(tuple(data.patch_size), tuple(data.hu_window)) if data.augment_on_device else None
-    return DeviceInput(iterator, mesh, augment)
+    warp, appearance = extra(phase.config.augment)
+    on_device = Augment(tuple(data.patch_size), tuple(data.hu_window), warp is not None, appearance)
+    return DeviceInput(iterator, mesh, on_device if data.augment_on_device else None)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from dsdenseunet.core import fields
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
+from dsdenseunet.data import appearance
 from dsdenseunet.losses import combine, tversky
 from dsdenseunet.models import registry
 from dsdenseunet.training import optimizer, phases, schedules, schema
@@ -64,6 +65,18 @@ _FIELDS: Mapping[str, Check] = {
     "data.workers": integer(0),
     "data.threads": integer(1),
     "data.prefetch": integer(1),
+    **{
+        f"augment.{name}.probability": number(low=0, high=1)
+        for name in ("rotation", "scaling", *appearance.NAMES)
+    },
+    "augment.rotation.degrees": sequence(number(low=0, high=180), 3),
+    "augment.scaling.range": sequence(number(above=0), 2),
+    "augment.noise.range": sequence(number(low=0), 2),
+    "augment.blur.range": sequence(number(low=0), 2),
+    "augment.brightness.range": sequence(number(), 2),
+    "augment.contrast.range": sequence(number(low=0), 2),
+    "augment.low_resolution.range": sequence(number(above=0, high=1), 2),
+    "augment.gamma.range": sequence(number(above=0), 2),
     "training.phase": text,
     "training.steps_per_epoch": integer(1),
     "training.accumulate": integer(1),
@@ -117,6 +130,10 @@ def _check_together(config: ConfigDict) -> None:
         low, high = config.data[name]
         if not (low < high or (name == "scale_range" and low == high)):
             raise refusal(f"data.{name}", f"({low:g}, {high:g})", "the lower end first")
+    for name in ("scaling", *appearance.NAMES):
+        low, high = config.augment[name].range
+        if low > high:
+            raise refusal(f"augment.{name}.range", f"({low:g}, {high:g})", "the lower end first")
     if config.data.fold >= config.data.folds:
         raise refusal("data.fold", str(config.data.fold), f"a fold in 0..{config.data.folds - 1}")
     train, validation = (set(config.data.explicit[name]) for name in ("train", "validation"))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs.base import base_config
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.pipeline import make_training_iterator
+from dsdenseunet.data.pipeline import extra, make_training_iterator
 from dsdenseunet.models import registry
 from dsdenseunet.runtime import parallel
 from dsdenseunet.training import cascade, loop
@@ -42,7 +43,8 @@ def stream(cache: Path) -> Iterator[object]:
             augment_on_device=augment_on_device,
             **values,
         )
-        augment = Augment(PATCH, WINDOW) if augment_on_device else None
+        warp, appearance = extra(fields.get("augment"))
+        augment = Augment(PATCH, WINDOW, warp is not None, appearance) if augment_on_device else None
         made.append(DeviceInput(iterator, parallel.data_mesh(), augment))
         return made[-1]
 
@@ -67,6 +69,20 @@ def test_device_and_host_give_the_same_batches(stream, fields):
             assert got[name].dtype == expected[name].dtype
         np.testing.assert_allclose(got["image"], expected["image"], rtol=0, atol=TOLERANCE)
         np.testing.assert_array_equal(got["labels"], expected["labels"])
+
+
+def test_device_and_host_give_the_same_batches_of_every_augmentation(stream):
+    augment = base_config().augment.to_dict()
+    for section in augment.values():
+        section["probability"] = 0.7
+    device, host, plain = (stream(True, augment=augment), stream(False, augment=augment), stream(False))
+    for _ in range(4):
+        (_, got), (_, expected), (_, unchanged) = device.take(), host.take(), plain.take()
+        # A place's last bits are worth more where the image is steep; a label may lie as near to two voxels.
+        np.testing.assert_allclose(got["image"], expected["image"], rtol=0, atol=2e-3)
+        assert np.abs(np.subtract(got["image"], expected["image"])).mean() < 1e-5
+        assert np.mean(np.not_equal(got["labels"], expected["labels"])) < 1e-3
+        assert np.abs(np.subtract(got["image"], unchanged["image"])).mean() > 0.01
 
 
 def test_all_batches_share_one_program(stream):
