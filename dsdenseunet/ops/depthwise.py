@@ -13,6 +13,7 @@ from jax import Array, lax
 
 from dsdenseunet.ops import depthwise_choice
 from dsdenseunet.ops.axes import pad_for
+from dsdenseunet.ops.cpu import depthwise_filter
 
 Implementation = Literal["auto", "grouped", "shifted", "pallas"]
 Stride = tuple[int, int, int]
@@ -124,8 +125,12 @@ def _filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, kernel: Array, strid
     """For each tap the sum over all output voxels of input times gradient, in float32."""
     padded = pad_for(x_BDHWC, kernel.shape)
     by_tap = functools.partial(_filter_gradient_by_tap, kernel=kernel, stride=stride)
-    by_row = functools.partial(_filter_gradient_by_row, size=kernel.shape[:3], stride=stride)
-    sums = lax.platform_dependent(padded, gradient_BDHWC, cpu=by_row, default=by_tap)
+    form = depthwise_filter.fastest(gradient_BDHWC.shape, padded.shape, stride)
+
+    def on_cpu(padded: Array, gradient_BDHWC: Array) -> Array:
+        return form(padded, gradient_BDHWC, kernel.shape[:3], stride)
+
+    sums = lax.platform_dependent(padded, gradient_BDHWC, cpu=on_cpu, default=by_tap)
     return sums.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -134,35 +139,6 @@ def _filter_gradient_by_tap(padded: Array, gradient_BDHWC: Array, kernel: Array,
     gradient = gradient_BDHWC.astype(jnp.float32)
     taps = _taps(padded.astype(jnp.float32), kernel, stride, gradient_BDHWC.shape[1:4])
     return jnp.stack([jnp.sum(values * gradient, axis=(0, 1, 2, 3)) for _, values in taps])
-
-
-def _filter_gradient_by_row(
-    padded: Array, gradient_BDHWC: Array, size: tuple[int, ...], stride: Stride
-) -> Array:
-    """(taps, C): whole (W, C) rows are multiplied and added up, and reduced over W once at the end."""
-    batch, depth, height, width, channels = gradient_BDHWC.shape
-    sd, sh, sw = stride
-    span = sw * (width - 1) + 1
-
-    def line(_: None, offset: Array) -> tuple[None, Array]:
-        def add_row(row: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            b, rest = row // (depth * height), row % (depth * height)
-            d, h = rest // height, rest % height
-            gradient_WC = lax.dynamic_slice(gradient_BDHWC, (b, d, h, 0, 0), (1, 1, 1, width, channels))[
-                0, 0, 0
-            ].astype(jnp.float32)
-            start = (b, d * sd + offset[0], h * sh + offset[1], 0, 0)
-            x_WC = lax.dynamic_slice(padded, start, (1, 1, 1, padded.shape[3], channels))[0, 0, 0]
-            x_WC = x_WC.astype(jnp.float32)
-            return tuple(total + x_WC[k : k + span : sw] * gradient_WC for k, total in enumerate(sums))
-
-        zero = jnp.zeros((width, channels), jnp.float32)
-        sums = lax.fori_loop(0, batch * depth * height, add_row, (zero,) * size[2])
-        return None, jnp.stack([total.sum(0) for total in sums])
-
-    offsets = jnp.array(list(itertools.product(range(size[0]), range(size[1]))))
-    _, sums = lax.scan(line, None, offsets)
-    return sums.reshape(-1, channels)
 
 
 _shifted.defvjp(_shifted_forward, _shifted_backward)

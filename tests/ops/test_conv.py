@@ -18,24 +18,24 @@ def value_and_gradients(function, x, kernel, weights):
 
 
 @pytest.mark.parametrize(
-    ("shape", "features", "size", "stride"),
+    ("case", "form"),
     [
-        # Winograd
-        ((1, 3, 56, 56, 5), 6, (3, 3, 3), (1, 1, 1)),  # one band
-        ((2, 4, 64, 60, 3), 6, (3, 3, 3), (1, 1, 1)),  # several bands, two volumes
-        ((1, 6, 62, 57, 2), 6, (3, 3, 3), (1, 1, 1)),  # sides that no tile divides
-        # Tap by tap
-        ((1, 3, 8, 9, 4), 6, (3, 3, 3), (1, 1, 1)),  # a small map
-        ((2, 4, 7, 6, 7), 4, (5, 1, 3), (1, 1, 1)),  # sides that differ
-        # Unfolded
-        ((2, 3, 10, 7, 20), 6, (3, 3, 3), (1, 1, 1)),  # many channels to few
-        ((2, 3, 14, 12, 6), 6, (3, 3, 3), (1, 2, 2)),  # a transition
-        ((1, 3, 13, 7, 6), 5, (3, 3, 3), (2, 2, 1)),  # sides that the stride does not divide
-        ((1, 4, 12, 10, 1), 6, (7, 7, 7), (2, 2, 2)),  # the stem
-        ((1, 4, 40, 41, 2), 3, (1, 5, 5), (1, 1, 1)),  # none of the forms has it
+        (((1, 3, 56, 56, 5), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # one band
+        (((2, 4, 64, 60, 3), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # several bands, two volumes
+        (((1, 6, 62, 57, 2), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # sides that no tile divides
+        (((1, 3, 8, 9, 4), 6, (3, 3, 3), (1, 1, 1)), "tap by tap"),
+        (((2, 4, 7, 6, 7), 4, (5, 1, 3), (1, 1, 1)), "tap by tap"),  # sides that differ
+        (((2, 3, 10, 7, 20), 6, (3, 3, 3), (1, 1, 1)), "few outputs"),
+        (((2, 3, 14, 12, 6), 6, (3, 3, 3), (1, 2, 2)), "strided"),  # a transition
+        (((1, 3, 13, 7, 6), 5, (3, 3, 3), (2, 2, 1)), "strided"),  # sides that the stride does not divide
+        (((1, 4, 12, 10, 1), 6, (7, 7, 7), (2, 2, 2)), "few inputs"),  # the stem
+        (((1, 4, 9, 10, 1), 10, (3, 3, 3), (1, 1, 1)), "few inputs"),  # a plain network's first one
+        (((1, 4, 40, 41, 2), 3, (1, 5, 5), (1, 1, 1)), "direct"),
     ],
 )
-def test_equals_direct_convolution(shape, features, size, stride):
+def test_equals_direct_convolution(case, form):
+    shape, features, size, stride = case
+    assert conv.form_on_cpu(shape, (*size, shape[-1], features), stride) == form
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], shape)
     kernel = jax.random.normal(keys[1], (*size, shape[-1], features))
