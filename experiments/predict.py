@@ -21,7 +21,7 @@ from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
 from dsdenseunet.models import registry
 from dsdenseunet.preflight import check as preflight
-from dsdenseunet.runtime import cli, huge_pages
+from dsdenseunet.runtime import cli
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import mirror_axes, set_by_flags
@@ -46,7 +46,6 @@ _PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (
 def main(argv: Sequence[str]) -> int:
     """Reads the flags, predicts, prints the sums."""
     del argv
-    huge_pages.restart()
     found = find_scans(_INPUT.value, _OUTPUT.value)
     scans, failures_name = take_shard(found.used, _SHARD.value)
     config, variables = load_best(_WORKDIR.value, _PHASE.value)

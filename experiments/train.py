@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dsdenseunet.preflight import check as preflight
-from dsdenseunet.runtime import cli, huge_pages, parallel, supervision
+from dsdenseunet.runtime import cli, parallel, supervision
 from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
@@ -34,7 +34,6 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(argv: Sequence[str]) -> int:
     """Exit status: see docs/how-to/train.md."""
     del argv
-    huge_pages.restart()
     if _COORDINATOR.value is not None and not supervision.in_child():
         return supervision.supervise()
     parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

@@ -27,7 +27,7 @@ ALLOWED = {
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (
     "core",
-    *(f"runtime.{name}" for name in ("cli", "command_line", "environment", "huge_pages", "stages")),
+    *(f"runtime.{name}" for name in ("cli", "command_line", "environment", "stages")),
     *("runtime.supervision", "runtime.terminal", "data", "evaluation", "reporting"),
 )
 ACCELERATOR = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}

@@ -19,7 +19,7 @@ _HELP = {"-h": "--help", **{word: word for word in ("-?", "-help", "--help", "--
 _TRUTHS = ("true", "false", "yes", "no", "on", "off", "0", "1")
 # What word processors and web pages make of two hyphens.
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
-# Keeps a program that begins again (see `huge_pages`, `supervision`) from saying the same once more.
+# Keeps a program that begins again (see `supervision`) from saying the same once more.
 _SAID = "DSDENSEUNET_SAID"
 
 

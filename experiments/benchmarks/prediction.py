@@ -14,7 +14,7 @@ from dsdenseunet.core import files
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import find_scans
 from dsdenseunet.models import registry
-from dsdenseunet.runtime import cli, huge_pages
+from dsdenseunet.runtime import cli
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training import provenance
 from dsdenseunet.training.checkpoint import load_best
@@ -30,7 +30,6 @@ _OUT = cli.output_file("out", None, "File to write everything that was measured 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints a table."""
     del argv
-    huge_pages.restart()
     scans = find_scans(_INPUT.value).used
     config, variables = load_best(_WORKDIR.value)
     use_compilation_cache()

@@ -1,7 +1,6 @@
 """Memory of a prediction: about one scan on the host, on the device nothing that grows with the slices."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.runtime import huge_pages
 
 SCRIPT = """
 import json, resource, sys
@@ -45,7 +43,6 @@ def peaks_gib(folder, side, first):
     """Most memory of a process that predicts the first scans of a folder, and then all of them."""
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), str(side), str(first)],
-        env={**os.environ, **huge_pages.environment()},
         capture_output=True,
         text=True,
         check=False,
