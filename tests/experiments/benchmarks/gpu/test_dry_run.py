@@ -31,9 +31,15 @@ def rehearse(folder, *arguments, hide=True):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     if hide:
         (folder / "sitecustomize.py").write_text(HIDE)
+    # Where PyTorch may be, for what is compared with it.
+    paths = [str(folder), *([] if hide else filter(None, [os.environ.get("PYTHONPATH")]))]
     environment = {
         **os.environ,
-        **{"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "JAX_PLATFORMS": "cpu"},
+        **{
+            "PYTHONPATH": os.pathsep.join(paths),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "JAX_PLATFORMS": "cpu",
+        },
         # What is compiled runs once or twice.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
