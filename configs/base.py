@@ -10,6 +10,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dsdenseunet.tasks import lits
+
 
 def phase(epochs: int, **changed: Any) -> ConfigDict:
     """One phase of training; `changed` are those of its fields that are not as here."""
@@ -44,9 +46,17 @@ def base_config() -> ConfigDict:
     config.name = "base"
     config.seed = 0
 
+    # What is segmented, in plain tuples; dsdenseunet/tasks/task.py says what each field means.
+    # classes: names by label. regions: (name, labels) of what is scored together; they may overlap.
+    # channels: (name, normalisation, its numbers). ignore_label: counts nowhere (-1: there is none).
+    # stratify_by: the region that is spread evenly over folds. select_by: regions whose mean Dice picks the
+    # best weights. detect: regions that are scored piece by piece. clean_up: ("largest", region) or
+    # ("within", region, other, mm).
+    config.task = ConfigDict(lits.TASK.to_config())
+
     config.model = ConfigDict()
     config.model.family = "dense_unet"
-    # Channels of the input (1: the CT) and of the output (background, liver, tumour).
+    # Channels of the input and of the output: those of the task, and its classes.
     config.model.in_channels = 1
     config.model.num_classes = 3
     # Dense layers a block; 4 + 12 + 24 + 36 = 76 dense layers give the paper's 569 layers.
@@ -75,14 +85,12 @@ def base_config() -> ConfigDict:
 
     # A sum of terms, each times its `weight` (0: the term is off), over the voxels that count.
     config.loss = ConfigDict()
-    # Voxels with this label count in no term.
-    config.loss.ignore_label = 255
     # Deep supervision: weights of the network's coarser outputs, finest first, beside the 1 of its logits;
     # one for each of config.model.auxiliary_outputs, which are computed in training only ((): none).
     config.loss.deep_supervision = ()
     config.loss.cross_entropy = ConfigDict()
     config.loss.cross_entropy.weight = 1.0
-    # Equation 2: background, liver, tumour.
+    # A weight for each class of the task; these are the paper's, equation 2.
     config.loss.cross_entropy.class_weights = (0.2, 1.2, 2.2)
     # Soft Dice of the classes but background; `over` the "batch" as a whole, or each "sample".
     config.loss.dice = ConfigDict()
@@ -144,17 +152,15 @@ def base_config() -> ConfigDict:
     # Voxels (D, H, W); each side a multiple of the network's stride (4, 32, 32).
     config.data.patch_size = (12, 224, 224)
     config.data.batch_size = 1
-    # Hounsfield units; clipped to the window, then mapped linearly to [-1, 1].
-    config.data.hu_window = (-200.0, 250.0)
-    # Share of patches centred on a voxel of (any class, liver, tumour); sums to 1. A case without the
-    # class gives one of the next class to the left.
+    # Share of patches centred on (any voxel, a voxel of class 1, of class 2, ...); sums to 1. Where a case
+    # has no voxel of the class, one of the class before it is taken.
     config.data.centre_share = (0.34, 0.33, 0.33)
     # Random zoom factor, drawn uniformly; its axes: "in_plane" (H, W) or "all" (D, H, W).
     config.data.scale_range = (0.8, 1.2)
     config.data.scale_axes = "in_plane"
     # Probability of mirroring along (D, H, W).
     config.data.mirror_probability = (0.5, 0.5, 0.5)
-    # Zoom, mirror and window run on the device, the host only cuts voxels (False: the host does all of it).
+    # Zoom, mirror and normalisation run on the device, the host only cuts voxels (False: the host does all).
     config.data.augment_on_device = True
     # Worker processes of the input pipeline (0: threads of this process only) and batches held ready.
     config.data.workers = 0
@@ -208,7 +214,4 @@ def base_config() -> ConfigDict:
     config.inference.mirror_axes = ()
     # Patches run through the network at once.
     config.inference.batch_size = 1
-    config.inference.largest_component = False
-    # Tumour is kept only inside the predicted liver, dilated by this many mm (negative: rule off).
-    config.inference.tumour_within_liver_mm = -1.0
     return config

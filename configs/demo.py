@@ -42,5 +42,5 @@ def get_config() -> ConfigDict:
     config.training.validate_epochs = 2
     config.training.validate_patches = 0
     config.training.checkpoint_epochs = 4
-    config.inference.largest_component = True
+    config.task.clean_up = (("largest", "liver"),)
     return config

@@ -2,8 +2,8 @@
 
     python -m experiments.predict --workdir=runs/ds --input=scans --output=predictions
 
-Each prediction lies on its scan's own grid (uint8: 0 background, 1 liver, 2 tumour). What is there and
-current is skipped. Exit status 1: some scans failed, see failures.json. Options that are not given are
+Each prediction lies on its scan's own grid, as uint8 labels of the run's task. What is there and current is
+skipped. Exit status 1: some scans failed, see failures.json. Options that are not given are
 those of the run's `config.inference`.
 """
 
@@ -24,7 +24,7 @@ from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.checkpoint import load_best
-from dsdenseunet.training.settings import mirror_axes, set_by_flags
+from dsdenseunet.training.settings import clean_up_rules, mirror_axes, set_by_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
@@ -33,9 +33,8 @@ _PHASE = flags.DEFINE_string("phase", None, "Phase whose best weights are used (
 _OVERLAP = flags.DEFINE_float("overlap", None, "Share of a patch that its neighbour covers too.")
 _MIRROR = flags.DEFINE_string("mirror", None, "Axes to average mirrored predictions over, e.g. 'DHW' or ''.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Patches through the network at once.")
-_LARGEST = flags.DEFINE_boolean("largest_component", None, "Keep only the largest connected liver.")
-_WITHIN = flags.DEFINE_float(
-    "tumour_within_liver_mm", None, "Keep tumour only this near the liver (< 0: off)."
+_CLEAN_UP = flags.DEFINE_string(
+    "clean_up", None, "Rules by region: largest:REGION, within:REGION:OTHER:MM; '' for none."
 )
 _SUFFIX = flags.DEFINE_enum("suffix", SUFFIXES[0], SUFFIXES, "Ending of the predictions' names.")
 _SHARD = flags.DEFINE_string("shard", "0/1", "I/N: this process takes every N-th scan, from the I-th.")
@@ -53,8 +52,7 @@ def main(argv: Sequence[str]) -> int:
         "inference.overlap": ("--overlap", _OVERLAP.value),
         "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),
         "inference.batch_size": ("--batch_size", _BATCH_SIZE.value),
-        "inference.largest_component": ("--largest_component", _LARGEST.value),
-        "inference.tumour_within_liver_mm": ("--tumour_within_liver_mm", _WITHIN.value),
+        "task.clean_up": ("--clean_up", clean_up_rules(_CLEAN_UP.value)),
     }
     set_by_flags(config, given)
     use_compilation_cache()

@@ -1,8 +1,9 @@
 """Reads a data set once into a cache that training maps from disk; goes on where it was interrupted.
 
-python -m experiments.prepare --data=DIR --cache=DIR [--workers=N] [--verify] [--prune]
+python -m experiments.prepare --data=DIR --cache=DIR [--config=FILE] [--workers=N] [--verify] [--prune]
 
-The table at its end says of each case: new or current, shape, spacing, millilitres of liver and tumour.
+The task is the config's; without one, that of the folder's own dataset.json, or LiTS. The table at the end
+says of each case: new or current, shape, spacing, millilitres of each region.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from absl import flags
+from ml_collections import config_flags
 from tqdm import tqdm
 
 from dsdenseunet.data.preparation import Row, prepare
@@ -17,11 +19,14 @@ from dsdenseunet.data.preparation_report import report
 from dsdenseunet.data.scans import walk
 from dsdenseunet.data.scans.lits import find_cases
 from dsdenseunet.runtime import cli
+from dsdenseunet.tasks import decathlon
+from dsdenseunet.tasks.task import Task
 
 DATA = flags.DEFINE_string(
     "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True
 )
 CACHE = cli.output_folder("cache", None, "Folder to write the cache to.", required=True)
+CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/, for its task.")
 WORKERS = flags.DEFINE_integer(
     "workers", 2, "Scans read at once (about 1 GB each); 0: one, in this process.", 0
 )
@@ -34,6 +39,8 @@ PRUNE = flags.DEFINE_bool(
 def main(argv: Sequence[str]) -> int:
     """Prepares, prints the table, and fails if any case did."""
     del argv
+    described = decathlon.task_of(DATA.value)
+    task = Task.of(CONFIG.value.task) if CONFIG.value else described
     found = find_cases(DATA.value)
     with tqdm(total=len(found.used), unit="case", disable=None) as progress:
 
@@ -42,10 +49,10 @@ def main(argv: Sequence[str]) -> int:
             progress.update()
 
         rows = prepare(
-            found.used, CACHE.value, WORKERS.value, verify=VERIFY.value, prune=PRUNE.value, on_row=show
+            found.used, CACHE.value, WORKERS.value, task, verify=VERIFY.value, prune=PRUNE.value, on_row=show
         )
     walk.tell(found.passed_over)
-    print(report(rows))
+    print(f"{task.in_words()}\n{report(rows, task)}")
     return cli.EXIT_BAD_INPUT if any(row.error for row in rows) else 0
 
 

@@ -111,54 +111,61 @@ def gather_labels(labels_DHW: np.ndarray, positions: Positions) -> np.ndarray:
     return out_DHW
 
 
-def gather_image(image_DHW: np.ndarray, positions: Positions, hu_window: tuple[float, float]) -> np.ndarray:
-    """The image, windowed to [-1, 1], linearly interpolated; -1 outside the volume.
+def gather_image(image_DHWC: np.ndarray, positions: Positions, scaling: np.ndarray) -> np.ndarray:
+    """The image, normalised and linearly interpolated; each channel's `fill` outside the volume.
+
+    Args:
+        image_DHWC: of any type.
+        positions: at which it is sampled.
+        scaling: (channels, 5), see `tasks.channel`.
 
     Returns:
-        float32, a side for each of the positions' lengths.
+        float32 (D, H, W, channels), a side for each of the positions' lengths.
     """
-    axes = _samples(positions, image_DHW)
-    crop_DHW, starts = _crop(image_DHW, [np.concatenate([axis.below, axis.above]) for axis in axes])
-    out = normalise(crop_DHW, hu_window)
+    axes = _samples(positions, image_DHWC)
+    crop_DHWC, starts = _crop(image_DHWC, [np.concatenate([axis.below, axis.above]) for axis in axes])
+    out = normalise(crop_DHWC, scaling)
     for number, axis in enumerate(axes):
         below = axis.below - starts[number]
         if not axis.weight.any():
             out = _take(out, below, number)
             continue
-        weight = axis.weight.reshape([-1 if a == number else 1 for a in range(3)])
+        weight = axis.weight.reshape([-1 if a == number else 1 for a in range(out.ndim)])
         lower = out.take(below, number)
         upper = out.take(axis.above - starts[number], number)
         upper -= lower
         upper *= weight
         lower += upper
         out = lower
-    _fill(out, axes, -1)
+    _fill(out, axes, scaling[..., 4])
     return np.ascontiguousarray(out)
 
 
 def cut_box(
-    image_DHW: np.ndarray, labels_DHW: np.ndarray, positions: Positions, box_size: tuple[int, int, int]
+    image_DHWC: np.ndarray, labels_DHW: np.ndarray, positions: Positions, box_size: tuple[int, int, int]
 ) -> dict[str, np.ndarray]:
     """What `ops.resample` makes a patch of: voxels as they are, and how to sample them.
 
     Args:
-        image_DHW: int16 Hounsfield units.
+        image_DHWC: of any type.
         labels_DHW: uint8.
         positions: at which the patch samples the volume, along D, H and W.
         box_size: `Augmentation.box_size`, the same for every patch.
 
     Returns:
-        image, labels: boxes of `box_size`, in the volume's own types; behind the volume's end, zeros.
+        image, labels: boxes of `box_size` (the image's with its channels), in the volume's own types; behind
+        the volume's end, zeros.
         below, weight, nearest: (D + H + W of the patch,), along D, then H, then W; int32, float32, int32.
         The voxel of the box at or below each sample, the weight of the one after it, and the nearest
         one, -1 where the sample lies outside the volume.
     """
-    axes = _samples(positions, image_DHW)
-    crop_DHW, starts = _crop(image_DHW, [np.concatenate([axis.below, axis.above]) for axis in axes])
-    inner = tuple(slice(side) for side in crop_DHW.shape)
-    image, labels = np.zeros(box_size, image_DHW.dtype), np.zeros(box_size, labels_DHW.dtype)
-    image[inner] = crop_DHW
-    labels[inner] = labels_DHW[tuple(slice(s, s + side) for s, side in zip(starts, crop_DHW.shape))]
+    axes = _samples(positions, image_DHWC)
+    crop_DHWC, starts = _crop(image_DHWC, [np.concatenate([axis.below, axis.above]) for axis in axes])
+    inner = tuple(slice(side) for side in crop_DHWC.shape[:3])
+    image = np.zeros((*box_size, *image_DHWC.shape[3:]), image_DHWC.dtype)
+    labels = np.zeros(box_size, labels_DHW.dtype)
+    image[inner] = crop_DHWC
+    labels[inner] = labels_DHW[tuple(slice(s, s + side) for s, side in zip(starts, crop_DHWC.shape))]
     below = [axis.below - start for axis, start in zip(axes, starts)]
     nearest = [np.where(axis.outside, -1, axis.nearest - start) for axis, start in zip(axes, starts)]
     return {
@@ -188,7 +195,7 @@ def _crop(volume_DHW: np.ndarray, indices: Sequence[np.ndarray]) -> tuple[np.nda
     return np.asarray(volume_DHW[box]), starts
 
 
-def _fill(out_DHW: np.ndarray, axes: Sequence[AxisSamples], value: float) -> None:
+def _fill(out_DHW: np.ndarray, axes: Sequence[AxisSamples], value: float | np.ndarray) -> None:
     for number, axis in enumerate(axes):
         if axis.outside.any():
             np.moveaxis(out_DHW, number, 0)[axis.outside] = value

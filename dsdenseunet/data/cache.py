@@ -1,7 +1,7 @@
 """The cache: each scan once as memory-mapped arrays, with a manifest that says what it was made from.
 
     cache/manifest.json      what is in the cache; a case that it does not name does not exist
-    cache/NAME/image.npy     int16 Hounsfield units (D, H, W), canonical
+    cache/NAME/image.npy     int16 or float32 (D, H, W), or (D, H, W, channel), canonical
     cache/NAME/labels.npy    uint8 (D, H, W)
     cache/NAME/counts.npy    int64 (D, classes): voxels of each class in each axial slice
 
@@ -24,14 +24,20 @@ import numpy as np
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted
-from dsdenseunet.data.manifest import MANIFEST, REPAIR, Record, array_path, read_manifest, untouched
+from dsdenseunet.data.manifest import (
+    MANIFEST,
+    REPAIR,
+    Record,
+    array_path,
+    read_manifest,
+    read_task,
+    untouched,
+)
 from dsdenseunet.data.scans.lits import natural_key
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "image": np.dtype(np.int16),
-    "labels": np.dtype(np.uint8),
-    "counts": np.dtype(np.int64),
-}
+_DTYPES: dict[str, np.dtype[Any]] = {"labels": np.dtype(np.uint8), "counts": np.dtype(np.int64)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,11 +46,12 @@ class CachedCase:
 
     Attributes:
         name: case name.
-        image_DHW: int16 Hounsfield units, read-only.
+        image_DHW: int16 or float32, read-only; (D, H, W, channel) where there are several channels.
         labels_DHW: uint8, read-only.
         slice_counts_DC: int64, voxels of each class in each axial slice.
         spacing_mm: (D, H, W).
         label_counts: voxels of each class.
+        statistics: of each channel's values, see `tasks.channel`.
     """
 
     name: str
@@ -53,6 +60,7 @@ class CachedCase:
     slice_counts_DC: np.ndarray
     spacing_mm: tuple[float, float, float]
     label_counts: tuple[int, ...]
+    statistics: tuple[tuple[float, ...], ...] = ((),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +69,7 @@ class Cache:
 
     root: Path
     records: Mapping[str, Record]
+    task: Task
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Cache:
@@ -69,7 +78,7 @@ class Cache:
         Raises:
             InputError: no cache, another format, or a file that is missing or truncated.
         """
-        cache = cls(Path(root), read_manifest(root))
+        cache = cls(Path(root), read_manifest(root), read_task(root) or lits.TASK)
         if not cache.records:
             raise InputError(
                 root,
@@ -95,11 +104,6 @@ class Cache:
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def has_tumour(self, names: Sequence[str] | None = None) -> dict[str, bool]:
-        """For each case whether it has voxels of class 2, as `splits.stratified_folds` takes it."""
-        wanted = self.names if names is None else names
-        return {name: sum(self.record(name).label_counts[2:]) > 0 for name in wanted}
-
     def record(self, name: str) -> Record:
         """What the manifest says of a case.
 
@@ -123,8 +127,9 @@ class Cache:
             InputError: no such case, or a file that is missing, truncated or not what the manifest says.
         """
         record = self.record(name)
+        dtypes = {**_DTYPES, "image": np.dtype(record.dtype)}
         arrays = {
-            array: _map(array_path(self.root, name, array), shape, _DTYPES[array])
+            array: _map(array_path(self.root, name, array), shape, dtypes[array])
             for array, shape in record.array_shapes().items()
         }
         return CachedCase(
@@ -134,7 +139,22 @@ class Cache:
             np.array(arrays["counts"]),
             record.spacing_mm,
             record.label_counts,
+            record.statistics,
         )
+
+    def check_task(self, task: Task) -> None:
+        """Refuses to use the cache for a task that reads images or labels otherwise.
+
+        Raises:
+            InputError: another task's cache, both tasks named.
+        """
+        if not self.task.reads_as(task):
+            raise InputError(
+                self.root,
+                found=f"a cache of {self.task.in_words()}",
+                expected=f"one of {task.in_words()}",
+                fix="prepare the data for this task into a new folder: python -m experiments.prepare",
+            )
 
     def verify(self, name: str) -> None:
         """Compares every byte of a case with the hash in the manifest.

@@ -1,31 +1,26 @@
-"""Hounsfield units to the network's input range."""
+"""Intensities to the network's input range, as the scaling of each channel says."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dsdenseunet.core.errors import InputError
 
-
-def normalise(volume: np.ndarray, hu_window: tuple[float, float]) -> np.ndarray:
-    """Maps the window linearly to [-1, 1] and clips what is outside it.
+def normalise(image: np.ndarray, scaling: np.ndarray) -> np.ndarray:
+    """The values scaled and clipped, channel by channel.
 
     Args:
-        volume: Hounsfield units, any shape and type.
-        hu_window: (lower, upper); the paper's is (-200, 250).
+        image: of any type, channels last; not changed.
+        scaling: (channels, 5) float32, see `tasks.channel`.
 
     Returns:
-        float32, same shape: -1 at and below `lower`, 1 at and above `upper`.
-
-    Raises:
-        InputError: the window is empty or reversed.
+        float32, same shape.
     """
-    lower, upper = hu_window
-    if not lower < upper:
-        raise InputError(
-            "config.data.hu_window", found=f"{hu_window}", expected="lower < upper", fix="e.g. (-200, 250)"
-        )
-    out = volume.astype(np.float32)
-    out -= np.float32((upper + lower) / 2)
-    out *= np.float32(2 / (upper - lower))
-    return np.clip(out, -1, 1, out=out)
+    out = image.astype(np.float32)
+    out -= scaling[..., 0]
+    out *= scaling[..., 1]
+    return np.clip(out, scaling[..., 2], scaling[..., 3], out=out)
+
+
+def with_channels(image: np.ndarray) -> np.ndarray:
+    """(D, H, W, channel) of an image, which is (D, H, W) where it has one channel only."""
+    return image if image.ndim == 4 else image[..., None]

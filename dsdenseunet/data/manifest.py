@@ -1,4 +1,4 @@
-"""The cache's manifest: what is in the cache, what it was made from, and whether it still is that."""
+"""The cache's manifest: its task, what is in it, what that was made from, and whether it still is that."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans.lits import natural_key
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -44,6 +46,8 @@ class Record:
         axes: how the image's axes were read, e.g. "LPS"; empty in manifests of older versions.
         marks: what was assumed of the image's header, as `nifti.Grid` says.
         outdated: why the arrays are not what the files hold now; empty where they are.
+        statistics: of each channel's values, see `tasks.channel`; as many as there are channels.
+        dtype: of the image, int16 or float32.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Record:
     axes: str = ""
     marks: tuple[str, ...] = ()
     outdated: str = ""
+    statistics: tuple[tuple[float, ...], ...] = ((),)
+    dtype: str = "int16"
 
     @property
     def sources(self) -> tuple[Source, Source]:
@@ -65,7 +71,8 @@ class Record:
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each of the case's arrays."""
         counts = (self.shape[0], len(self.label_counts))
-        return {"image": self.shape, "labels": self.shape, "counts": counts}
+        channels = (len(self.statistics),) if len(self.statistics) > 1 else ()
+        return {"image": (*self.shape, *channels), "labels": self.shape, "counts": counts}
 
 
 def array_path(root: str | os.PathLike[str], name: str, array: str) -> Path:
@@ -111,18 +118,9 @@ def read_entries(root: str | os.PathLike[str]) -> tuple[dict[str, Record], list[
     Raises:
         InputError: as `read_manifest`, but for single entries.
     """
-    path = Path(root) / MANIFEST
-    if not path.exists():
+    manifest, path = _read(root), Path(root) / MANIFEST
+    if manifest is None:
         return {}, []
-    manifest = files.read_json(path)
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(
-            path,
-            found=f"cache format {version!r}",
-            expected=f"{FORMAT_VERSION}",
-            fix="prepare into a new folder; this one was written by another version",
-        )
     entries = manifest.get("cases")
     if not isinstance(entries, list):
         raise InputError(
@@ -142,17 +140,56 @@ def read_entries(root: str | os.PathLike[str]) -> tuple[dict[str, Record], list[
     return records, damaged
 
 
-def write_manifest(root: str | os.PathLike[str], records: Mapping[str, Record]) -> None:
+def read_task(root: str | os.PathLike[str]) -> Task | None:
+    """The task that the cache is for; None where there is no manifest.
+
+    Raises:
+        InputError: as `read_entries`, or a task that is none.
+    """
+    manifest, path = _read(root), Path(root) / MANIFEST
+    if manifest is None:
+        return None
+    # Before tasks there was only one.
+    values = manifest.get("task", lits.TASK.to_config())
+    try:
+        return Task.of(values, f"{path}: task")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            path, found=f"a task {values!r}", expected="the fields of a task", fix=REPAIR
+        ) from error
+
+
+def _read(root: str | os.PathLike[str]) -> dict[str, Any] | None:
+    path = Path(root) / MANIFEST
+    if not path.exists():
+        return None
+    manifest = files.read_json(path)
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(
+            path,
+            found=f"cache format {version!r}",
+            expected=f"{FORMAT_VERSION}",
+            fix="prepare into a new folder; this one was written by another version",
+        )
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def write_manifest(root: str | os.PathLike[str], records: Mapping[str, Record], task: Task) -> None:
     """Writes the manifest, whole or not at all."""
     cases = [dataclasses.asdict(records[name]) for name in sorted(records, key=natural_key)]
-    files.write_json(Path(root) / MANIFEST, {"format_version": FORMAT_VERSION, "cases": cases})
+    manifest = {"format_version": FORMAT_VERSION, "task": task.to_config(), "cases": cases}
+    files.write_json(Path(root) / MANIFEST, manifest)
 
 
-def remove(root: str | os.PathLike[str], records: dict[str, Record], names: Sequence[str]) -> None:
+def remove(
+    root: str | os.PathLike[str], records: dict[str, Record], task: Task, names: Sequence[str]
+) -> None:
     """Takes cases out of the manifest, then removes their arrays; whatever else is there stays."""
     for name in names:
         del records[name]
-    write_manifest(root, records)
+    write_manifest(root, records, task)
     for name in names:
         for array in ARRAYS:
             array_path(root, name, array).unlink(missing_ok=True)
@@ -177,4 +214,6 @@ def _record(entry: Mapping[str, Any]) -> Record:
         str(entry.get("axes", "")),
         tuple(str(mark) for mark in entry.get("marks", ())),
         str(entry.get("outdated", "")),
+        tuple(tuple(map(float, numbers)) for numbers in entry.get("statistics", [[]])),
+        {"int16": "int16", "float32": "float32"}[entry.get("dtype", "int16")],
     )

@@ -19,7 +19,8 @@ from dsdenseunet.data.augment import (
     sample_positions,
 )
 from dsdenseunet.data.cache import Cache, CachedCase
-from dsdenseunet.data.intensity import normalise
+from dsdenseunet.data.intensity import normalise, with_channels
+from dsdenseunet.tasks.channel import Channel, scaling_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,18 +31,18 @@ class PatchSampler:
         cache: prepared cases.
         names: the cases to draw from.
         patch_size: (D, H, W).
-        hu_window: Hounsfield units that become -1 and 1.
+        channels: of the images.
         centre_share: share of patches centred on a voxel of (any class, class 1, class 2, ...).
         augmentation: random zoom and mirroring.
         warp: random rotation and scaling, None for none.
         appearance: random changes of intensities, None for none.
-        on_device: give what a device needs to do zoom, mirror and window itself.
+        on_device: give what a device needs to do all augmentation and the normalisation itself.
     """
 
     cache: Cache
     names: tuple[str, ...]
     patch_size: tuple[int, int, int]
-    hu_window: tuple[float, float]
+    channels: tuple[Channel, ...]
     centre_share: tuple[float, ...]
     augmentation: Augmentation
     warp: warp.Warp | None = None
@@ -56,8 +57,8 @@ class PatchSampler:
             rng: the only source of chance.
 
         Returns:
-            image (D, H, W, 1) float32 in [-1, 1]; labels (D, H, W) int32; case, int32.
-            With `on_device`, what `cut_box` returns, and case.
+            image (D, H, W, channel) float32; labels (D, H, W) int32; case, int32.
+            With `on_device`, what `cut_box` returns, scaling (channels, 5) float32, and case.
 
         Raises:
             RuntimeError: naming the case, whatever went wrong (it crosses threads and processes).
@@ -73,7 +74,7 @@ class PatchSampler:
             )
             patch = self._read(case, (d, h, w), rng)
             if self.appearance is not None:
-                drawn = self.appearance.draw(rng, (*self.patch_size, 1))
+                drawn = self.appearance.draw(rng, (*self.patch_size, len(self.channels)))
                 if self.on_device:
                     patch |= drawn
                 else:
@@ -91,19 +92,21 @@ class PatchSampler:
 
     def _read(self, case: CachedCase, positions: Positions, rng: np.random.Generator) -> dict[str, Any]:
         """The patch that samples a case at `positions` along D, H and W before it is warped."""
-        image_DHW, labels_DHW = case.image_DHW, case.labels_DHW
+        image_DHWC, labels_DHW = with_channels(case.image_DHW), case.labels_DHW
+        scaling = scaling_of(self.channels, case.statistics)
         if self.warp is not None:
             matrix = self.warp.draw(rng, case.spacing_mm)
-            box = warp.cut_box(image_DHW, labels_DHW, positions, matrix, self._warped_box_size)
+            box = warp.cut_box(image_DHWC, labels_DHW, positions, matrix, self._warped_box_size)
             if self.on_device:
-                return box
-            box_image_DHWC = normalise(box["image"], self.hu_window)[..., None]
-            image, labels = warp.sample(np, box, box_image_DHWC, self.patch_size, -1)
+                return {**box, "scaling": scaling}
+            normalised_DHWC = normalise(box["image"], scaling)
+            image, labels = warp.sample(np, box, normalised_DHWC, self.patch_size, scaling[:, 4])
             return {"image": image, "labels": labels}
         if self.on_device:
-            return cut_box(image_DHW, labels_DHW, positions, self.augmentation.box_size(self.patch_size))
+            box = cut_box(image_DHWC, labels_DHW, positions, self.augmentation.box_size(self.patch_size))
+            return {**box, "scaling": scaling}
         return {
-            "image": gather_image(image_DHW, positions, self.hu_window)[..., None],
+            "image": gather_image(image_DHWC, positions, scaling),
             "labels": gather_labels(labels_DHW, positions),
         }
 
@@ -113,8 +116,8 @@ def choose_centre(
 ) -> tuple[int, int, int]:
     """Draws the voxel that a patch is centred on.
 
-    First what to centre on, by `centre_share`: any voxel, or a class; then one of its voxels, all
-    alike. A class that the case has not gives way to the one on its left.
+    First what to centre on, by `centre_share`: any voxel, or a class; then one of its voxels, each as
+    likely as any other. Where the case has no voxel of the class, the class before it takes its place.
     """
     target = int(np.searchsorted(np.cumsum(centre_share), rng.random() * sum(centre_share), side="right"))
     target = min(target, len(centre_share) - 1)

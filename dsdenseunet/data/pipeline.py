@@ -16,6 +16,7 @@ from dsdenseunet.data.augment import Augmentation
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import PatchSampler
 from dsdenseunet.data.warp import Warp
+from dsdenseunet.tasks.channel import Channel
 
 _SCALE_AXES = ("in_plane", "all")
 
@@ -120,7 +121,7 @@ def make_training_iterator(
     *,
     patch_size: Sequence[int],
     batch_size: int,
-    hu_window: Sequence[float],
+    channels: Sequence[Channel],
     centre_share: Sequence[float],
     scale_range: Sequence[float],
     scale_axes: str,
@@ -144,14 +145,14 @@ def make_training_iterator(
         names: those to draw from.
         patch_size: (D, H, W).
         batch_size: of all processes together.
-        hu_window: Hounsfield units that become -1 and 1.
-        centre_share: share of patches centred on a voxel of (any class, liver, tumour).
+        channels: of the images, as the task has them.
+        centre_share: share of patches centred on (any voxel, a voxel of class 1, of class 2, ...).
         scale_range: random zoom factor.
         scale_axes: "in_plane" or "all".
         mirror_probability: along (D, H, W).
         seed: of order, places and augmentation.
         augment: `config.augment`, None for nothing of it.
-        augment_on_device: leave all augmentation and the window to the device; what is drawn is the same.
+        augment_on_device: leave augmentation and normalisation to the device; what is drawn is the same.
         threads: that read at once, in each worker.
         prefetch: batches held ready, in each worker.
         workers: processes that read; 0 reads in threads of this one.
@@ -159,9 +160,9 @@ def make_training_iterator(
         process_count: number of processes that share a global batch.
 
     Returns:
-        Iterator over {"image": (B, D, H, W, 1) float32 in [-1, 1], "labels": (B, D, H, W) int32,
+        Iterator over {"image": (B, D, H, W, channel) float32, "labels": (B, D, H, W) int32,
         "case": (B,) int32, index into `names`}. With `augment_on_device`, over what `augment.cut_box` or
-        `warp.cut_box` and `Appearance.draw` return, stacked, and "case".
+        `warp.cut_box` and `Appearance.draw` return, stacked, "scaling" and "case".
 
     Raises:
         InputError: a value out of its range, or a name that the cache has not.
@@ -178,14 +179,12 @@ def make_training_iterator(
         _refuse("patch_size", patch_size, "three sides (D, H, W) of at least 1")
     if min(centre_share) < 0 or abs(sum(centre_share) - 1) > 1e-6:
         _refuse("centre_share", centre_share, "shares of at least 0 that sum to 1")
-    if len(hu_window) != 2 or not hu_window[0] < hu_window[1]:
-        _refuse("hu_window", hu_window, "(lower, upper), lower < upper")
     d, h, w = patch_size
     sampler = PatchSampler(
         cache,
         tuple(names),
         (d, h, w),
-        (hu_window[0], hu_window[1]),
+        tuple(channels),
         tuple(centre_share),
         augmentation,
         *extra(augment),

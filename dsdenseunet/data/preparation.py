@@ -20,6 +20,9 @@ from dsdenseunet.data import cache, manifest
 from dsdenseunet.data.doctor import grid_checks
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.lits import Case, natural_key
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.channel import statistics_of
+from dsdenseunet.tasks.task import Task
 
 _LOCK = ".lock"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -54,7 +57,7 @@ def prepare(
     cases: Sequence[Case],
     cache_dir: str | os.PathLike[str],
     workers: int = 0,
-    num_classes: int = 3,
+    task: Task = lits.TASK,
     verify: bool = False,
     prune: bool = False,
     on_row: Callable[[Row], None] = lambda row: None,
@@ -69,7 +72,7 @@ def prepare(
         cases: scans to prepare.
         cache_dir: made where it does not exist.
         workers: processes that read at once; 0 reads in this one. Each takes up to four bytes a voxel.
-        num_classes: labels run from 0 to `num_classes` - 1.
+        task: what the images and labels are read as.
         verify: compares every byte of what is there with its hash; what differs is written anew.
         prune: takes out of the cache what is outdated and what is not among `cases`.
         on_row: called with each row of `cases` as it is ready.
@@ -78,20 +81,23 @@ def prepare(
         A row a case, in the order of `cases`, then those of cases that only the cache knows.
 
     Raises:
-        InputError: the folder cannot be written, the disk is full, or another process prepares into it.
+        InputError: the folder is another task's or cannot be written, the disk is full, or another process
+            prepares into it.
     """
     root = Path(cache_dir)
     with _writable(root), _locked(root):
         for stale in root.glob("**/.partial-*"):  # Of a run that was killed while it wrote.
             stale.unlink()
         records, damaged = manifest.read_entries(root)
+        if held_task := manifest.read_task(root):
+            cache.Cache(root, records, held_task).check_task(task)
         rows: dict[str, Row] = {}
 
         def add(row: Row) -> None:
             held = row.record or _outdated(records.get(row.name), row)
             if held and held != records.get(row.name):
                 records[row.name] = held
-                manifest.write_manifest(root, records)
+                manifest.write_manifest(root, records, task)
             rows[row.name] = row
             on_row(row)
 
@@ -99,14 +105,14 @@ def prepare(
         for case in cases:
             if case not in labelled:
                 add(Row(case.name, "unlabelled"))
-        for row in _rows(labelled, root, records, workers, (num_classes, verify)):
+        for row in _rows(labelled, root, records, workers, (task, verify)):
             add(row)
         cached = dict(records)
         others = [name for name in cached if name not in rows]
         outdated = {name for name, record in cached.items() if record.outdated}
         pruned = {*others, *outdated} if prune else set()
         if pruned:
-            manifest.remove(root, records, sorted(pruned))
+            manifest.remove(root, records, task, sorted(pruned))
     found = [dataclasses.replace(rows[case.name], outdated=case.name in outdated - pruned) for case in cases]
     found += [
         Row(name, "other", cached[name], outdated=name in outdated) for name in others if name not in pruned
@@ -124,7 +130,7 @@ def _outdated(held: manifest.Record | None, row: Row) -> manifest.Record | None:
     return dataclasses.replace(held, outdated=reason)
 
 
-_Job = tuple[Case, Path, manifest.Record | None, int, bool]
+_Job = tuple[Case, Path, manifest.Record | None, Task, bool]
 
 
 def _rows(
@@ -132,7 +138,7 @@ def _rows(
     root: Path,
     records: dict[str, manifest.Record],
     workers: int,
-    options: tuple[int, bool],
+    options: tuple[Task, bool],
 ) -> Iterator[Row]:
     jobs: list[_Job] = [(case, root, records.get(case.name), *options) for case in cases]
     if workers <= 0:
@@ -166,13 +172,11 @@ def _rows(
                 yield Row(job[0].name, "failed", error=_DIED)
 
 
-def _prepare_case(
-    case: Case, root: Path, known: manifest.Record | None, num_classes: int, verify: bool
-) -> Row:
+def _prepare_case(case: Case, root: Path, known: manifest.Record | None, task: Task, verify: bool) -> Row:
     try:
-        if known and (current := _still_current(case, root, known, num_classes, verify)):
+        if known and (current := _still_current(case, root, known, task, verify)):
             return Row(case.name, "current", current)
-        return Row(case.name, "new", _write_case(case, root, num_classes))
+        return Row(case.name, "new", _write_case(case, root, task))
     except InputError as error:
         return Row(case.name, "failed", error=str(error))
     except Exception as error:  # whatever is wrong with one case must not end the others
@@ -182,13 +186,14 @@ def _prepare_case(
 
 
 def _still_current(
-    case: Case, root: Path, known: manifest.Record, num_classes: int, verify: bool
+    case: Case, root: Path, known: manifest.Record, task: Task, verify: bool
 ) -> manifest.Record | None:
     """The record, its sources' times renewed, if the arrays are there and come from these very sources."""
-    if case.labels is None or len(known.label_counts) != num_classes:
+    alike = len(known.label_counts), len(known.statistics)
+    if case.labels is None or alike != (len(task.classes), len(task.channels)):
         return None
     try:
-        here = cache.Cache(root, {case.name: known})
+        here = cache.Cache(root, {case.name: known}, task)
         here.case(case.name)
         if verify:
             here.verify(case.name)
@@ -214,7 +219,7 @@ def _renewed(source: manifest.Source, path: Path) -> manifest.Source | None:
     return dataclasses.replace(here, mtime_ns=path.stat().st_mtime_ns)
 
 
-def _write_case(case: Case, root: Path, num_classes: int) -> manifest.Record:
+def _write_case(case: Case, root: Path, task: Task) -> manifest.Record:
     if case.labels is None:
         raise InputError(
             case.image,
@@ -230,9 +235,10 @@ def _write_case(case: Case, root: Path, num_classes: int) -> manifest.Record:
             fix="rename the scan and its labels",
         )
     image_source, labels_source = _source(case.image), _source(case.labels)
-    image = nifti.read_image(case.image)
-    labels = nifti.read_labels(case.labels, num_classes, like=image.grid).array_DHW
-    counts_DC = np.stack([np.bincount(plane.ravel(), minlength=num_classes) for plane in labels])
+    image = nifti.read_image(case.image, channels=task.channels)
+    labels = nifti.read_labels(case.labels, task, like=image.grid, with_ignored=True).array_DHW
+    classes = len(task.classes)
+    counts_DC = np.stack([np.bincount(plane.ravel(), minlength=classes)[:classes] for plane in labels])
     for source in (image_source, labels_source):
         if not manifest.untouched(source):
             raise InputError(
@@ -257,6 +263,8 @@ def _write_case(case: Case, root: Path, num_classes: int) -> manifest.Record:
         hashes,
         grid_checks.axis_codes(image.grid),
         image.grid.marks,
+        statistics=statistics_of(task.channels, image.array_DHW),
+        dtype=image.array_DHW.dtype.name,
     )
 
 

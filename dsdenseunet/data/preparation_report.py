@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.preparation import Row
+from dsdenseunet.tasks.task import Task
 
 
-def report(rows: Sequence[Row]) -> str:
+def report(rows: Sequence[Row], task: Task) -> str:
     """The table; below it what was assumed of headers, what the cache holds besides, and what failed."""
-    text = [table(rows)]
+    text = [table(rows, task)]
     text += [f"{row.name}: NOTE {mark}" for row in rows if row.record for mark in row.record.marks]
     if pruned := [row.name for row in rows if row.status == "pruned"]:
         text.append(f"taken out of the cache: {counted(len(pruned), 'case')} ({', '.join(pruned)})")
@@ -30,19 +31,24 @@ def report(rows: Sequence[Row]) -> str:
     return "\n".join(text)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], task: Task) -> str:
     """What was found, a line a case and one of totals: millilitres are voxels times their volume."""
     lines: list[tuple[str, ...]] = [
-        ("case", "status", "shape (D, H, W)", "spacing (mm)", "liver (mL)", "tumour (mL)")
+        (
+            "case",
+            "status",
+            "shape (D, H, W)",
+            "spacing (mm)",
+            *(f"{region.name} (mL)" for region in task.regions),
+        )
     ]
     for row in rows:
         if row.record is None:
-            lines.append((row.name, row.status, "", "", "", ""))
+            lines.append((row.name, row.status, *[""] * (2 + len(task.regions))))
             continue
         voxel_ml = math.prod(row.record.spacing_mm) / 1000
         counts = row.record.label_counts
-        # Tumours are inside the liver: class 2 counts as liver too.
-        volumes = (sum(counts[1:]) * voxel_ml, sum(counts[2:]) * voxel_ml)
+        volumes = [sum(counts[label] for label in region.labels) * voxel_ml for region in task.regions]
         shape = " x ".join(map(str, row.record.shape))
         spacing = " x ".join(f"{side:.2f}" for side in row.record.spacing_mm)
         lines.append((row.name, row.status, shape, spacing, *(f"{volume:.1f}" for volume in volumes)))

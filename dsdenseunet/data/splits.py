@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted
+from dsdenseunet.data.cache import Cache
+from dsdenseunet.tasks.task import Task
 
 
-def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> list[tuple[str, ...]]:
-    """Deals cases into folds whose sizes, and whose shares of tumour-free cases, differ by one at most.
+def strata(task: Task, cache: Cache, names: Sequence[str]) -> dict[str, bool]:
+    """For each case whether it has the region by which the task stratifies; False for all without one."""
+    labels = task.region(task.stratify_by).labels if task.stratify_by else ()
+    counts = {name: cache.record(name).label_counts for name in names}
+    return {name: any(count[label] for label in labels) for name, count in counts.items()}
+
+
+def stratified_folds(has_region: Mapping[str, bool], folds: int, seed: int) -> list[tuple[str, ...]]:
+    """Deals cases into folds whose sizes, and numbers of cases without the region, differ by one at most.
 
     A case's place follows from a hash of its name and the seed, on any machine and library version;
-    the order of `has_tumour` plays no part (the order of LiTS' files is not random).
+    the order of `has_region` plays no part (the order of LiTS' files is not random).
 
     Args:
-        has_tumour: case name to whether it has tumour voxels.
+        has_region: case name to whether it has voxels of the region.
         folds: how many.
         seed: another one deals anew.
 
@@ -26,45 +35,45 @@ def stratified_folds(has_tumour: Mapping[str, bool], folds: int, seed: int) -> l
     Raises:
         InputError: fewer than two cases, fewer than two folds, or fewer cases than folds.
     """
-    if len(has_tumour) < 2:
+    if len(has_region) < 2:
         raise InputError(
             "config.data.folds",
-            found=f"{counted(len(has_tumour), 'case')} to deal into {folds} folds",
+            found=f"{counted(len(has_region), 'case')} to deal into {folds} folds",
             expected="two cases at least: one to train on and another one to validate on",
             fix="prepare a second labelled case into the same cache; `python -m experiments.demo` shows the "
             "program at work on data that it fetches",
         )
-    if not 2 <= folds <= len(has_tumour):
+    if not 2 <= folds <= len(has_region):
         raise InputError(
             "config.data.folds",
-            found=f"{folds} folds for {len(has_tumour)} cases",
-            expected=f"2 to {len(has_tumour)} folds",
-            fix=f"--config.data.folds={min(5, len(has_tumour))}, or name the cases: "
+            found=f"{folds} folds for {len(has_region)} cases",
+            expected=f"2 to {len(has_region)} folds",
+            fix=f"--config.data.folds={min(5, len(has_region))}, or name the cases: "
             "--config.data.explicit.train=\"('A', 'B')\" --config.data.explicit.validation=\"('C',)\"",
         )
-    dealt = _shuffled(has_tumour, seed)
+    dealt = _shuffled(has_region, seed)
     return [tuple(sorted(dealt[fold::folds])) for fold in range(folds)]
 
 
-def stratified_sample(has_tumour: Mapping[str, bool], count: int, seed: int) -> tuple[str, ...]:
-    """Draws cases, with and without tumour in the proportion of all, but one with tumour where there is any.
+def stratified_sample(has_region: Mapping[str, bool], count: int, seed: int) -> tuple[str, ...]:
+    """Draws cases, with and without the region in the proportion of all, but one that has it if any does.
 
     Args:
-        has_tumour: case name to whether it has tumour voxels; the order plays no part.
+        has_region: case name to whether it has voxels of the region; the order plays no part.
         count: how many, from 1 to all of them.
         seed: another one draws anew.
 
     Returns:
         The names, sorted.
     """
-    dealt = _shuffled(has_tumour, seed)
+    dealt = _shuffled(has_region, seed)
     return tuple(sorted(dealt[place * len(dealt) // count] for place in range(count)))
 
 
-def _shuffled(has_tumour: Mapping[str, bool], seed: int) -> list[str]:
-    """Cases with tumour first; within both kinds by a hash of name and seed."""
+def _shuffled(has_region: Mapping[str, bool], seed: int) -> list[str]:
+    """Cases with the region first; within both kinds by a hash of name and seed."""
     shuffled = sorted(
-        has_tumour,
+        has_region,
         key=lambda name: hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest(),
     )
-    return sorted(shuffled, key=lambda name: not has_tumour[name])
+    return sorted(shuffled, key=lambda name: not has_region[name])

@@ -98,7 +98,7 @@ def rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def cut_box(
-    image_DHW: np.ndarray,
+    image_DHWC: np.ndarray,
     labels_DHW: np.ndarray,
     positions: tuple[np.ndarray, np.ndarray, np.ndarray],
     matrix: np.ndarray,
@@ -107,14 +107,15 @@ def cut_box(
     """What `sample` makes a patch of: voxels as they are, and where to sample them.
 
     Args:
-        image_DHW: the volume.
+        image_DHWC: the volume.
         labels_DHW: its labels.
         positions: at which the patch would sample the volume along D, H and W without the matrix.
         matrix: of `Warp.draw`.
         box_size: of `Warp.box_size`.
 
     Returns:
-        image, labels: boxes of `box_size` in the volume's types; behind the volume's end, zeros.
+        image, labels: boxes of `box_size` (the image's with its channels) in the volume's types; behind the
+            volume's end, zeros.
         way: (D + H + W of the patch,) float32: `positions` from the patch's middle.
         matrix: (3, 3) float32.
         middle: (3,) float32, of the patch in the box.
@@ -125,9 +126,10 @@ def cut_box(
     starts = np.clip(np.floor(middle - (np.array(box_size) - 1) / 2).astype(int), 0, None)
     starts = np.minimum(starts, np.maximum(shape - box_size, 0))
     place = tuple(slice(start, start + side) for start, side in zip(starts, box_size))
-    image, labels = np.zeros(box_size, image_DHW.dtype), np.zeros(box_size, labels_DHW.dtype)
+    image = np.zeros((*box_size, *image_DHWC.shape[3:]), image_DHWC.dtype)
+    labels = np.zeros(box_size, labels_DHW.dtype)
     inner = tuple(slice(min(side, n - start)) for side, n, start in zip(box_size, shape, starts))
-    image[inner], labels[inner] = image_DHW[place], labels_DHW[place]
+    image[inner], labels[inner] = image_DHWC[place], labels_DHW[place]
     return {
         "image": image,
         "labels": labels,
@@ -139,7 +141,7 @@ def cut_box(
 
 
 def sample(
-    xp: ModuleType, box: Mapping[str, Any], image_DHWC: Any, patch_size: Size, outside: float
+    xp: ModuleType, box: Mapping[str, Any], image_DHWC: Any, patch_size: Size, outside: Any
 ) -> tuple[Any, Any]:
     """The patch that lies in a box: its image, linearly interpolated, and its labels, at the nearest voxels.
 
@@ -148,7 +150,7 @@ def sample(
         box: what `cut_box` returns.
         image_DHWC: the box' image as the network takes it, (D, H, W, C) float32.
         patch_size: (D, H, W).
-        outside: what the image is where a sample lies outside the volume; its label is 0.
+        outside: what each channel is where a sample lies outside the volume; the label there is 0.
 
     Returns:
         (D, H, W, C) float32 and (D, H, W) int32, of `patch_size`.

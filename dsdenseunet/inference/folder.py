@@ -22,6 +22,7 @@ from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.records import Records
 from dsdenseunet.inference.scans import SUFFIXES, Scan
+from dsdenseunet.tasks.channel import Channel
 
 STAGES = ("read", "network", "clean-up", "write")
 # Held at once: the image and the one read ahead (2 each), the labels and those being written (1 each).
@@ -91,7 +92,7 @@ def predict_folder(
     """
     start = time.perf_counter()
     output = Path(output)
-    job = _Job(Records(output, suffix, predictors[0]), len(scans), report)
+    job = _Job(Records(output, suffix, predictors[0]), predictors[0].task.channels, len(scans), report)
     outcome = job.outcome
     todo = [scan for scan in scans if not job.is_done(scan)]
     if outcome.skipped:
@@ -152,8 +153,10 @@ class _Work:
 class _Job:
     """The stages of a scan. None of them raises: a failure is recorded and ends that scan."""
 
-    def __init__(self, records: Records, total: int, report: Callable[[str], object]):
-        self.records, self.total, self.report = records, total, report
+    def __init__(
+        self, records: Records, channels: Sequence[Channel], total: int, report: Callable[[str], object]
+    ):
+        self.records, self.channels, self.total, self.report = records, channels, total, report
         self.outcome = Outcome()
         self._lock = threading.Lock()
 
@@ -193,7 +196,7 @@ class _Job:
             work.key = self.records.key(scan)
             self.records.check_replaceable(scan)
             work.replaceable = True
-            volume = nifti.read_image(scan.image, bytes_per_voxel=_BYTES_PER_VOXEL)
+            volume = nifti.read_image(scan.image, channels=self.channels, bytes_per_voxel=_BYTES_PER_VOXEL)
             work.grid, work.image_DHW = volume.grid, volume.array_DHW
         return work
 

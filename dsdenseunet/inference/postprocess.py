@@ -1,48 +1,75 @@
-"""Clean-up of a segmentation by anatomy: there is one liver, and its tumours are in it."""
+"""Clean-up of a segmentation by what is known of the anatomy: the rules of `Task.clean_up`, by region."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-TUMOUR = 2
+from dsdenseunet.tasks.task import Region, Task
 
 Box = tuple[slice, slice, slice]
+Spacing = tuple[float, float, float]
 
 
-def keep_largest_component(labels_DHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels (D, H, W) with only the largest 6-connected piece of liver and tumour together.
+def clean(labels_DHW: NDArray[np.uint8], task: Task, spacing_mm: Spacing | None) -> NDArray[np.uint8]:
+    """Labels (D, H, W) after the task's rules, in their order.
 
-    A tumour counts as liver, as in LiTS. No liver at all gives the labels back unchanged.
+    Args:
+        labels_DHW: a prediction; not changed.
+        task: whose `clean_up` is applied.
+        spacing_mm: (D, H, W); needed by rules that have a distance.
+
+    Raises:
+        ValueError: a rule with a distance, and no spacing.
     """
-    kept_DHW = np.zeros_like(labels_DHW)
-    box = _bounding_box(labels_DHW > 0)
-    if box is not None:
-        organ = _largest_component(labels_DHW[box] > 0)
-        kept_DHW[box][organ] = labels_DHW[box][organ]
+    for kind, name, *more in task.clean_up:
+        region = task.region(name)
+        if kind == "largest":
+            labels_DHW = keep_largest(labels_DHW, region)
+        elif spacing_mm is None:
+            raise ValueError(f"the rule {(kind, name, *more)} has a distance: spacing_mm must be given")
+        else:
+            other, distance_mm = more
+            labels_DHW = keep_within(labels_DHW, region, task.region(other), spacing_mm, distance_mm)
+    return labels_DHW
+
+
+def keep_largest(labels_DHW: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
+    """Labels (D, H, W) in which only the largest 6-connected piece of a region is left of it."""
+    mask_DHW = region.mask(labels_DHW)
+    box = _bounding_box(mask_DHW)
+    if box is None:
+        return labels_DHW
+    kept_DHW = labels_DHW.copy()
+    kept_DHW[box][mask_DHW[box] & ~_largest_component(mask_DHW[box])] = 0
     return kept_DHW
 
 
-def keep_tumour_near_liver(
-    labels_DHW: NDArray[np.uint8], spacing_mm: tuple[float, float, float], distance_mm: float
+def keep_within(
+    labels_DHW: NDArray[np.uint8], region: Region, other: Region, spacing_mm: Spacing, distance_mm: float
 ) -> NDArray[np.uint8]:
-    """Labels (D, H, W) with tumour only inside the liver dilated by `distance_mm`.
+    """Labels (D, H, W) with a region only within `distance_mm` of another one.
 
-    The liver is the largest 6-connected piece of liver and tumour together, so that the inside of a large
-    tumour stays. Distances run between voxel centres.
+    Of the other region its largest 6-connected piece counts; where it contains the first one, what lies
+    inside it stays. Distances run between voxel centres. Without the other region nothing of the first stays.
     """
-    box = _bounding_box(labels_DHW > 0)
-    if box is None:
+    mask_DHW = region.mask(labels_DHW)
+    other_DHW = other.mask(labels_DHW)
+    if not mask_DHW.any():
         return labels_DHW
+    kept_DHW = labels_DHW.copy()
+    box = _bounding_box(mask_DHW | other_DHW)
+    assert box is not None
+    if not other_DHW.any():
+        kept_DHW[mask_DHW] = 0
+        return kept_DHW
     import edt  # Here, as prediction without clean-up does without it.
 
-    organ = _largest_component(labels_DHW[box] > 0)
-    distance_DHW = edt.edt(~organ, anisotropy=spacing_mm)
+    distance_DHW = edt.edt(~_largest_component(other_DHW[box]), anisotropy=spacing_mm)
     # The transform is in float32: its rounding must not decide about a voxel at exactly that distance,
     # however large or small the voxels are.
     far = distance_DHW > min(distance_mm * (1 + 1e-5), float(np.finfo(np.float32).max))
-    kept_DHW = labels_DHW.copy()
-    kept_DHW[box][(labels_DHW[box] == TUMOUR) & far] = 0
+    kept_DHW[box][mask_DHW[box] & far] = 0
     return kept_DHW
 
 

@@ -1,11 +1,11 @@
-"""From a CT volume to labels: the network over patches, mirror averaging, arg max, clean-up."""
+"""From a volume to labels: the network over patches, mirror averaging, arg max, clean-up."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,9 +15,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.inference import postprocess
 from dsdenseunet.inference.sliding_window import Size, Tiling, blend
-from dsdenseunet.ops.intensity import normalise
+from dsdenseunet.tasks.channel import scaling_of, statistics_of
+from dsdenseunet.tasks.task import Task
+
+Image = NDArray[Any]
+Statistics = Sequence[Sequence[float]]
 
 # In the place of a label, on its way from the device: the network said NaN or infinity here.
 _NO_NUMBER = 255
@@ -40,7 +45,7 @@ class NonFiniteOutputError(ArithmeticError):
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """Segments whole volumes with one network; the fields after `hu_window` are those of `config.inference`.
+    """Segments whole volumes with one network; the fields after `task` are those of `config.inference`.
 
     Compiled programs are shared by all predictors of equal `model` and patch shape, whatever their weights.
 
@@ -48,65 +53,67 @@ class Predictor:
         model: a `models.network.Network`.
         variables: its `params` and `batch_stats`.
         patch_size: voxels (D, H, W).
-        hu_window: Hounsfield units that become -1 and 1; what is outside is clipped.
+        task: the channels and the rules of clean-up.
         overlap: share of a patch that its neighbour covers too, in [0, 1).
         sigma_scale: standard deviation of the Gaussian weight as a share of the patch's side.
         mirror_axes: predictions are averaged over all combinations of mirrored axes (0, 1, 2 = D, H, W).
         batch_size: patches per call of the network.
-        largest_component: keep only the largest connected piece of liver and tumour.
-        tumour_within_liver_mm: keep tumour only within this distance of the liver (negative: rule off).
         device: where to compute (None: JAX's default).
     """
 
     model: nn.Module
     variables: Mapping[str, Any]
     patch_size: Size
-    hu_window: tuple[float, float]
+    task: Task
     overlap: float = 0.5
     sigma_scale: float = 0.125
     mirror_axes: tuple[int, ...] = ()
     batch_size: int = 1
-    largest_component: bool = False
-    tumour_within_liver_mm: float = -1.0
     device: jax.Device | None = None
 
     @classmethod
     def of(cls, config: ConfigDict, model: nn.Module, variables: Mapping[str, Any]) -> Predictor:
         """The predictor that a run's config asks for."""
-        low, high = config.data.hu_window
-        return cls(model, variables, tuple(config.data.patch_size), (low, high), **config.inference)
+        task = Task.of(config.task)
+        return cls(model, variables, tuple(config.data.patch_size), task, **config.inference)
 
     def on(self, device: jax.Device) -> Predictor:
         """The same predictor, its weights and its work on one device."""
         variables = jax.device_put(self.variables, device)
         return dataclasses.replace(self, variables=variables, device=device)
 
-    def probabilities(self, image_DHW: NDArray[np.int16]) -> Iterator[tuple[int, jax.Array]]:
+    def probabilities(
+        self, image: Image, statistics: Statistics | None = None
+    ) -> Iterator[tuple[int, jax.Array]]:
         """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
         tiling = Tiling.of(
-            image_DHW.shape, self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale
+            image.shape[:3], self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale
         )
-        hu_window = jnp.asarray(self.hu_window, jnp.float32)
+        channels = self.task.channels
+        if statistics is None:
+            statistics = statistics_of(channels, image)
         flips = _flips(self.mirror_axes)
         # Once a volume, not once a patch; nothing moves where the weights are on the device already.
         variables = jax.device_put(self.variables, self.device)
 
-        def network(patches_BDHW: jax.Array) -> jax.Array:
-            total = class_probabilities(self.model, variables, patches_BDHW, hu_window, flips[0])
+        def network(patches_BDHWC: jax.Array) -> jax.Array:
+            total = class_probabilities(self.model, variables, patches_BDHWC, flips[0])
             for flip in flips[1:]:
-                total += class_probabilities(self.model, variables, patches_BDHW, hu_window, flip)
+                total += class_probabilities(self.model, variables, patches_BDHWC, flip)
             return total / len(flips) if len(flips) > 1 else total
 
         yield from blend(
-            image_DHW,
+            with_channels(image),
             tiling,
             network,
+            scaling_of(channels, statistics),
             batch_size=self.batch_size,
-            fill=int(np.floor(self.hu_window[0])),
             device=self.device,
         )
 
-    def labels(self, image_DHW: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def labels(
+        self, image: Image, statistics: Statistics | None = None
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yields (first slice, labels (k, H, W)), slices in order and before any clean-up.
 
         The next slab is dispatched before the previous one is fetched: the device never waits for the host.
@@ -115,7 +122,7 @@ class Predictor:
             NonFiniteOutputError: the network said NaN or infinity for a voxel.
         """
         pending: tuple[int, jax.Array] | None = None
-        for first, probabilities in self.probabilities(image_DHW):
+        for first, probabilities in self.probabilities(image, statistics):
             labels = _arg_max(probabilities)
             labels.copy_to_host_async()
             if pending is not None:
@@ -141,29 +148,40 @@ class Predictor:
 
     def segment(
         self,
-        image_DHW: NDArray[np.int16],
+        image: Image,
         spacing_mm: tuple[float, float, float] | None = None,
         progress: Callable[[int], object] | None = None,
+        statistics: Statistics | None = None,
     ) -> NDArray[np.uint8]:
-        """Labels (D, H, W) of a volume of Hounsfield units, of any size, cleaned up as configured.
+        """Labels (D, H, W) of a volume of any size, cleaned up as the task says.
 
         Args:
-            image_DHW: the volume; a memory map is read slab by slab.
-            spacing_mm: millimetres between voxels (D, H, W); only `tumour_within_liver_mm` needs it.
+            image: (D, H, W), or (D, H, W, channel); a memory map is read slab by slab.
+            spacing_mm: millimetres between voxels (D, H, W); only clean-up by a distance needs it.
             progress: called with the number of slices that were finished.
+            statistics: of the case's channels (None: they are taken of this image).
 
         Raises:
             NonFiniteOutputError: the network said NaN or infinity for a voxel.
         """
-        labels_DHW = self.network_labels(image_DHW, progress)
+        labels_DHW = self.network_labels(image, progress, statistics)
         return self.clean(labels_DHW, spacing_mm)
 
     def network_labels(
-        self, image_DHW: NDArray[np.int16], progress: Callable[[int], object] | None = None
+        self,
+        image: Image,
+        progress: Callable[[int], object] | None = None,
+        statistics: Statistics | None = None,
     ) -> NDArray[np.uint8]:
-        """The network's own labels (D, H, W), before any clean-up."""
-        labels_DHW = np.empty(image_DHW.shape, np.uint8)
-        for first, labels in self.labels(image_DHW):
+        """The network's own labels (D, H, W), before any clean-up.
+
+        Args:
+            image: as `segment`.
+            progress: as `segment`.
+            statistics: as `segment`.
+        """
+        labels_DHW = np.empty(image.shape[:3], np.uint8)
+        for first, labels in self.labels(image, statistics):
             labels_DHW[first : first + len(labels)] = labels
             if progress is not None:
                 progress(len(labels))
@@ -173,32 +191,22 @@ class Predictor:
         self, labels_DHW: NDArray[np.uint8], spacing_mm: tuple[float, float, float] | None
     ) -> NDArray[np.uint8]:
         """The labels after the clean-up that is configured, if any."""
-        if self.largest_component:
-            labels_DHW = postprocess.keep_largest_component(labels_DHW)
-        if self.tumour_within_liver_mm >= 0:
-            if spacing_mm is None:
-                raise ValueError("tumour_within_liver_mm is a distance: spacing_mm must be given")
-            labels_DHW = postprocess.keep_tumour_near_liver(
-                labels_DHW, spacing_mm, self.tumour_within_liver_mm
-            )
-        return labels_DHW
+        return postprocess.clean(labels_DHW, self.task, spacing_mm)
 
 
 @functools.partial(jax.jit, static_argnames="model")
 def class_probabilities(
     model: nn.Module,
     variables: Mapping[str, Any],
-    patches_BDHW: jax.Array,
-    hu_window: jax.Array,
+    patches_BDHWC: jax.Array,
     flip: jax.Array,
 ) -> jax.Array:
-    """Class probabilities (B, D, H, W, C) float32 of patches in Hounsfield units.
+    """Class probabilities (B, D, H, W, C) float32 of normalised patches.
 
     `flip` (3,) bool says which axes are mirrored before the network and back after it; as an argument, so
     that all combinations share one compiled program.
     """
-    image_BDHWC = normalise(patches_BDHW, hu_window)[..., None]
-    outputs: Any = model.apply(variables, _mirror(image_BDHWC, flip), train=False)
+    outputs: Any = model.apply(variables, _mirror(patches_BDHWC, flip), train=False)
     return _mirror(jax.nn.softmax(outputs.logits.astype(jnp.float32)), flip)
 
 

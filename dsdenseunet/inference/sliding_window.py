@@ -12,14 +12,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.data.intensity import normalise
+
 Size = tuple[int, int, int]
-# (B, D, H, W) patches of the image -> (B, D, H, W, C) class probabilities.
+# (B, D, H, W, channel) normalised patches of the image -> (B, D, H, W, C) class probabilities.
 Network = Callable[[jax.Array], jax.Array]
 # Of a patch's weight along one axis. The product over three axes, 1e-19, and its product with a probability
 # as small as that are float32 numbers still; below, a voxel that one patch alone reaches would be 0 / 0.
@@ -103,23 +106,23 @@ class Tiling:
 
 
 def blend(
-    image_DHW: NDArray[np.int16],
+    image_DHWC: NDArray[Any],
     tiling: Tiling,
     network: Network,
+    scaling: NDArray[np.float32],
     *,
     batch_size: int = 1,
-    fill: int = -1024,
     device: jax.Device | None = None,
 ) -> Iterator[tuple[int, jax.Array]]:
     """Yields (first slice, probabilities (k, H, W, C)) from the first to the last slice, without gaps.
 
     Args:
-        image_DHW: the volume, of `tiling.shape`; only slabs of it are ever read.
+        image_DHWC: the volume, of `tiling.shape` and channels; only slabs of it are ever read.
         tiling: where the patches lie.
-        network: called with `batch_size` patches at a time, always the same shape (B, D, H, W).
+        network: called with `batch_size` patches at a time, always the same shape.
+        scaling: (channels, 5), see `tasks.channel`; around a volume that is smaller than a patch lies `fill`.
         batch_size: patches per call; an incomplete batch is filled up with a patch of weight 0. A batch of
             one and the same value is not given to the network a second time running.
-        fill: value of the padding around a volume that is smaller than a patch.
         device: where to compute (None: JAX's default).
     """
     depth_starts, row_starts, column_starts = tiling.starts
@@ -133,19 +136,19 @@ def blend(
         for corners, share in _batches([(y, x) for y in row_starts for x in column_starts], batch_size)
     ]
     window = None
-    known: tuple[np.generic, jax.Array] | None = None
+    known: tuple[NDArray[np.float32], jax.Array] | None = None
     for first, following in zip(depth_starts, [*depth_starts[1:], tiling.padded[0]]):
-        host_slab_DHW = _read_slab(image_DHW, tiling, first, fill)
-        slab_DHW = jax.device_put(host_slab_DHW, device)
+        host_slab_DHWC = _slab(image_DHWC, tiling, first, scaling)
+        slab_DHWC = jax.device_put(host_slab_DHWC, device)
         for host_corners, corners, share in batches:
-            value = _only_value(host_slab_DHW, host_corners, (height, width))
-            if value is not None and known is not None and known[0] == value:
+            value = _only_value(host_slab_DHWC, host_corners, (height, width))
+            if value is not None and known is not None and (known[0] == value).all():
                 probabilities = known[1]
             else:
-                probabilities = network(_cut(slab_DHW, corners, (height, width)))
+                probabilities = network(_cut(slab_DHWC, corners, (height, width)))
                 known = known if value is None else (value, probabilities)
             if window is None:
-                shape = (*slab_DHW.shape, probabilities.shape[-1])
+                shape = (*slab_DHWC.shape[:3], probabilities.shape[-1])
                 window = jnp.zeros(shape, jnp.float32, device=device)
             window = _add(window, probabilities, corners, share, depth_weight, plane_weight)
         assert window is not None
@@ -179,34 +182,43 @@ def _batches(
         yield np.array(batch + batch[-1:] * missing, np.int32), share
 
 
-def _read_slab(image_DHW: NDArray[np.int16], tiling: Tiling, first: int, fill: int) -> NDArray[np.int16]:
-    """One slab (patch depth, padded H, padded W) of the image, padded where the volume ends."""
+def _slab(
+    image_DHWC: NDArray[Any],
+    tiling: Tiling,
+    first: int,
+    scaling: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """One normalised slab (patch depth, padded H, padded W, channels), padded where the volume ends."""
     begin = first - tiling.before[0]
     end = begin + tiling.patch[0]
-    slab = np.ascontiguousarray(image_DHW[max(begin, 0) : min(end, tiling.shape[0])])
+    slab = np.ascontiguousarray(image_DHWC[max(begin, 0) : min(end, tiling.shape[0])])
     missing = [(max(-begin, 0), max(end - tiling.shape[0], 0))]
     for outer, size, before in zip(tiling.padded[1:], tiling.shape[1:], tiling.before[1:]):
         missing.append((before, outer - size - before))
-    return np.pad(slab, missing, constant_values=fill) if np.any(missing) else slab
+    out = normalise(slab, scaling)
+    if not np.any(missing):
+        return out
+    padded = [np.pad(out[..., c], missing, constant_values=scaling[c, 4]) for c in range(out.shape[-1])]
+    return np.stack(padded, axis=-1)
 
 
 def _only_value(
-    slab_DHW: NDArray[np.int16], corners: NDArray[np.int32], plane: tuple[int, int]
-) -> np.generic | None:
-    """The value of every voxel of a batch of patches; None where there are several."""
-    value = slab_DHW[(0, *corners[0])]
-    patches = (slab_DHW[:, y : y + plane[0], x : x + plane[1]] for y, x in corners)
+    slab_DHWC: NDArray[np.float32], corners: NDArray[np.int32], plane: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """The value (channels,) of every voxel of a batch of patches; None where there are several."""
+    value: NDArray[np.float32] = slab_DHWC[(0, *corners[0])]
+    patches = (slab_DHWC[:, y : y + plane[0], x : x + plane[1]] for y, x in corners)
     # The first slice alone settles it for most patches.
     return value if all((patch[0] == value).all() and (patch == value).all() for patch in patches) else None
 
 
 @functools.partial(jax.jit, static_argnames="plane")
-def _cut(slab_DHW: jax.Array, corners: jax.Array, plane: tuple[int, int]) -> jax.Array:
-    """Patches (B, D, H, W) of a slab."""
+def _cut(slab_DHWC: jax.Array, corners: jax.Array, plane: tuple[int, int]) -> jax.Array:
+    """Patches (B, D, H, W, channels) of a slab."""
 
     def one(corner: jax.Array) -> jax.Array:
-        sizes = (slab_DHW.shape[0], *plane)
-        return jax.lax.dynamic_slice(slab_DHW, (jnp.int32(0), corner[0], corner[1]), sizes)
+        sizes = (slab_DHWC.shape[0], *plane, slab_DHWC.shape[3])
+        return jax.lax.dynamic_slice(slab_DHWC, (0, corner[0], corner[1], 0), sizes)
 
     return jnp.stack([one(corner) for corner in corners])
 

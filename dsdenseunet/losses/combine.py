@@ -73,7 +73,7 @@ class Loss:
         return total
 
 
-def build(config: Mapping[str, Any]) -> Loss:
+def build(config: Mapping[str, Any], ignore_label: int) -> Loss:
     """The loss of `config.loss`; a term whose weight is 0 is not computed at all."""
     terms: dict[str, Term] = {
         "cross_entropy": CrossEntropy(tuple(config["cross_entropy"]["class_weights"])),
@@ -83,7 +83,7 @@ def build(config: Mapping[str, Any]) -> Loss:
     }
     weights = {name: config[name]["weight"] for name in TERMS}
     chosen = tuple((weight, terms[name]) for name, weight in weights.items() if weight)
-    return Loss(chosen, config["ignore_label"], tuple(config["deep_supervision"]))
+    return Loss(chosen, ignore_label, tuple(config["deep_supervision"]))
 
 
 def coarser(labels_BDHW: Array, size: Sequence[int]) -> Array:

@@ -1,4 +1,4 @@
-"""Hounsfield units to the network's input range, on the device: data/intensity.py in JAX."""
+"""Intensities to the network's input range, on the device: data/intensity.py in JAX."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 
 
-def normalise(image: jax.Array, hu_window: jax.Array | tuple[float, float]) -> jax.Array:
-    """Maps the window linearly to [-1, 1] and clips what is outside it; float32, same shape."""
-    lower, upper = hu_window
-    return jnp.clip((image.astype(jnp.float32) - (upper + lower) / 2) * (2 / (upper - lower)), -1, 1)
+def normalise(image: jax.Array, scaling: jax.Array) -> jax.Array:
+    """The values scaled and clipped, channel by channel.
+
+    Args:
+        image: of any type, channels last.
+        scaling: (channels, 5), see `tasks.channel`.
+
+    Returns:
+        float32, same shape.
+    """
+    out = (image.astype(jnp.float32) - scaling[..., 0]) * scaling[..., 1]
+    return jnp.clip(out, scaling[..., 2], scaling[..., 3])

@@ -11,32 +11,34 @@ Size = tuple[int, int, int]
 
 
 def sample_image(
-    box_DHW: jax.Array,
+    box_DHWC: jax.Array,
     below: jax.Array,
     weight: jax.Array,
     nearest: jax.Array,
     patch_size: Size,
-    hu_window: tuple[float, float],
+    scaling: jax.Array,
 ) -> jax.Array:
-    """The patch that lies in a box, windowed to [-1, 1], linearly interpolated; -1 outside the volume.
+    """The patch that lies in a box, normalised and linearly interpolated; `fill` outside the volume.
 
     Args:
-        box_DHW: Hounsfield units.
+        box_DHWC: the values as they are stored.
         below: (D + H + W of the patch,) of each sample along D, then H, then W, the voxel at or below it.
         weight: the same shape, of the voxel after that one.
         nearest: the same shape; below 0 where the sample lies outside the volume.
         patch_size: (D, H, W).
-        hu_window: Hounsfield units that become -1 and 1.
+        scaling: (channels, 5), see `tasks.channel`.
 
     Returns:
-        float32, of `patch_size`.
+        float32, of `patch_size` and channels.
     """
-    out_DHW = normalise(box_DHW, hu_window)
+    out = normalise(box_DHWC, scaling)
     for axis, (indices, weights) in enumerate(zip(_axes(below, patch_size), _axes(weight, patch_size))):
-        lower = _take(out_DHW, indices, axis)
-        upper = _take(out_DHW, indices + 1, axis)
-        out_DHW = lower + (upper - lower) * jnp.expand_dims(weights, _others(axis))
-    return jnp.where(_inside(nearest, patch_size), out_DHW, -1)
+        lower = _take(out, indices, axis)
+        upper = _take(out, indices + 1, axis)
+        others = tuple(other for other in range(out.ndim) if other != axis)
+        out = lower + (upper - lower) * jnp.expand_dims(weights, others)
+    inside = _inside(nearest, patch_size)
+    return jnp.where(inside.reshape(inside.shape + (1,) * (out.ndim - 3)), out, scaling[..., 4])
 
 
 def sample_labels(box_DHW: jax.Array, nearest: jax.Array, patch_size: Size) -> jax.Array:
@@ -47,9 +49,9 @@ def sample_labels(box_DHW: jax.Array, nearest: jax.Array, patch_size: Size) -> j
     return jnp.where(_inside(nearest, patch_size), out_DHW, 0).astype(jnp.int32)
 
 
-def _take(array_DHW: jax.Array, indices: jax.Array, axis: int) -> jax.Array:
+def _take(array: jax.Array, indices: jax.Array, axis: int) -> jax.Array:
     # The voxel above the last one has weight 0, the nearest of what is outside is not looked at.
-    return jnp.take(array_DHW, indices, axis, mode="clip")
+    return jnp.take(array, indices, axis, mode="clip")
 
 
 def _inside(nearest: jax.Array, patch_size: Size) -> jax.Array:
@@ -60,7 +62,3 @@ def _inside(nearest: jax.Array, patch_size: Size) -> jax.Array:
 def _axes(values: jax.Array, patch_size: Size) -> list[jax.Array]:
     depth, height, _ = patch_size
     return jnp.split(values, (depth, depth + height))
-
-
-def _others(axis: int) -> tuple[int, ...]:
-    return tuple(other for other in range(3) if other != axis)

@@ -60,7 +60,7 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
             "data": dataclasses.asdict(data),
             "stages": [dataclasses.asdict(stage) for stage in stages],
         }
-        lower, upper = (finite(end) for end in start["config"]["data"]["hu_window"])
+        lower, upper = (finite(end) for end in start["config"]["task"]["channels"][0][2:])
         values = _page_values(out, result, rows)
     note = f"{data.name}; scoring mode: {MODE}"
     figures: dict[str, tuple[str, Callable[[], Figure]]] = {

@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.splits import stratified_folds
+from dsdenseunet.data.splits import strata, stratified_folds
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
+from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import cases, phases, provenance, resume
 from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in
 from dsdenseunet.training.faults import explained
@@ -49,7 +50,7 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
     _check_start(config, workdir, phases.selected(config)[0])
     parallel.check_batch_size(config.data.batch_size, config.training.accumulate, parallel.data_mesh())
     cache = Cache.open(config.data.cache)
-    check_classes(config, cache)
+    cache.check_task(Task.of(config.task))
     train_names, validation_names = split(config, cache)
     cache.check_current((*train_names, *validation_names))
 
@@ -73,36 +74,19 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
                 run_phase(phase, stop, _start(config, workdir, name))
 
 
-def check_classes(config: ConfigDict, cache: Cache) -> None:
-    """Refuses a cache whose labels have other classes than the network.
-
-    Raises:
-        InputError: the first case that has.
-    """
-    for name in cache.names:
-        classes = len(cache.record(name).label_counts)
-        if classes != config.model.num_classes:
-            raise InputError(
-                cache.root,
-                found=f"{name} was prepared with {classes} classes",
-                expected=f"{config.model.num_classes}, as config.model.num_classes says",
-                fix="prepare the data set again into a new folder: python -m experiments.prepare",
-            )
-
-
 def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the training and of the validation cases.
 
     Raises:
         InputError: a named case is not in the cache, or there are fewer cases than folds.
     """
-    explicit = config.data.explicit
+    explicit, task = config.data.explicit, Task.of(config.task)
     if explicit.train:
         train, validation = tuple(explicit.train), tuple(explicit.validation)
         for name in train + validation:
             cache.record(name)
     else:
-        folds = stratified_folds(cache.has_tumour(), config.data.folds, config.seed)
+        folds = stratified_folds(strata(task, cache, cache.names), config.data.folds, config.seed)
         validation = folds[config.data.fold]
         train = tuple(sorted(set(cache.names) - set(validation)))
     return train, validation

@@ -52,13 +52,22 @@ _BEST_ITEMS: Mapping[str, type] = {
 
 @dataclasses.dataclass(frozen=True)
 class BestRecord:
-    """The validation that the best weights stand for; the scores are shares in 0..1."""
+    """The validation that the best weights stand for.
+
+    Attributes:
+        step: of the phase.
+        epoch: of the phase.
+        scores: what `Task.dice_scores` returns: each region's Dice, and "mean_dice".
+    """
 
     step: int
     epoch: int
-    liver_dice: float
-    tumour_dice: float
-    mean_dice: float
+    scores: Mapping[str, float]
+
+    @property
+    def mean_dice(self) -> float:
+        """By which the weights were chosen."""
+        return self.scores["mean_dice"]
 
 
 class Checkpoints:
@@ -134,7 +143,8 @@ class Checkpoints:
             # A run killed between this save and the next whole checkpoint comes by here again.
             return
         variables = variables_of(state)
-        values = {**dataclasses.asdict(record), _VARIABLES_DIGEST: array_digest(variables)}
+        values: dict[str, Any] = {"step": record.step, "epoch": record.epoch, **record.scores}
+        values[_VARIABLES_DIGEST] = array_digest(variables)
         self._best.save(
             record.step,
             args=ocp.args.Composite(
@@ -156,7 +166,10 @@ class Checkpoints:
             return None
         record = _read_json(self._best, step, "record", _COPY_AGAIN)
         with whole_or_refused(_item(self._best, step, "record"), _COPY_AGAIN):
-            return BestRecord(**{field.name: record[field.name] for field in dataclasses.fields(BestRecord)})
+            scores = {name: float(value) for name, value in record.items() if name.endswith("_dice")}
+            return BestRecord(
+                int(record["step"]), int(record["epoch"]), {**scores, "mean_dice": scores["mean_dice"]}
+            )
 
     def wait(self) -> None:
         """Returns when everything that was saved is on disk; raises what went wrong while writing."""

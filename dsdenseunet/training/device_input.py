@@ -24,17 +24,15 @@ DeviceBatch = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Augmentation and window of a batch of boxes: the batch that the host would have made of them.
+    """Augmentation and normalisation of a batch of boxes: the batch that the host would have made of them.
 
     Attributes:
         patch_size: (D, H, W).
-        hu_window: Hounsfield units that become -1 and 1.
         warped: whether there is a `Warp`, so that boxes are `data.warp.cut_box`'s.
         appearance: random changes of intensities, None for none.
     """
 
     patch_size: tuple[int, int, int]
-    hu_window: tuple[float, float]
     warped: bool = False
     appearance: Appearance | None = None
 
@@ -51,12 +49,12 @@ class Augment:
 
     def _sampled(self, box: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         if self.warped:
-            image_DHWC = normalise(box["image"], self.hu_window)[..., None]
-            return warp.sample(jnp, box, image_DHWC, self.patch_size, -1)
-        image_DHW = resample.sample_image(
-            box["image"], box["below"], box["weight"], box["nearest"], self.patch_size, self.hu_window
+            image_DHWC = normalise(box["image"], box["scaling"])
+            return warp.sample(jnp, box, image_DHWC, self.patch_size, box["scaling"][:, 4])
+        image_DHWC = resample.sample_image(
+            box["image"], box["below"], box["weight"], box["nearest"], self.patch_size, box["scaling"]
         )
-        return image_DHW[..., None], resample.sample_labels(box["labels"], box["nearest"], self.patch_size)
+        return image_DHWC, resample.sample_labels(box["labels"], box["nearest"], self.patch_size)
 
 
 class DeviceInput:

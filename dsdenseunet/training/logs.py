@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dsdenseunet.core import files
+from dsdenseunet.tasks.task import Region
 
 METRICS_FILE = "metrics.jsonl"
 _SECONDS_BETWEEN_LINES = 60
@@ -179,17 +180,14 @@ def _number(phase: str) -> int | None:
     return {"phase1": 1, "phase2": 2}.get(phase)
 
 
-def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """A step's metrics as Python floats, per-class Dice under its own names; waits for the device."""
-    both = [float(value) for value in metrics["dice"]]
-    names = (
-        ("liver_dice", "tumour_dice")
-        if len(both) == 2
-        else [f"class{c}_dice" for c in range(1, len(both) + 1)]
-    )
+def scalars(metrics: Mapping[str, Any], regions: Sequence[Region]) -> dict[str, float]:
+    """A step's metrics as Python floats, each region's Dice under its own name; waits for the device."""
     return {
         "loss": float(metrics["loss"]),
-        **dict(zip(names, both)),
+        **{
+            f"{region.name}_dice": float(value)
+            for region, value in zip(regions, metrics["dice"], strict=True)
+        },
         "grad_norm": float(metrics["grad_norm"]),
         "learning_rate": float(metrics["learning_rate"]),
     }

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import extra, make_training_iterator
 from dsdenseunet.runtime import compilation, out_of_memory, parallel
+from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import phases
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
 from dsdenseunet.training.device_input import Augment, DeviceInput
@@ -138,10 +139,13 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
                 checkpoints.wait()
                 best = checkpoints.best_record()
                 assert best is not None
+                dice = ", ".join(
+                    f"{region.name} Dice {best.scores[f'{region.name}_dice']:.4f}"
+                    for region in recipe.regions
+                )
                 log.say(
                     f"{phase.name}: done, {phase.epochs} epochs; best weights from epoch "
-                    f"{best.epoch}, liver Dice {best.liver_dice:.4f}, tumour Dice {best.tumour_dice:.4f}; "
-                    f"{log.validation_time()}"
+                    f"{best.epoch}, {dice}; {log.validation_time()}"
                 )
                 return
 
@@ -184,7 +188,7 @@ class _Waiting:
         if self._pending is None:
             return
         (step, batch, metrics), self._pending = self._pending, None
-        values = scalars(metrics)
+        values = scalars(metrics, state.recipe.regions)
         if not bool(metrics["healthy"]):
             names = [self._phase.train_names[index] for index in batch["case"]]
             raise stop_on_non_finite(state, batch, names, values, self._phase.workdir, self._phase.name, step)
@@ -201,7 +205,7 @@ def _keep_if_best(
     checkpoints: Checkpoints, log: RunLog, state: TrainState, phase: Phase, scores: Mapping[str, float]
 ) -> None:
     step = int(state.step)
-    record = BestRecord(step=step, epoch=step // phase.steps_per_epoch, **scores)
+    record = BestRecord(step=step, epoch=step // phase.steps_per_epoch, scores=scores)
     best = checkpoints.best_record()
     is_best = best is None or record.mean_dice > best.mean_dice or best.step == step
     if is_best:
@@ -237,7 +241,7 @@ def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
         phase.train_names,
         patch_size=data.patch_size,
         batch_size=data.batch_size,
-        hu_window=data.hu_window,
+        channels=Task.of(phase.config.task).channels,
         centre_share=data.centre_share,
         scale_range=data.scale_range,
         scale_axes=data.scale_axes,
@@ -252,5 +256,5 @@ def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
         process_count=parallel.process_count(),
     )
     warp, appearance = extra(phase.config.augment)
-    on_device = Augment(tuple(data.patch_size), tuple(data.hu_window), warp is not None, appearance)
+    on_device = Augment(tuple(data.patch_size), warp is not None, appearance)
     return DeviceInput(iterator, mesh, on_device if data.augment_on_device else None)

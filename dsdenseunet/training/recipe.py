@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
+from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import optimizer
 from dsdenseunet.training.arrays import check_patterns, matches, named
 from dsdenseunet.training.schedules import phase_schedule
@@ -19,7 +20,7 @@ def build_recipe(config: ConfigDict, phase: str | None = None) -> Recipe:
     Raises:
         InputError: the model's fields, or a patch that its stride does not divide.
     """
-    phase = phase or config.phases.order[0]
+    phase, task = phase or config.phases.order[0], Task.of(config.task)
     model = registry.build(config.model)
     registry.check_patch(model.stride, config.data.patch_size)
     learning_rate = phase_schedule(config, phase)
@@ -27,7 +28,8 @@ def build_recipe(config: ConfigDict, phase: str | None = None) -> Recipe:
         model=model,
         learning_rate=learning_rate,
         optimizer=optimizer.build(config.optimizer, learning_rate),
-        loss=combine.build(config.loss),
+        loss=combine.build(config.loss, task.ignore_label),
+        regions=task.regions,
         accumulate=config.training.accumulate,
         frozen=tuple(config.phases[phase].frozen),
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.tasks import lits
 
 KEY = "schema"
 
@@ -51,6 +52,14 @@ def _start_of_phase2(training: Mapping[str, Any]) -> str:
     return (training["phase"] == "phase2" and training["init_from"]) or "best:phase1"
 
 
+def _clean_up(inference: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    """The rules that two fields stood for."""
+    largest = (("largest", "liver"),) if inference["largest_component"] else ()
+    distance_mm = inference["tumour_within_liver_mm"]
+    within = (("within", "tumour", "liver", distance_mm),) if distance_mm >= 0 else ()
+    return largest + within
+
+
 # By the schema's number, from 2 on without gaps.
 _CHANGES: dict[int, Change] = {
     2: Change(
@@ -84,12 +93,19 @@ _CHANGES: dict[int, Change] = {
         },
     ),
     3: Change(
-        # A run has any number of phases.
+        # A run has any number of phases, and another task than LiTS.
         renamed={
+            "loss.ignore_label": "task.ignore_label",
             "training.phase1_epochs": "phases.phase1.epochs",
             "training.phase2_epochs": "phases.phase2.epochs",
         },
-        dropped=("training.init_from", "optimizer.restart_in_phase2"),
+        dropped=(
+            "training.init_from",
+            "optimizer.restart_in_phase2",
+            "data.hu_window",
+            "inference.largest_component",
+            "inference.tumour_within_liver_mm",
+        ),
         added={
             "loss.deep_supervision": (),
             "model.auxiliary_outputs": 0,
@@ -119,8 +135,15 @@ _CHANGES: dict[int, Change] = {
                 for field, then in _PLAIN_PHASE
             },
             "phases.phase1.continue_schedule": False,
+            **{
+                f"task.{name}": value
+                for name, value in lits.TASK.to_config().items()
+                if name not in ("ignore_label", "channels", "clean_up")
+            },
         },
         computed={
+            "task.channels": lambda old: (("CT", "window", *old["data"]["hu_window"]),),
+            "task.clean_up": lambda old: _clean_up(old["inference"]),
             "phases.phase1.start": lambda old: old["training"]["init_from"] or "random",
             "phases.phase2.start": lambda old: _start_of_phase2(old["training"]),
             "phases.phase2.continue_schedule": lambda old: not old["optimizer"]["restart_in_phase2"],

@@ -14,15 +14,14 @@ from dsdenseunet.core.fields import Check, choice, integer, number, refusal, seq
 from dsdenseunet.data import appearance
 from dsdenseunet.losses import combine, tversky
 from dsdenseunet.models import registry
+from dsdenseunet.tasks import task
 from dsdenseunet.training import optimizer, phases, schedules, schema
-
-CLASSES = ("background", "liver", "tumour")
 
 # Every field outside `model`, whose fields the network's own family checks, and `phases`.
 _FIELDS: Mapping[str, Check] = {
     "name": text,
     "seed": integer(0),
-    "loss.ignore_label": integer(-fields.INT32),
+    **{f"task.{name}": check for name, check in task.CHECKS.items()},
     "loss.deep_supervision": sequence(number(above=0)),
     **{f"loss.{term}.weight": number(low=0) for term in combine.TERMS},
     "loss.cross_entropy.class_weights": sequence(number(low=0)),
@@ -56,7 +55,6 @@ _FIELDS: Mapping[str, Check] = {
     "data.explicit.validation": sequence(text),
     "data.patch_size": sequence(integer(1), 3),
     "data.batch_size": integer(1),
-    "data.hu_window": sequence(number(), 2),
     "data.centre_share": sequence(number(low=0, high=1)),
     "data.scale_range": sequence(number(above=0), 2),
     "data.scale_axes": choice("in_plane", "all"),
@@ -88,8 +86,6 @@ _FIELDS: Mapping[str, Check] = {
     "inference.sigma_scale": number(above=0),
     "inference.mirror_axes": sequence(integer(0, 2)),
     "inference.batch_size": integer(1),
-    "inference.largest_component": truth,
-    "inference.tumour_within_liver_mm": number(),
 }
 
 
@@ -126,10 +122,9 @@ def _check_together(config: ConfigDict) -> None:
     share = sum(config.data.centre_share)
     if abs(share - 1) > 1e-6:
         raise refusal("data.centre_share", f"a sum of {share:g}", "shares that sum to 1")
-    for name in ("hu_window", "scale_range"):
-        low, high = config.data[name]
-        if not (low < high or (name == "scale_range" and low == high)):
-            raise refusal(f"data.{name}", f"({low:g}, {high:g})", "the lower end first")
+    low, high = config.data.scale_range
+    if low > high:
+        raise refusal("data.scale_range", f"({low:g}, {high:g})", "the lower end first")
     for name in ("scaling", *appearance.NAMES):
         low, high = config.augment[name].range
         if low > high:
@@ -152,14 +147,14 @@ def _check_together(config: ConfigDict) -> None:
 
 
 def _check_classes(config: ConfigDict) -> None:
-    """Every part of a run is made for one image channel and for these classes."""
-    classes = len(CLASSES)
-    for name, expected, meaning in (
-        ("in_channels", 1, "the CT"),
-        ("num_classes", classes, f"{', '.join(CLASSES)}: caches, validation and scores know no others"),
-    ):
-        if config.model[name] != expected:
-            raise refusal(f"model.{name}", str(config.model[name]), f"{expected} ({meaning})")
+    """Every part of a run is made for the task's channels and classes."""
+    segmented = task.Task.of(config.task)
+    classes = len(segmented.classes)
+    channels = [channel.name for channel in segmented.channels]
+    for name, named in (("in_channels", channels), ("num_classes", segmented.classes)):
+        if config.model[name] != len(named):
+            expected = f"{len(named)}, as config.task has {', '.join(named)}"
+            raise refusal(f"model.{name}", str(config.model[name]), expected)
     values = flatten(config.to_dict())
     weights = ("loss.cross_entropy.class_weights", "loss.focal.class_weights")
     for name in (*weights, "data.centre_share"):
@@ -171,10 +166,6 @@ def _check_classes(config: ConfigDict) -> None:
     if not any(config.loss[term].weight for term in combine.TERMS):
         raise refusal("loss", "no term with a weight > 0", f"at least one of {', '.join(combine.TERMS)}")
     _check_deep_supervision(config)
-    if 0 <= config.loss.ignore_label < classes:
-        raise refusal(
-            "loss.ignore_label", f"{config.loss.ignore_label}, a class", "a number that is no class"
-        )
 
 
 def _check_deep_supervision(config: ConfigDict) -> None:
@@ -221,6 +212,22 @@ def mirror_axes(letters: str | None, flag: str) -> tuple[int, ...] | None:
             fix=f"for example {flag}=HW, or {flag}= for no mirroring",
         )
     return tuple(sorted({"DHW".index(letter) for letter in letters.upper()}))
+
+
+def clean_up_rules(text: str | None) -> tuple[tuple[Any, ...], ...] | None:
+    """Rules of `config.task.clean_up` from "largest:REGION,within:REGION:OTHER:MM"; None for no flag."""
+    if text is None:
+        return None
+    rules = (tuple(rule.split(":")) for rule in text.split(",") if rule)
+    return tuple((*rule[:3], _as_number(rule[3]), *rule[4:]) if len(rule) > 3 else rule for rule in rules)
+
+
+def _as_number(word: str) -> float | str:
+    """A number that is written out; a word that is none stays, to be refused by its field's check."""
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

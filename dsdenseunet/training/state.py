@@ -13,6 +13,7 @@ import optax
 
 from dsdenseunet.losses.combine import Loss
 from dsdenseunet.models.network import Network, abstract_variables
+from dsdenseunet.tasks.task import Region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Recipe:
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
     loss: Loss
+    # Whose Dice is told of each step.
+    regions: tuple[Region, ...]
     # Micro-batches whose gradients are averaged before one update.
     accumulate: int = 1
     # Patterns of the names of arrays that no step changes.

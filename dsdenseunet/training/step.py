@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from dsdenseunet.tasks.task import Region
 from dsdenseunet.training.arrays import replaced
 from dsdenseunet.training.state import TrainState
 
@@ -31,9 +34,8 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
       batch: "image" (B, D, H, W, C) float32 and "labels" (B, D, H, W) int32; other entries are ignored.
 
     Returns:
-      The next state, and float32 scalars: "loss", "dice" (C - 1,: hard Dice of labels >= c for
-      c = 1..C-1, which for LiTS is liver with its tumour, and tumour), "grad_norm", "learning_rate";
-      "healthy" is the state's flag.
+      The next state, and float32 scalars: "loss", "dice" (regions,; hard Dice of each of
+      `recipe.regions`), "grad_norm", "learning_rate"; "healthy" is the state's flag.
     """
     recipe = state.recipe
     key = jax.random.fold_in(state.key, state.step)
@@ -97,7 +99,7 @@ def _accumulated(state: TrainState, batch: Mapping[str, jax.Array], key: jax.Arr
     zeros = (
         jax.tree.map(jnp.zeros_like, state.params),
         jnp.zeros((), jnp.float32),
-        jnp.zeros((2, outputs[0].shape[-1] - 1), jnp.float32),
+        jnp.zeros((2, len(recipe.regions)), jnp.float32),
     )
     (batch_stats, (gradient, value, overlap)), _ = jax.lax.scan(
         accumulate, (state.batch_stats, zeros), (images, labels, keys)
@@ -114,7 +116,7 @@ def _gradient(
     counts: Any = None,
     whole: Any = None,
 ) -> tuple[Any, tuple[Any, jax.Array, jax.Array]]:
-    """New running statistics; gradient, loss and `nested_overlap` of a batch, or of its part.
+    """New running statistics; gradient, loss and `region_overlap` of a batch, or of its part.
 
     Args:
         state: holds parameters and recipe.
@@ -137,7 +139,7 @@ def _gradient(
             own = jax.tree.map(lambda part: part - jax.lax.stop_gradient(part), sums)
             sums = jax.tree.map(jnp.add, whole, own)
         known = loss.counts(labels_BDHW, outputs) if counts is None else counts
-        overlap = nested_overlap(outputs[0], labels_BDHW, loss.ignore_label)
+        overlap = region_overlap(outputs[0], labels_BDHW, loss.ignore_label, state.recipe.regions)
         return loss.value(known, sums), (batch_stats_, overlap)
 
     (loss_value, (batch_stats, overlap)), gradient = jax.value_and_grad(value, has_aux=True)(state.params)
@@ -158,14 +160,18 @@ def _apply(
     return [outputs.logits, *outputs.auxiliary], updates.get("batch_stats", {})
 
 
-def nested_overlap(logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label: int) -> jax.Array:
-    """(2, C - 1) float32: voxels in both, and summed voxels of prediction and label, for labels >= c."""
+def region_overlap(
+    logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label: int, regions: Sequence[Region]
+) -> jax.Array:
+    """(2, regions) float32: voxels in both, and summed voxels of prediction and label, of each region."""
     predicted_BDHW = jnp.argmax(logits_BDHWC, axis=-1).astype(labels_BDHW.dtype)
     counted_BDHW = labels_BDHW != ignore_label
     rows = []
-    for first_class in range(1, logits_BDHWC.shape[-1]):
-        predicted = (predicted_BDHW >= first_class) & counted_BDHW
-        labelled = (labels_BDHW >= first_class) & counted_BDHW
+    for region in regions:
+        predicted, labelled = (
+            functools.reduce(operator.or_, (array == label for label in region.labels)) & counted_BDHW
+            for array in (predicted_BDHW, labels_BDHW)
+        )
         both = jnp.sum(predicted & labelled, dtype=jnp.int32)
         either = jnp.sum(predicted, dtype=jnp.int32) + jnp.sum(labelled, dtype=jnp.int32)
         rows.append(jnp.stack([both, either]).astype(jnp.float32))
@@ -173,7 +179,7 @@ def nested_overlap(logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label
 
 
 def dice(overlap: jax.Array) -> jax.Array:
-    """Dice from `nested_overlap`; 1 where neither prediction nor label has a voxel."""
+    """Dice from `region_overlap`; 1 where neither prediction nor label has a voxel."""
     both, either = overlap
     return jnp.where(either > 0, 2 * both / jnp.maximum(either, 1), 1.0)
 

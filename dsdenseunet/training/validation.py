@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import choose_centre
-from dsdenseunet.data.splits import stratified_sample
-from dsdenseunet.evaluation.overlap import LIVER, TUMOUR, Counts, count, dice
+from dsdenseunet.data.splits import strata, stratified_sample
+from dsdenseunet.evaluation.overlap import Counts, count, dice
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.runtime import parallel
+from dsdenseunet.tasks.task import Task
 from dsdenseunet.training.failure import NonFiniteLossError, lower_rate
 from dsdenseunet.training.state import TrainState, variables_of
 
@@ -42,7 +43,7 @@ class Piece:
 def validate(
     config: ConfigDict, state: TrainState, cache: Cache, names: Sequence[str], stop: Callable[[], bool]
 ) -> Scores | None:
-    """The Dice by which the best weights are chosen, of liver (with tumour), of tumour, and their mean.
+    """The Dice of each region of the task, and the mean by which the best weights are chosen.
 
     Over patches it is pooled: voxels are counted over all of them first. Without patches it is
     `validate_volumes`.
@@ -55,7 +56,7 @@ def validate(
       stop: asked between rounds of pieces, on every process; True abandons the validation.
 
     Returns:
-      liver_dice, tumour_dice and mean_dice, or None where it was abandoned.
+      what `Task.dice_scores` returns, or None where it was abandoned.
 
     Raises:
       NonFiniteLossError: the network says NaN or infinity for a voxel.
@@ -68,11 +69,12 @@ def validate(
         # The network itself: what averaging and clean-up add costs as much as it, or needs whole volumes.
         mirror_axes=(),
         batch_size=1,
-        largest_component=False,
-        tumour_within_liver_mm=-1.0,
+        task=dataclasses.replace(Task.of(config.task), clean_up=()),
     )
     counted = _count(config, predictor, cache, fixed_patches(config, cache, names), stop)
-    return None if counted is None else _scores([dice(Counts(*row)) for row in counted.sum(axis=0).tolist()])
+    if counted is None:
+        return None
+    return predictor.task.dice_scores([dice(Counts(*row)) for row in counted.sum(axis=0).tolist()])
 
 
 def validate_volumes(
@@ -86,14 +88,15 @@ def validate_volumes(
     """Mean Dice over whole cases, predicted as `experiments.predict` does; otherwise as `validate`.
 
     `config.training.validate_cases` of the names are taken, the same ones every time. A case without
-    tumour counts 1 where none is predicted and 0 where some is, as in LiTS.
+    a region counts 1 where none is predicted and 0 where some is, as in LiTS.
     """
     pieces = [Piece(name) for name in chosen_cases(config, cache, names)]
-    counted = _count(config, Predictor.of(config, model, variables), cache, pieces, stop)
+    predictor = Predictor.of(config, model, variables)
+    counted = _count(config, predictor, cache, pieces, stop)
     if counted is None:
         return None
     cases = np.array([[dice(Counts(*row)) for row in case] for case in counted.tolist()])
-    return _scores(cases.mean(axis=0).tolist())
+    return predictor.task.dice_scores(cases.mean(axis=0).tolist())
 
 
 def chosen_cases(config: ConfigDict, cache: Cache, names: Sequence[str]) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def chosen_cases(config: ConfigDict, cache: Cache, names: Sequence[str]) -> tupl
     count = config.training.validate_cases
     if not count or count >= len(names):
         return tuple(names)
-    return stratified_sample(cache.has_tumour(names), count, config.seed)
+    return stratified_sample(strata(Task.of(config.task), cache, names), count, config.seed)
 
 
 def fixed_patches(config: ConfigDict, cache: Cache, names: Sequence[str]) -> list[Piece]:
@@ -137,14 +140,14 @@ def _count(
     pieces: Sequence[Piece],
     stop: Callable[[], bool],
 ) -> NDArray[np.int64] | None:
-    """Voxels (pieces, liver and tumour, those of `Counts`), on every process; None where it was abandoned.
+    """Voxels (pieces, regions, those of `Counts`), on every process; None where it was abandoned.
 
     The pieces are shared among all devices of all processes, one each at a time; as whole numbers are
     added, it does not matter who had which.
     """
     lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
     devices = parallel.device_count()
-    counted = np.zeros((len(pieces), 2, 3), np.int64)
+    counted = np.zeros((len(pieces), len(predictor.task.regions), 3), np.int64)
     with ThreadPoolExecutor(len(lanes), "validate") as executor:
         # Every process goes the same number of rounds, so that all agree on when to stop.
         for first in range(0, len(pieces), devices):
@@ -167,12 +170,10 @@ def _count(
 
 def _count_piece(predictor: Predictor, cache: Cache, piece: Piece) -> list[tuple[int, ...]]:
     case = cache.case(piece.name)
-    predicted = predictor.segment(case.image_DHW[piece.box], case.spacing_mm)
+    predicted = predictor.segment(case.image_DHW[piece.box], case.spacing_mm, statistics=case.statistics)
     labels = np.asarray(case.labels_DHW[piece.box])
-    both = count(predicted >= LIVER, labels >= LIVER), count(predicted == TUMOUR, labels == TUMOUR)
-    return [dataclasses.astuple(counts) for counts in both]
-
-
-def _scores(both: Sequence[float]) -> Scores:
-    liver, tumour = both
-    return {"liver_dice": liver, "tumour_dice": tumour, "mean_dice": (liver + tumour) / 2}
+    # A voxel without a label says nothing for or against a prediction.
+    predicted[labels == predictor.task.ignore_label] = 0
+    regions = predictor.task.regions
+    counts = [count(region.mask(predicted), region.mask(labels)) for region in regions]
+    return [dataclasses.astuple(one) for one in counts]

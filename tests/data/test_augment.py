@@ -5,8 +5,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from dsdenseunet.data.augment import Augmentation, gather_image, gather_labels, sample_positions
+from dsdenseunet.tasks.channel import scaling_of
+from dsdenseunet.tasks.lits import TASK
 
-WINDOW = (-200.0, 250.0)
+# Of an array without a channel axis: one channel.
+WINDOW = scaling_of(TASK.channels, [()])[0]
 
 
 def to_hu(share):

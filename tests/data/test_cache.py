@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pickle
 
@@ -7,6 +8,8 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.manifest import MANIFEST
+from dsdenseunet.data.splits import strata
+from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import make_cache
 
 
@@ -28,14 +31,15 @@ def test_no_cache(tmp_path):
         Cache.open(tmp_path)
 
 
-def test_names_and_tumours(tmp_path):
+def test_names_and_strata(tmp_path):
     make_cache(tmp_path, cases=1)
     cache = make_cache(tmp_path / "more", cases=11, classes=(0, 1))
     assert cache.names[:3] == ("volume-0", "volume-1", "volume-2")
     assert cache.names[-1] == "volume-10"
-    assert not any(cache.has_tumour().values())
-    assert Cache.open(tmp_path / "cache").has_tumour() == {"volume-0": True}
-    assert cache.has_tumour(["volume-10"]) == {"volume-10": False}
+    assert not any(strata(TASK, cache, cache.names).values())
+    smaller = Cache.open(tmp_path / "cache")
+    assert strata(TASK, smaller, smaller.names) == {"volume-0": True}
+    assert strata(dataclasses.replace(TASK, stratify_by=""), smaller, smaller.names) == {"volume-0": False}
 
 
 def test_an_unknown_case_is_named(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from dsdenseunet.data.augment import Augmentation
 from dsdenseunet.data.cache import CachedCase
 from dsdenseunet.data.patches import PatchSampler, choose_centre
+from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import make_cache
 
 
@@ -39,7 +40,7 @@ def test_shares_are_kept():
 
 
 @pytest.mark.parametrize(("present", "expected"), [((0, 1), 1), ((0,), 0)])
-def test_an_absent_class_gives_way_to_the_one_on_its_left(present, expected):
+def test_the_class_before_an_absent_one_takes_its_place(present, expected):
     labels = np.zeros((2, 3, 4), np.uint8)
     labels[0, 0, : len(present)] = present
     rng = np.random.default_rng(0)
@@ -54,7 +55,7 @@ def sampler(cache, **kwargs):
     arguments = {
         "names": cache.names,
         "patch_size": (4, 32, 32),
-        "hu_window": (-200.0, 250.0),
+        "channels": TASK.channels,
         "centre_share": (0.34, 0.33, 0.33),
         "augmentation": Augmentation((0.8, 1.2), False, (0.5, 0.5, 0.5)),
     }

@@ -9,12 +9,13 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.patches import PatchSampler
 from dsdenseunet.data.pipeline import make_training_iterator
+from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import make_cache
 
 FIELDS = {
     "patch_size": (4, 32, 32),
     "batch_size": 4,
-    "hu_window": (-200.0, 250.0),
+    "channels": TASK.channels,
     "centre_share": (0.34, 0.33, 0.33),
     "scale_range": (0.8, 1.2),
     "scale_axes": "in_plane",
@@ -203,7 +204,6 @@ def test_a_closed_iterator_is_closed(stream):
         ("scale_range", (1.2, 0.8)),
         ("scale_range", (0.0, 1.0)),
         ("scale_axes", "both"),
-        ("hu_window", (250, -200)),
         ("patch_size", (4, 32)),
         ("patch_size", (4, 0, 32)),
         ("mirror_probability", (0.5, 0.5, 1.5)),

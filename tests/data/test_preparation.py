@@ -15,6 +15,7 @@ from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.preparation_report import report, table
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.lits import Case, find_cases
+from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import die_on_the_second, write_case
 
 
@@ -232,8 +233,8 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, monkeypatch):
     write_case(tmp_path / "data", 0)
     read = nifti.read_image
 
-    def meddle(path):
-        volume = read(path)
+    def meddle(path, channels):
+        volume = read(path, channels=channels)
         os.utime(path, (1, 1))
         return volume
 
@@ -248,10 +249,10 @@ def test_a_fault_nobody_thought_of_fails_its_case_alone(tmp_path, monkeypatch, f
         write_case(tmp_path / "data", number)
     read = nifti.read_image
 
-    def fail(path):
+    def fail(path, channels):
         if path.name == "volume-0.nii":
             raise fault
-        return read(path)
+        return read(path, channels=channels)
 
     monkeypatch.setattr(nifti, "read_image", fail)
     rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
@@ -270,7 +271,7 @@ def test_cases_of_another_data_set_stay_and_are_named(tmp_path):
     prepare(find_cases(tmp_path / "a").used, tmp_path / "cache")
     rows = prepare(find_cases(tmp_path / "b").used, tmp_path / "cache")
     assert [(row.name, row.status) for row in rows] == [("volume-1", "new"), ("volume-0", "other")]
-    assert "not in this data set: 1 case (volume-0)" in report(rows)
+    assert "not in this data set: 1 case (volume-0)" in report(rows, TASK)
     assert Cache.open(tmp_path / "cache").names == ("volume-0", "volume-1")
 
 
@@ -278,7 +279,7 @@ def test_the_table_gives_millilitres(tmp_path):
     _, labels = write_case(tmp_path / "data", 0)
     (tmp_path / "data" / "test-volume-3.nii").write_bytes(b"never read")
     rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
-    lines = table(rows).splitlines()
+    lines = table(rows, TASK).splitlines()
     assert lines[0].startswith("case")
     assert lines[0].endswith("liver (mL)  tumour (mL)")
     assert lines[2].split() == ["test-volume-3", "unlabelled"]
@@ -313,6 +314,6 @@ def test_what_was_assumed_and_cut_off_is_told_each_time(tmp_path):
     for status in ("new", "current"):
         rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
         assert statuses(rows) == [status]
-        told = report(rows)
+        told = report(rows, TASK)
         assert "volume-7: NOTE no orientation" in told
         assert "volume-7: NOTE 1 voxel beyond" in told

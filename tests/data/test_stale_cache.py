@@ -12,6 +12,7 @@ from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.preparation_report import report
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import make_cache, write_case
 
 
@@ -47,7 +48,7 @@ def test_a_case_that_cannot_be_read_again_is_outdated_until_it_can(tmp_path, fau
         ("failed", True),
         ("current", False),
     ]
-    assert "outdated in the cache: 1 case (volume-1)" in report(rows)
+    assert "outdated in the cache: 1 case (volume-1)" in report(rows, TASK)
     opened = Cache.open(cache.root)
     opened.check_current(["volume-0", "volume-2"])
     with pytest.raises(InputError, match=r"1 outdated case among those to use: volume-1 \(") as caught:
@@ -88,7 +89,7 @@ def test_nothing_goes_without_the_flag_and_only_what_is_stale_goes_with_it(tmp_p
         ("volume-1", "pruned"),
         ("volume-2", "pruned"),
     ]
-    assert "taken out of the cache: 2 cases (volume-1, volume-2)" in report(rows)
+    assert "taken out of the cache: 2 cases (volume-1, volume-2)" in report(rows, TASK)
     assert Cache.open(cache.root).names == ("volume-0", "volume-3")
     assert not (cache.root / "volume-1").exists()
     # What prepare did not put there is not its to remove.
@@ -148,5 +149,5 @@ def test_marks_of_a_header_are_kept_and_told(tmp_path):
     for _ in range(2):
         rows = again(tmp_path)
         assert rows[0].record.marks == marks
-        assert all(mark in report(rows) for mark in marks)
+        assert all(mark in report(rows, TASK) for mark in marks)
     assert entries(Cache.open(tmp_path / "cache"))["volume-0"]["marks"] == list(marks)

@@ -23,7 +23,7 @@ def workdir(tmp_path_factory):
     config = get_config()
     state = create_state(build_recipe(config), seed=0)
     checkpoints = Checkpoints(folder, "phase1", config)
-    checkpoints.save_best(state, BestRecord(1, 1, 0.5, 0.5, 0.5))
+    checkpoints.save_best(state, BestRecord(1, 1, {"mean_dice": 0.5}))
     checkpoints.close()
     return folder
 
@@ -50,7 +50,7 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
     bad = scans / "volume-2.nii"
     bad.write_bytes(bad.read_bytes()[:1000])
 
-    first = run(workdir, scans, output, "--mirror=W", "--largest_component", "--tumour_within_liver_mm=5")
+    first = run(workdir, scans, output, "--mirror=W", "--clean_up=largest:liver,within:tumour:liver:5")
     assert first.returncode == 1, first.stderr
     assert "2 segmented, 0 already done, 1 failed" in first.stdout
     for stage in ("read", "network", "clean-up", "write"):
@@ -65,7 +65,7 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
         np.testing.assert_array_equal(prediction.affine, scan.affine)
 
     bad.unlink()
-    again = run(workdir, scans, output, "--mirror=w", "--largest_component", "--tumour_within_liver_mm=5")
+    again = run(workdir, scans, output, "--mirror=w", "--clean_up=largest:liver,within:tumour:liver:5")
     assert again.returncode == 0, again.stderr
     assert "2 of 2 already done with this code, these weights and options: skipped" in again.stdout
     assert not (output / "failures.json").exists()
@@ -80,7 +80,8 @@ def test_a_folder_is_segmented_a_bad_scan_named_and_a_second_run_skips(workdir, 
         (("--input=nowhere",), "no such file or folder"),
         (("--overlap=1.5",), "error: --overlap"),
         (("--batch_size=0",), "error: --batch_size"),
-        (("--tumour_within_liver_mm=nan",), "--tumour_within_liver_mm=nan: not a finite number"),
+        (("--clean_up=within:tumour:liver:nan",), "error: --clean_up"),
+        (("--clean_up=largest:heart",), "one of liver, tumour"),
         (("--mirror=WX",), "--mirror=HW"),
         (("--shard=2/2",), "0 <= I < N"),
     ],

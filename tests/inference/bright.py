@@ -7,6 +7,8 @@ import numpy as np
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.scans import find_scans
+from dsdenseunet.tasks.lits import TASK
+from dsdenseunet.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Bright:
 
     variables: dict
     threshold: int = 0
+    task: Task = TASK
 
     def network_labels(self, image_DHW, progress):
         progress(len(image_DHW))

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor, class_probabilities
+from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.inference.scans import find_scans
 from dsdenseunet.models.network import Outputs
 
@@ -28,7 +29,7 @@ class Threshold(nn.Module):
 
 model = Threshold()
 variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 8, 8, 1)), train=False)
-predictor = Predictor(model, variables, (4, 8, 8), (-200.0, 250.0))
+predictor = Predictor(model, variables, (4, 8, 8), TASK)
 lanes = [predictor.on(device) for device in jax.local_devices()]
 folder = Path(sys.argv[1])
 outcome = predict_folder(lanes, find_scans(folder / "scans").used, folder / "out", report=lambda line: None)

@@ -18,6 +18,7 @@ import numpy as np
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.inference.scans import find_scans
 from dsdenseunet.models.network import Outputs
 
@@ -28,7 +29,7 @@ class Threshold(nn.Module):
         return Outputs(jnp.stack([jnp.zeros_like(value), value, 2 * value - 1], axis=-1))
 
 folder, side, first = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-predictor = Predictor(Threshold(), {}, (12, side, side), (-200.0, 250.0), overlap=0.25)
+predictor = Predictor(Threshold(), {}, (12, side, side), TASK, overlap=0.25)
 scans = find_scans(folder / "scans").used
 peaks = []
 for part in (scans[:first], scans):

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from dsdenseunet.inference.postprocess import keep_largest_component, keep_tumour_near_liver
+from dsdenseunet.inference.postprocess import keep_largest, keep_within
+from dsdenseunet.tasks.lits import TASK
+
+LIVER, TUMOUR = TASK.regions
+
+
+def keep_largest_component(labels):
+    return keep_largest(labels, LIVER)
+
+
+def keep_tumour_near_liver(labels, spacing_mm, distance_mm):
+    return keep_within(labels, TUMOUR, LIVER, spacing_mm, distance_mm)
 
 
 @pytest.fixture

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsdenseunet.data import intensity
 from dsdenseunet.inference import predict
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.models.network import Outputs
+from dsdenseunet.tasks.channel import scaling_of
+from dsdenseunet.tasks.lits import TASK
 
 
 class Threshold(nn.Module):
@@ -46,7 +49,7 @@ class Broken(nn.Module):
 def predictor(model=None, **options):
     model = model or Threshold()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 8, 8, 1)), train=False)
-    return Predictor(model, variables, patch_size=(4, 8, 8), hu_window=(-200.0, 250.0), **options)
+    return Predictor(model, variables, (4, 8, 8), **{"task": TASK, **options})
 
 
 def expected_labels(image):
@@ -64,18 +67,14 @@ def test_segments_by_value_whatever_the_shape(shape, options):
 
 
 def test_normalises_as_the_training_pipeline_does():
-    intensity = pytest.importorskip("dsdenseunet.data.intensity")
-
     class Reveal(nn.Module):
         @nn.compact
         def __call__(self, image_BDHWC, train):
             return Outputs(jnp.concatenate([image_BDHWC, jnp.zeros_like(image_BDHWC)], axis=-1))
 
     image = np.linspace(-1024, 3000, 4 * 8 * 8).astype(np.int16).reshape(1, 4, 8, 8)
-    shown = predict.class_probabilities(
-        Reveal(), {}, image, jnp.asarray([-200.0, 250.0]), np.zeros(3, np.bool_)
-    )
-    normalised = intensity.normalise(image, (-200.0, 250.0))
+    ((_, shown),) = Predictor(Reveal(), {}, (4, 8, 8), TASK).probabilities(image[0])
+    normalised = intensity.normalise(image[0, ..., None], scaling_of(TASK.channels, [()]))[..., 0]
     np.testing.assert_allclose(shown[..., 0], jax.nn.sigmoid(normalised), atol=1e-6)
 
 
@@ -121,8 +120,9 @@ def test_clean_up_follows_the_options():
     image[:, :, :6] = 100
     image[:, :3, 12] = 240
     assert predictor().segment(image).max() == 2
-    assert predictor(largest_component=True).segment(image).max() == 1
-    near = predictor(tumour_within_liver_mm=7.0)
+    largest = dataclasses.replace(TASK, clean_up=(("largest", "liver"),))
+    assert predictor(task=largest).segment(image).max() == 1
+    near = predictor(task=dataclasses.replace(TASK, clean_up=(("within", "tumour", "liver", 7.0),)))
     assert near.segment(image, (5.0, 1.0, 1.0)).max() == 2
     assert near.segment(image, (5.0, 1.0, 1.5)).max() == 1
     with pytest.raises(ValueError, match="spacing_mm"):

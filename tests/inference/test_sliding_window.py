@@ -9,8 +9,19 @@ from dsdenseunet.inference import sliding_window
 from dsdenseunet.inference.sliding_window import LEAST_WEIGHT, Tiling, blend, gaussian_weight, patch_starts
 
 
+def scaling(fill=0.0):
+    """Values as they are, `fill` outside."""
+    return np.array([[0, 1, -1e30, 1e30, fill]], np.float32)
+
+
+def blended(image, tiling, network, fill=0.0, **options):
+    """`blend` of an image of one channel by a network that takes (B, D, H, W)."""
+    image = image if image.ndim == 4 else image[..., None]
+    return blend(image, tiling, lambda patches: network(patches[..., 0]), scaling(fill), **options)
+
+
 def run(image, tiling, network, **options):
-    pieces = list(blend(image, tiling, network, **options))
+    pieces = list(blended(image, tiling, network, **options))
     firsts = [first for first, _ in pieces]
     lengths = [len(piece) for _, piece in pieces]
     assert firsts == list(np.cumsum([0, *lengths[:-1]]))
@@ -152,14 +163,14 @@ def test_constant_logits_come_out_as_they_went_in(shape, patch, overlap, sigma_s
     """Only true if every voxel's weights are divided by exactly their sum, which is never 0."""
     tiling = Tiling.of(shape, patch, overlap=overlap, sigma_scale=sigma_scale)
     probabilities = jax.nn.softmax(jnp.asarray([0.0, 1.0, -30.0]))
-    blended = run(
+    result = run(
         np.zeros(shape, np.int16),
         tiling,
         lambda patches: jnp.broadcast_to(probabilities, (*patches.shape, 3)),
         batch_size=batch_size,
     )
-    assert blended.shape == (*shape, 3)
-    np.testing.assert_allclose(blended, np.broadcast_to(probabilities, blended.shape), rtol=2e-5)
+    assert result.shape == (*shape, 3)
+    np.testing.assert_allclose(result, np.broadcast_to(probabilities, result.shape), rtol=2e-5)
 
 
 def test_weights_favour_the_patch_whose_centre_is_nearer():
@@ -167,10 +178,10 @@ def test_weights_favour_the_patch_whose_centre_is_nearer():
     tiling = Tiling.of((1, 1, 6), (1, 1, 4), overlap=0.5, sigma_scale=0.25)
     said = iter([1.0, 3.0])
     image = np.arange(6, dtype=np.int16)[None, None, :]
-    blended = run(image, tiling, lambda patch: jnp.full((*patch.shape, 1), next(said)))
+    result = run(image, tiling, lambda patch: jnp.full((*patch.shape, 1), next(said)))
     near, far = np.exp(-0.125), np.exp(-1.125)
     at_two = (1 * near + 3 * far) / (near + far)
-    np.testing.assert_allclose(blended.ravel(), [1, 1, at_two, 4 - at_two, 3, 3], rtol=1e-6)
+    np.testing.assert_allclose(result.ravel(), [1, 1, at_two, 4 - at_two, 3, 3], rtol=1e-6)
 
 
 def test_padding_surrounds_a_volume_smaller_than_a_patch():
@@ -237,7 +248,7 @@ def test_device_memory_does_not_grow_with_the_number_of_slices():
         image = volume((depth, 16, 16))
         tiling = Tiling.of(image.shape, (4, 8, 8), overlap=0.5, sigma_scale=0.125)
         most = 0
-        for _, piece in blend(image, tiling, mean_of_27):
+        for _, piece in blended(image, tiling, mean_of_27):
             piece.block_until_ready()
             most = max(most, sum(array.nbytes for array in jax.live_arrays()))
         return most
@@ -247,7 +258,7 @@ def test_device_memory_does_not_grow_with_the_number_of_slices():
 
 def test_only_slabs_of_the_volume_are_read():
     class Watched:
-        shape = (40, 16, 16)
+        shape, ndim = (40, 16, 16, 1), 4
 
         def __init__(self):
             self.largest = 0
@@ -255,9 +266,9 @@ def test_only_slabs_of_the_volume_are_read():
         def __getitem__(self, index):
             assert isinstance(index, slice)
             self.largest = max(self.largest, index.stop - index.start)
-            return np.zeros((index.stop - index.start, 16, 16), np.int16)
+            return np.zeros((index.stop - index.start, 16, 16, 1), np.int16)
 
     watched = Watched()
-    tiling = Tiling.of(watched.shape, (4, 8, 8), overlap=0.5, sigma_scale=0.125)
+    tiling = Tiling.of(watched.shape[:3], (4, 8, 8), overlap=0.5, sigma_scale=0.125)
     assert run(watched, tiling, pointwise).shape == (40, 16, 16, 2)
     assert watched.largest == 4

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from dsdenseunet.data import intensity
 from dsdenseunet.data.augment import Augmentation, cut_box, gather_image, gather_labels, sample_positions
 from dsdenseunet.ops import resample
 from dsdenseunet.ops.intensity import normalise
+from dsdenseunet.tasks.channel import Channel, scaling_of, statistics_of
 
-WINDOW = (-200.0, 250.0)
+# Of an array without a channel axis: one channel.
+WINDOW = Channel("CT", "window", (-200.0, 250.0)).scaling()
 PATCH = (5, 16, 24)
 # In units of the input range's half: some last bits, from products and sums that the compiler fuses.
 TOLERANCE = 1e-6
@@ -22,7 +25,7 @@ TOLERANCE = 1e-6
 @functools.partial(jax.jit, static_argnames="patch_size")
 def on_device(box, patch_size):
     image = resample.sample_image(
-        box["image"], box["below"], box["weight"], box["nearest"], patch_size, WINDOW
+        box["image"], box["below"], box["weight"], box["nearest"], patch_size, jnp.asarray(WINDOW)
     )
     return image, resample.sample_labels(box["labels"], box["nearest"], patch_size)
 
@@ -36,7 +39,7 @@ def both(volume_shape, centre, scale, mirror, box_size, patch_size=PATCH):
         sample_positions(*axis) for axis in zip(volume_shape, centre, patch_size, scale, mirror)
     )
     device = on_device(cut_box(image, labels, positions, box_size), patch_size)
-    return device, (gather_image(image, positions, WINDOW), gather_labels(labels, positions))
+    return device, (gather_image(image, positions, np.float32(WINDOW)), gather_labels(labels, positions))
 
 
 @settings(deadline=None)
@@ -88,9 +91,40 @@ def test_a_box_that_is_too_small_is_refused():
         cut_box(volume, volume.astype(np.uint8), positions, (1, 1, 5))
 
 
-@pytest.mark.parametrize("window", [WINDOW, (-1000.0, 37.5)])
-def test_intensities_are_the_hosts(window):
+@pytest.mark.parametrize(
+    ("channel", "statistics"),
+    [
+        (Channel("CT", "window", (-200.0, 250.0)), ()),
+        (Channel("CT", "window", (-1000.0, 37.5)), ()),
+        (Channel("MR", "zscore"), (212.7, 431.3)),
+        (Channel("MR", "zscore_foreground"), (212.7, 431.3)),
+        (Channel("MR", "percentiles", (1.0, 99.0)), (-3.5, 1203.2)),
+        (Channel("PET", "none"), ()),
+    ],
+    ids=str,
+)
+def test_intensities_are_the_hosts(channel, statistics):
     volume = np.arange(-1100, 1500, dtype=np.int16)
+    scaling = np.float32(channel.scaling(statistics))
     np.testing.assert_allclose(
-        normalise(volume, window), intensity.normalise(volume, window), rtol=0, atol=TOLERANCE
+        normalise(volume, jnp.asarray(scaling)), intensity.normalise(volume, scaling), rtol=0, atol=TOLERANCE
     )
+
+
+def test_a_patch_of_two_channels_is_the_hosts():
+    """Each channel has its own scaling, and its own value outside the volume."""
+    image = np.random.default_rng(1).normal(200, 80, (6, 7, 8, 2)).astype(np.float32)
+    channels = (Channel("T1", "zscore"), Channel("T2", "percentiles", (5.0, 95.0)))
+    scaling = scaling_of(channels, statistics_of(channels, image))
+    scales = (1.0, 1.2, 1.2)
+    positions = tuple(
+        sample_positions(*axis) for axis in zip(image.shape, (1, 2, 3), PATCH, scales, (False, True, True))
+    )
+    box = cut_box(image, image[..., 0].astype(np.uint8), positions, Augmentation((1.2, 1.2)).box_size(PATCH))
+    patch = resample.sample_image(
+        box["image"], box["below"], box["weight"], box["nearest"], PATCH, jnp.asarray(scaling)
+    )
+    expected = gather_image(image, positions, scaling)
+    assert patch.shape == (*PATCH, 2)
+    np.testing.assert_allclose(patch, expected, rtol=0, atol=1e-5)
+    assert (expected[..., 0] == 0).sum() == (expected[..., 1] == -1).sum() > PATCH[0]

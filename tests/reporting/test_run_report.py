@@ -46,7 +46,7 @@ def inputs(tmp_path_factory):
         "versions": {"python": "3.11"},
         "hardware": {"cpu_cores": 2, "machine": "x86_64", "devices": 1, "device_kind": "cpu"},
         "data_sha256": "d" * 64,
-        "config": {"name": "demo", "seed": 0, "data": {"hu_window": [-200.0, 250.0]}},
+        "config": {"name": "demo", "seed": 0, "task": {"channels": [["CT", "window", -200.0, 250.0]]}},
     }
     (root / "run" / "provenance.json").write_text(json.dumps({"starts": [start]}))
     return Inputs(
@@ -153,7 +153,7 @@ CHANGES = [
         ("metrics.jsonl", lambda text: text.replace('"validation"', '"valid"')),
         ("metrics.jsonl", lambda text: text.replace('"epoch"', '"round"')),
         ("provenance.json", lambda text: text.replace('"hardware"', '"machine"')),
-        ("provenance.json", lambda text: text.replace('"hu_window"', '"window"')),
+        ("provenance.json", lambda text: text.replace('"channels"', '"channel"')),
         ("scores.json", lambda text: text.replace('"corrected"', '"other"')),
         ("scores.json", lambda text: text.replace('"liver_assd"', '"other"')),
     ],

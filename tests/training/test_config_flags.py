@@ -18,10 +18,9 @@ WRONG = {
     tuple: ["abc", "(", "('a', 5)", "((1,), 2)", "{}", "(-7, -7)"],
 }
 # Nothing is wrong with these: any text is one, or the value is one that fits.
-FREE = {"name", "data.cache"}
+FREE = {"name", "data.cache", "task.name"}
 FITS = {
-    ("loss.ignore_label", "-1000000"),
-    ("data.hu_window", "(-7, -7)"),
+    ("task.stratify_by", ""),
     *((f"phases.{name}.start", "?") for name in ("phase1", "phase2")),
     *((f"phases.{name}.schedule", "") for name in ("phase1", "phase2")),
 }

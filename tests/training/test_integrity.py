@@ -21,7 +21,7 @@ from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import abstract_state, create_state, state_arrays
 from tests.training import tiny
 
-RECORD = BestRecord(step=4, epoch=2, liver_dice=0.5, tumour_dice=0.25, mean_dice=0.375)
+RECORD = BestRecord(4, 2, {"liver_dice": 0.5, "tumour_dice": 0.25, "mean_dice": 0.375})
 SEED = 7
 
 
@@ -229,7 +229,7 @@ def test_config_of_the_best_weights_is_checked(saved: Path, tmp_path: Path):
     config.data.batch_size = 0
     checkpoints = Checkpoints(copy, "phase1", config)
     checkpoints.save_best(
-        create_state(build_recipe(tiny.get_config()), SEED), BestRecord(5, 2, 0.5, 0.5, 0.5)
+        create_state(build_recipe(tiny.get_config()), SEED), BestRecord(5, 2, {"mean_dice": 0.5})
     )
     checkpoints.close()
     with pytest.raises(InputError, match=r"config\.data\.batch_size = 0") as error:

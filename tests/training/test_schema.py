@@ -48,13 +48,7 @@ def test_a_run_of_every_older_version_predicts_what_it_did(kept: tuple[Path, Pat
     with np.load(predicted) as then:
         for phase in ("phase1", "phase2"):
             config, variables = load_best(workdir, phase)
-            predictor = Predictor(
-                registry.build(config.model),
-                variables,
-                tuple(config.data.patch_size),
-                tuple(config.data.hu_window),
-                **config.inference,
-            )
+            predictor = Predictor.of(config, registry.build(config.model), variables)
             labels_DHW = predictor.segment(then["image_DHW"])
             expected_DHW = then[f"labels_{phase}_DHW"]
             assert set(np.unique(expected_DHW)) == {0, 1, 2}

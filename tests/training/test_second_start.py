@@ -133,12 +133,16 @@ def test_a_run_of_the_schema_before_is_compared_with_the_values_of_then(
     phases = stored.pop("phases")
     stored["training"] |= {f"{name}_epochs": phases[name]["epochs"] for name in phases["order"]}
     stored["training"]["init_from"] = ""
+    # Every run was of LiTS.
+    task = stored.pop("task")
+    stored["data"]["hu_window"] = task["channels"][0][2:]
+    stored["inference"] |= {"largest_component": False, "tumour_within_liver_mm": -1.0}
     assert stored["training"].pop("validate_patches") == 4
     # Before, a loss was one cross-entropy and the optimiser SGD.
     loss, optimizer = stored["loss"], stored["optimizer"]
     stored["loss"] = {
         "class_weights": loss["cross_entropy"]["class_weights"],
-        "ignore_label": loss["ignore_label"],
+        "ignore_label": task["ignore_label"],
     }
     fields = ("learning_rate", "momentum", "decay_factor", "decay_epochs", "lr_floor")
     stored["optimizer"] = {name: optimizer[name] for name in fields} | {"restart_in_phase2": True}

@@ -10,6 +10,7 @@ from dsdenseunet.losses.cross_entropy import CrossEntropy
 from dsdenseunet.losses.term import Term
 from dsdenseunet.losses.tversky import Tversky
 from dsdenseunet.runtime import parallel
+from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.training import optimizer
 from dsdenseunet.training import step as step_module
 from dsdenseunet.training.schedules import StepDecay
@@ -26,7 +27,7 @@ def recipe(accumulate: int = 1, dropout: bool = True, term: Term | None = None) 
     model = tiny.TinyNet() if dropout else tiny.TinyNet(dropout_rate=0.0)
     loss = Loss(((1.0, term or CrossEntropy((0.2, 1.2, 2.2))),), 255)
     sgd = optimizer.build(tiny.get_config().optimizer, schedule)
-    return Recipe(model, schedule, sgd, loss, accumulate)
+    return Recipe(model, schedule, sgd, loss, TASK.regions, accumulate)
 
 
 def new_state(**arguments: int | bool) -> TrainState:
@@ -154,7 +155,7 @@ def test_unhealthy_step_changes_nothing_and_stays_unhealthy():
 def test_batch_dice_by_hand():
     labels = jnp.asarray([0, 1, 1, 2, 2, 255]).reshape(1, 1, 1, 6)
     predicted = jnp.asarray([0, 1, 2, 2, 0, 2]).reshape(1, 1, 1, 6)
-    overlap = step_module.nested_overlap(jax.nn.one_hot(predicted, 3), labels, 255)
+    overlap = step_module.region_overlap(jax.nn.one_hot(predicted, 3), labels, 255, TASK.regions)
     # Labels >= 1: both 3, sizes 3 and 4. Labels >= 2: both 1, sizes 2 and 2.
     np.testing.assert_array_equal(overlap, [[3, 1], [7, 4]])
     np.testing.assert_allclose(step_module.dice(overlap), [6 / 7, 0.5])

@@ -13,10 +13,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.splits import strata
 from dsdenseunet.evaluation.overlap import dice_per_class
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
 from dsdenseunet.runtime import parallel
+from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState, create_state, variables_of
@@ -122,7 +124,7 @@ def test_patches_are_centred_as_training_s_are(validating):
     config, _, cache = validating
     config.training.validate_patches = 20
     config.data.centre_share = (0.0, 0.0, 1.0)
-    names = [name for name, tumour in cache.has_tumour().items() if tumour]
+    names = [name for name, tumour in strata(TASK, cache, cache.names).items() if tumour]
     for patch in fixed_patches(config, cache, names):
         assert (cache.case(patch.name).labels_DHW[patch.box] == 2).any()
 
@@ -131,7 +133,7 @@ def test_dice_of_patches_is_of_voxels_counted_over_all_of_them(validating):
     """By hand: the network's labels of each patch, put end to end."""
     config, state, cache = validating
     config.training.validate_patches = 5
-    config.inference.largest_component = True
+    config.task.clean_up = (("largest", "liver"),)
     found = validate(config, state, cache, cache.names, lambda: False)
     predictor = Predictor.of(config, state.recipe.model, variables_of(state))
     predicted, labels = [], []

@@ -13,6 +13,8 @@ from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.scans import stored_values
 from dsdenseunet.data.scans.nifti_file import NiftiFile
 from dsdenseunet.data.scans.stored_values import INT16, HounsfieldRange
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
 # What a CT stores: 12 bits from air at -1024.
 HU_RANGE = (-1024, 3071)
@@ -114,12 +116,12 @@ def check_image(nifti: NiftiFile, voxels: Voxels) -> Findings:
     return findings
 
 
-def check_labels(nifti: NiftiFile, voxels: Voxels, num_classes: int = 3) -> Findings:
+def check_labels(nifti: NiftiFile, voxels: Voxels, task: Task = lits.TASK) -> Findings:
     """Faults of a label volume's values."""
     findings = Findings(nifti.path)
     findings.add_non_finite(voxels.non_finite, "annotate them, or leave the case out")
-    if wrong := voxels.fractions or _whole_numbers(voxels, num_classes):
-        said = stored_values.wrong_labels(wrong, num_classes)
+    if wrong := voxels.fractions or _whole_numbers(voxels, len(task.classes)):
+        said = stored_values.wrong_labels(wrong, task.classes)
         findings.add("error", "label-values", f"{said['found']}; expected {said['expected']}", said["fix"])
     elif not findings and (nifti.dtype.kind == "f" or (nifti.slope, nifti.inter) != (1, 0)):
         scale = "" if nifti.slope == 1 else f" to be multiplied by {nifti.slope:.6g}"

@@ -12,82 +12,25 @@ import contextlib
 import dataclasses
 import gzip
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import axcodes2ornt, io_orientation
+from nibabel.orientations import axcodes2ornt
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.scans import header_grid, stored_values
+from dsdenseunet.data.scans.grid import Grid, Spacing, Volume, grid_of, orientation
 from dsdenseunet.data.scans.nifti_file import Header, NiftiFile, read_header
-
-Spacing = tuple[float, float, float]
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.channel import Channel
+from dsdenseunet.tasks.task import Task
 
 _INT16 = np.iinfo(np.int16)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Grid:
-    """Where a canonical (D, H, W) array lies in the file it was read from.
-
-    Attributes:
-        shape_IJK: sides in the file's own order.
-        affine: (4, 4), voxel (i, j, k) to mm, as `header_grid.place` reads it.
-        header: the file's header, as read.
-        axis_order: for each canonical axis D, H, W the file's axis that it is.
-        flips: for each canonical axis, whether its index runs against the file's.
-        marks: what was read under an assumption, a sentence each; empty for a sound file. Every command
-            shows them beside the case.
-    """
-
-    shape_IJK: tuple[int, int, int]
-    affine: np.ndarray
-    header: Header
-    axis_order: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
-    marks: tuple[str, ...] = ()
-
-    @property
-    def shape_DHW(self) -> tuple[int, int, int]:  # noqa: N802
-        """Sides in canonical order."""
-        d, h, w = (self.shape_IJK[axis] for axis in self.axis_order)
-        return d, h, w
-
-    @property
-    def spacing_mm(self) -> Spacing:
-        """Voxel sides in canonical order."""
-        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
-        d, h, w = (float(sides[axis]) for axis in self.axis_order)
-        return d, h, w
-
-    def to_canonical(self, array_IJK: np.ndarray) -> np.ndarray:
-        """The same voxels as a canonical (D, H, W) view."""
-        turned = array_IJK.transpose(self.axis_order)
-        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
-
-    def from_canonical(self, array_DHW: np.ndarray) -> np.ndarray:
-        """Inverse of `to_canonical`."""
-        flipped = array_DHW[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
-        return flipped.transpose(np.argsort(self.axis_order))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Volume:
-    """A volume in canonical form.
-
-    Attributes:
-        array_DHW: int16 Hounsfield units, or uint8 labels; contiguous.
-        spacing_mm: voxel sides in the same order.
-        grid: the way back to the file.
-    """
-
-    array_DHW: np.ndarray
-    spacing_mm: Spacing
-    grid: Grid
+_WITHIN_INT16 = tuple(map(np.dtype, (np.int8, np.uint8, np.int16)))
 
 
 def read_grid(path: str | os.PathLike[str]) -> Grid:
@@ -96,18 +39,26 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     Raises:
         InputError: as `nifti_file.read_header`, or a header from which no voxel size can be read.
     """
-    return _grid(read_header(path))
+    return grid_of(read_header(path, channels=None))
 
 
-def read_image(path: str | os.PathLike[str], *, bytes_per_voxel: int = 3) -> Volume:
-    """Reads a CT as int16 Hounsfield units: the header's slope applied, rounded, saturated.
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    channels: Sequence[Channel] = lits.TASK.channels,
+    bytes_per_voxel: int = 3,
+) -> Volume:
+    """Reads an image, the header's slope applied.
 
-    Takes two bytes a voxel, whatever the stored type and the orientation. Values beyond 16 bits, as metal
-    has, are cut off under a mark of the volume's grid; an image whose values cannot be Hounsfield units is
-    refused (`stored_values.HounsfieldRange`).
+    A CT, whose channels are all in Hounsfield units, becomes int16, rounded. It takes two bytes a voxel,
+    whatever the stored type and the orientation. Values beyond 16 bits, as metal has, are cut off under a
+    mark of the volume's grid; an image whose values cannot be Hounsfield units is refused
+    (`stored_values.HounsfieldRange`). Any other image becomes int16 where that holds every value exactly, and
+    float32 otherwise.
 
     Args:
         path: the file.
+        channels: of the task; several lie along the file's fourth axis.
         bytes_per_voxel: what the caller will hold at once for each voxel, this image included; compared
             with the machine's memory before any is taken. The default is an image and its labels.
 
@@ -115,9 +66,14 @@ def read_image(path: str | os.PathLike[str], *, bytes_per_voxel: int = 3) -> Vol
         InputError: no NIfTI, truncated or damaged, not 3D, too large for this machine, NaN or infinite
             voxels, values that are no Hounsfield units, or a header from which no voxel size can be read.
     """
-    nifti = read_header(path)
-    check_room(path, nifti.shape_IJK, bytes_per_voxel)
-    grid = _grid(nifti)
+    nifti = read_header(path, len(channels))
+    is_ct = all(channel.is_hounsfield for channel in channels)
+    # Beside what the caller counts: further channels, and of float32 four bytes more until it is narrowed.
+    more = len(channels) * (2 if is_ct else 6) - 2
+    check_room(path, nifti.shape_IJK, bytes_per_voxel + more)
+    grid = grid_of(nifti)
+    if not is_ct:
+        return _intensities(nifti, grid)
     seen = stored_values.HounsfieldRange()
 
     def to_hu(stored: np.ndarray) -> np.ndarray:
@@ -126,12 +82,7 @@ def read_image(path: str | os.PathLike[str], *, bytes_per_voxel: int = 3) -> Vol
         if size == 1 or (kind == "i" and size == 2):
             return values
         if not np.isfinite(values).all():
-            raise InputError(
-                nifti.path,
-                found="NaN or infinite voxels",
-                expected="finite Hounsfield units",
-                fix="repair the volume, e.g. set such voxels to -1024, or leave the case out",
-            )
+            raise _not_finite(nifti, "finite Hounsfield units", -1024)
         seen.add(values)
         low = 0 if kind == "u" else _INT16.min
         return np.clip(values if kind in "iu" else np.rint(values), low, _INT16.max)
@@ -144,15 +95,48 @@ def read_image(path: str | os.PathLike[str], *, bytes_per_voxel: int = 3) -> Vol
     return Volume(array_DHW, grid.spacing_mm, grid)
 
 
-def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid | None = None) -> Volume:
+def _intensities(nifti: NiftiFile, grid: Grid) -> Volume:
+    """An image of any scale, as narrow as it can be kept exactly."""
+
+    def to_float(stored: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            values = stored_values.scaled(nifti, stored).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise _not_finite(nifti, "finite numbers", 0)
+        return values
+
+    exact = (nifti.slope, nifti.inter) == (1, 0) and nifti.dtype.newbyteorder("=") in _WITHIN_INT16
+    if exact:
+        return Volume(_read(nifti, np.dtype(np.int16), lambda stored: stored, grid), grid.spacing_mm, grid)
+    array_DHW = stored_values.narrowed(_read(nifti, np.dtype(np.float32), to_float, grid))
+    return Volume(array_DHW, grid.spacing_mm, grid)
+
+
+def _not_finite(nifti: NiftiFile, expected: str, such_as: int) -> InputError:
+    return InputError(
+        nifti.path,
+        found="NaN or infinite voxels",
+        expected=expected,
+        fix=f"repair the volume, e.g. set such voxels to {such_as}, or leave the case out",
+    )
+
+
+def read_labels(
+    path: str | os.PathLike[str],
+    task: Task = lits.TASK,
+    like: Grid | None = None,
+    *,
+    with_ignored: bool = False,
+) -> Volume:
     """Reads a label volume as uint8; values within 0.001 of a whole number are that number.
 
     Args:
         path: the file.
-        num_classes: labels run from 0 to `num_classes` - 1.
+        task: whose labels they must be.
         like: grid of the image that the labels belong to. LiTS pairs image and labels voxel by voxel
             and some of its label files have a nonsense affine: with `like`, the labels are turned as
             the image is, their own affine is ignored, and the shape must be the image's.
+        with_ignored: whether the task's `ignore_label` may be among them.
 
     Raises:
         InputError: as `read_image`; also other labels, or a shape that is not `like`'s.
@@ -166,14 +150,16 @@ def read_labels(path: str | os.PathLike[str], num_classes: int = 3, like: Grid |
             expected=f"the image's {' x '.join(map(str, like.shape_IJK))}",
             fix="pair the image with its own labels, on the same grid",
         )
-    grid = like or _grid(nifti)
+    grid = like or grid_of(nifti)
+
+    ignore_label = task.ignore_label if with_ignored else -1
 
     def to_label(stored: np.ndarray) -> np.ndarray:
         values = stored_values.scaled(nifti, stored)
-        labels, wrong = stored_values.as_labels(values, num_classes)
+        labels, wrong = stored_values.as_labels(values, len(task.classes), ignore_label)
         if wrong.any():
             raise InputError(
-                nifti.path, **stored_values.wrong_labels(np.unique(values[wrong]).tolist(), num_classes)
+                nifti.path, **stored_values.wrong_labels(np.unique(values[wrong]).tolist(), task.classes)
             )
         return labels
 
@@ -200,6 +186,8 @@ def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Gri
         found = f"{labels_DHW.dtype} {labels_DHW.shape}"
         raise ValueError(f"labels are {found}, the grid takes uint8 {grid.shape_DHW}")
     header = header_grid.sound_header(grid.header, path)
+    if int(header["dim"][4]) > 1:  # Of an image of several channels.
+        header.set_data_shape(grid.shape_IJK)
     header.set_data_dtype(np.uint8)
     write_stored(path, header, grid.from_canonical(labels_DHW))
 
@@ -223,7 +211,7 @@ def write_new(
         raise ValueError(f"{axcodes!r} is no orientation; an example is 'LPS'")
     affine = np.zeros((4, 4))
     affine[3, 3] = 1
-    order, flips = _orientation(axcodes2ornt(tuple(axcodes)))
+    order, flips = orientation(axcodes2ornt(tuple(axcodes)))
     for axis in range(3):  # canonical axis; in world coordinates D is z, H is y, W is x
         affine[2 - axis, order[axis]] = -spacing_mm[axis] if flips[axis] else spacing_mm[axis]
     header = nib.Nifti1Header()
@@ -277,21 +265,10 @@ def _read(
     nifti: NiftiFile, dtype: np.dtype, convert: Callable[[np.ndarray], np.ndarray], grid: Grid
 ) -> np.ndarray:
     """The canonical array, filled where each block of the file belongs: nothing is held twice."""
-    array_DHW = np.empty(grid.shape_DHW, dtype)
-    array_IJK = grid.from_canonical(array_DHW)
-    for place, stored in nifti.blocks():
-        array_IJK[place] = convert(stored)
-    return array_DHW
-
-
-def _grid(nifti: NiftiFile) -> Grid:
-    placement = header_grid.place(nifti.header, nifti.path)
-    order, flips = _orientation(io_orientation(placement.affine))
-    marks = tuple(note.text for note in placement.notes)
-    return Grid(nifti.shape_IJK, placement.affine, nifti.header, order, flips, marks)
-
-
-def _orientation(ornt: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Axis order and flips from nibabel's table: a row a file axis, (world axis, direction)."""
-    axes = {2 - int(world): (axis, bool(sign < 0)) for axis, (world, sign) in enumerate(ornt)}
-    return (axes[0][0], axes[1][0], axes[2][0]), (axes[0][1], axes[1][1], axes[2][1])
+    several = nifti.channels > 1
+    array = np.empty((*grid.shape_DHW, *([nifti.channels] if several else [])), dtype)
+    volumes_DHW = np.moveaxis(array, -1, 0) if several else array[None]
+    volumes_IJK = [grid.from_canonical(volume_DHW) for volume_DHW in volumes_DHW]
+    for channel, place, stored in nifti.channel_blocks():
+        volumes_IJK[channel][place] = convert(stored)
+    return array

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
+import itertools
 import math
 import os
 import stat
@@ -50,6 +51,7 @@ class NiftiFile:
         dtype: of the stored voxels, with their byte order.
         slope, inter: stored value x slope + inter is the value meant (1 and 0 when unset).
         offset: bytes from the start of the unpacked file to the first voxel.
+        channels: values a voxel, a 3D volume each, one after the other.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class NiftiFile:
     slope: float
     inter: float
     offset: int
+    channels: int = 1
 
     @property
     def voxels(self) -> int:
@@ -66,7 +69,16 @@ class NiftiFile:
         return math.prod(self.shape_IJK)
 
     def blocks(self) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
-        """Yields the stored voxels in file order, with their place, in blocks of about 4 MiB at most.
+        """Yields the stored voxels of a file of one channel, as `channel_blocks`.
+
+        Raises:
+            InputError: as `channel_blocks`.
+        """
+        for _, place, stored in self.channel_blocks():
+            yield place, stored
+
+    def channel_blocks(self) -> Iterator[tuple[int, tuple[slice, slice, slice], np.ndarray]]:
+        """Yields channel, place and stored voxels in file order, in blocks of about 4 MiB at most.
 
         A block is whole planes along K, or whole rows of one plane where a plane is larger.
 
@@ -79,16 +91,17 @@ class NiftiFile:
         most_planes = max(1, BLOCK_BYTES // (row * rows))
         with _open(self.path) as stream:
             _read_exactly(stream, self.offset, self.path)
-            for k in range(0, planes, most_planes):
-                for j in range(0, rows, most_rows):
-                    place = (
-                        slice(None),
-                        slice(j, min(j + most_rows, rows)),
-                        slice(k, min(k + most_planes, planes)),
-                    )
-                    sides = self.shape_IJK[0], place[1].stop - j, place[2].stop - k
-                    data = _read_exactly(stream, math.prod(sides) * self.dtype.itemsize, self.path)
-                    yield place, np.frombuffer(data, self.dtype).reshape(sides, order="F")
+            for channel, k, j in itertools.product(
+                range(self.channels), range(0, planes, most_planes), range(0, rows, most_rows)
+            ):
+                place = (
+                    slice(None),
+                    slice(j, min(j + most_rows, rows)),
+                    slice(k, min(k + most_planes, planes)),
+                )
+                sides = self.shape_IJK[0], place[1].stop - j, place[2].stop - k
+                data = _read_exactly(stream, math.prod(sides) * self.dtype.itemsize, self.path)
+                yield channel, place, np.frombuffer(data, self.dtype).reshape(sides, order="F")
             # Reading to the end also makes gzip compare its checksum.
             if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
                 raise InputError(
@@ -99,12 +112,16 @@ class NiftiFile:
                 )
 
 
-def read_header(path: str | os.PathLike[str]) -> NiftiFile:
+def read_header(path: str | os.PathLike[str], channels: int | None = 1) -> NiftiFile:
     """Reads and checks the header of a single-file NIfTI-1 or NIfTI-2, gzip-compressed or not.
 
+    Args:
+        path: the file.
+        channels: how many there must be, along the fourth axis (None: however many there are).
+
     Raises:
-        InputError: no such file, no NIfTI, no 3D volume of numbers, or dimensions that the file's size
-            cannot hold.
+        InputError: no such file, no NIfTI, no 3D volume of numbers, another number of channels, or
+            dimensions that the file's size cannot hold.
     """
     path = Path(path)
     with contextlib.suppress(OSError):  # What cannot be looked at cannot be opened either, which says why.
@@ -136,18 +153,30 @@ def read_header(path: str | os.PathLike[str]) -> NiftiFile:
         )
     dtype = np.dtype(endianness + _NUMERIC_CODES[dtype_code])
     slope, inter = _scaling(header, path)
-    nifti = NiftiFile(path, header, _shape(header, path), dtype, slope, inter, _offset(header, size, path))
+    shape_IJK, there = _shape(header, path, channels)
+    offset = _offset(header, size, path)
+    nifti = NiftiFile(path, header, shape_IJK, dtype, slope, inter, offset, there)
     _check_size(nifti)
     return nifti
 
 
-def _shape(header: Header, path: Path) -> tuple[int, int, int]:
+def _shape(header: Header, path: Path, channels: int | None) -> tuple[tuple[int, int, int], int]:
+    """The three sides, and the number of channels."""
     dims = [int(side) for side in header["dim"]]
     count, sides = dims[0], dims[1:]
-    if not (3 <= count <= 7 and min(sides[:3]) >= 1 and all(side == 1 for side in sides[3:count])):
+    there = sides[3] if 4 <= count <= 7 else 1
+    whole = 3 <= count <= 7 and min(sides[:3]) >= 1 and there >= 1 and all(s == 1 for s in sides[4:count])
+    if not whole or channels not in (None, there):
         found = f"dimensions {' x '.join(map(str, sides[: max(0, min(count, 7))])) or 'none'}"
-        raise InputError(path, found=found, expected="one 3D volume", fix="export a single 3D volume")
-    return sides[0], sides[1], sides[2]
+        if channels in (None, 1):
+            raise InputError(path, found=found, expected="one 3D volume", fix="export a single 3D volume")
+        raise InputError(
+            path,
+            found=found,
+            expected=f"a 4D volume of {channels} channels, as the task has",
+            fix="join the channels along the fourth axis, or give the task those that are there",
+        )
+    return (sides[0], sides[1], sides[2]), there
 
 
 def _scaling(header: Header, path: Path) -> tuple[float, float]:
@@ -182,9 +211,10 @@ def _check_size(nifti: NiftiFile) -> None:
         size = nifti.path.stat().st_size
         with nifti.path.open("rb") as stream:
             packed = stream.read(2) == GZIP_MAGIC
-    needed = nifti.offset + nifti.voxels * nifti.dtype.itemsize
+    needed = nifti.offset + nifti.voxels * nifti.channels * nifti.dtype.itemsize
     if size * (MAX_GZIP_RATIO if packed else 1) < needed:
         voxels = f"{' x '.join(map(str, nifti.shape_IJK))} voxels of {nifti.dtype}"
+        voxels += f", {nifti.channels} channels" if nifti.channels > 1 else ""
         raise InputError(
             nifti.path,
             found=f"{size} bytes{' of gzip' if packed else ''}",

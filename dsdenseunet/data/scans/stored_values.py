@@ -1,4 +1,4 @@
-"""What the numbers that a file stores mean: as labels with one tolerance, as Hounsfield units with one range.
+"""What the numbers that a file stores mean: labels, Hounsfield units in their range, other intensities.
 
 Reader and doctor both judge by these rules.
 """
@@ -6,7 +6,7 @@ Reader and doctor both judge by these rules.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,31 +34,44 @@ def scaled(nifti: NiftiFile, stored: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(stored.astype(np.float64) * nifti.slope + nifti.inter)
 
 
-def as_labels(values: NDArray[Any], num_classes: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Labels from 0 to `num_classes` - 1, and which of the values are none even when rounded."""
+def as_labels(
+    values: NDArray[Any], num_classes: int, ignore_label: int = -1
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Labels from 0 to `num_classes` - 1 or `ignore_label`, and which values are none even when rounded."""
     with np.errstate(invalid="ignore"):
         whole = values if values.dtype.kind in "iu" else np.rint(values)
         # Written so that NaN, of which every comparison is false, is no label.
         right = (whole >= 0) & (whole < num_classes)
+        if ignore_label >= 0:
+            right |= whole == ignore_label
         if whole is not values:
             right &= np.abs(values - whole) <= TOLERANCE
         return whole.astype(np.uint8), ~right
 
 
-def wrong_labels(values: Iterable[float], num_classes: int) -> dict[str, str]:
+def wrong_labels(values: Iterable[float], classes: Sequence[str]) -> dict[str, str]:
     """What to say of values that are no labels: `found`, `expected` and `fix` of an `InputError`."""
     seen = sorted(set(values))[:5]
     # Six digits show any fraction above the tolerance.
     digits = ", ".join(f"{value:.6g}" for value in seen)
     if all(abs(value - round(value)) <= TOLERANCE for value in seen if np.isfinite(value)):
-        fix = "map the labels to 0 background, 1 liver, 2 tumour, or leave the case out"
+        known = ", ".join(f"{label} {name}" for label, name in enumerate(classes))
+        fix = f"map the labels to {known}, or leave the case out"
     else:
         fix = "resample the labels again with nearest neighbour, or leave the case out"
     return {
         "found": f"label values {digits}",
-        "expected": f"whole numbers from 0 to {num_classes - 1}, to within {TOLERANCE:g}",
+        "expected": f"whole numbers from 0 to {len(classes) - 1}, to within {TOLERANCE:g}",
         "fix": fix,
     }
+
+
+def narrowed(values: NDArray[np.float32]) -> NDArray[np.float32] | NDArray[np.int16]:
+    """Values as int16 where all of them are such numbers, else as they are: nothing is rounded or cut off."""
+    if values.min(initial=0) < INT16.min or values.max(initial=0) > INT16.max:
+        return values
+    whole = values.astype(np.int16)
+    return whole if np.array_equal(whole, values) else values
 
 
 @dataclasses.dataclass

@@ -126,8 +126,8 @@ def _inference(config: ConfigDict, device: jax.Device) -> tuple[Any, dict[str, A
     here = SingleDeviceSharding(device)
     model = registry.build(config.model)
     variables = variables_of(abstract_state(build_recipe(config)))
-    patches = ((config.inference.batch_size, *config.data.patch_size), jnp.int16)
-    arguments = (variables, *(jax.ShapeDtypeStruct(*one) for one in (patches, ((2,), "f4"), ((3,), bool))))
+    patches = (config.inference.batch_size, *config.data.patch_size, model.in_channels)
+    arguments = (variables, jax.ShapeDtypeStruct(patches, "f4"), jax.ShapeDtypeStruct((3,), bool))
     placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), arguments)
     return class_probabilities.lower(model, *placed), {"parts": {"variables": _bytes(variables)}}
 
@@ -149,7 +149,7 @@ def _volume(config: ConfigDict, device: jax.Device, volume: list[int]) -> dict[s
         return jax.ShapeDtypeStruct(shape, dtype, sharding=here)
 
     f4, i4 = jnp.float32, jnp.int32
-    slab, corners = array(jnp.int16, depth, rows, columns), array(i4, batch, 2)
+    slab, corners = array(f4, depth, rows, columns, config.model.in_channels), array(i4, batch, 2)
     window = array(f4, depth, rows, columns, classes)
     probabilities = array(f4, batch, depth, height, width, classes)
     plane = array(f4, height, width)

@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.device_input import Augment, DeviceInput
-from dsdenseunet.training.logs import scalars
 from dsdenseunet.training.step import train_step
 from experiments.benchmarks.gpu import roofline, weights
 from experiments.benchmarks.gpu.setting import Program, Setting, device_peak_gib
@@ -49,7 +48,7 @@ class Schedule:
         self._step = parallel.compile_step(train_step, mesh)
         data = resolved.data
         stream = pipeline_task.open_stream(config, cache, data.augment_on_device)
-        augment = Augment(tuple(data.patch_size), tuple(data.hu_window)) if data.augment_on_device else None
+        augment = Augment(tuple(data.patch_size)) if data.augment_on_device else None
         self._batches = DeviceInput(stream, mesh, augment)
         self._steps, self._waited_s = steps, 0.0
         self._loss = np.nan
@@ -66,7 +65,7 @@ class Schedule:
             self._batches.send_next()
             self._waited_s += time.perf_counter() - start
             if pending is not None:
-                self._loss = scalars(pending)["loss"]
+                self._loss = float(pending["loss"])
             pending = metrics
         jax.block_until_ready(self._state)
 

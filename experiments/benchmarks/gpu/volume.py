@@ -14,6 +14,7 @@ from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.sliding_window import Tiling
 from dsdenseunet.models import registry
 from dsdenseunet.runtime.compilation import use_compilation_cache
+from dsdenseunet.tasks.task import Task
 from experiments.benchmarks.gpu import roofline, weights
 from experiments.benchmarks.gpu.setting import Program, Setting, Size, device_peak_gib, load_all
 from experiments.benchmarks.measuring import jax_tasks
@@ -38,7 +39,7 @@ class Volume:
             model=registry.build(config["model"]),
             variables=jax_tasks.read_variables(weights),
             patch_size=tuple(data["patch_size"]),
-            hu_window=tuple(data["hu_window"]),
+            task=Task.of(config["task"]),
             overlap=inference["overlap"],
             sigma_scale=inference["sigma_scale"],
             batch_size=batch_size,

@@ -182,7 +182,8 @@ class Forward:
         """Logits and loss."""
         outputs, _ = self._apply(self._variables, self._image)
         logits = outputs.logits
-        value = combine.build(self._config.loss)((logits,), jnp.asarray(self._labels))
+        loss = combine.build(self._config.loss, self._config.task.ignore_label)
+        value = loss((logits,), jnp.asarray(self._labels))
         return {"logits": np.asarray(logits), "loss": np.asarray(value), **device_peak()}
 
 

@@ -18,6 +18,7 @@ from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.samples.phantom import write_phantoms
 from dsdenseunet.data.scans.lits import find_cases
 from dsdenseunet.runtime import parallel
+from dsdenseunet.tasks.task import Task
 from dsdenseunet.training.device_input import Augment, DeviceInput
 
 CASES, SIZE = 3, (64, 512, 512)
@@ -33,10 +34,11 @@ def write_cache(folder: Path, size: tuple[int, int, int] = SIZE) -> Path:
 def open_stream(config: Mapping[str, Any], cache: Path, augment_on_device: bool) -> BatchIterator:
     """Training batches of all cases of the cache that `write_cache` returned, as `config.data` has them."""
     opened = Cache.open(cache)
-    fields = ("patch_size", "batch_size", "hu_window", "centre_share", "scale_range", "scale_axes")
+    fields = ("patch_size", "batch_size", "centre_share", "scale_range", "scale_axes")
     more = ("mirror_probability", "threads", "prefetch", "workers")
     values = {name: config["data"][name] for name in (*fields, *more)}
-    return make_training_iterator(opened, opened.names, seed=0, augment_on_device=augment_on_device, **values)
+    values |= {"channels": Task.of(config["task"]).channels, "augment_on_device": augment_on_device}
+    return make_training_iterator(opened, opened.names, seed=0, **values)
 
 
 class Reading:
@@ -65,7 +67,7 @@ class Feeding:
 
     def __init__(self, config: Mapping[str, Any], cache: Path, augment_on_device: bool):
         data = config["data"]
-        augment = Augment(tuple(data["patch_size"]), tuple(data["hu_window"])) if augment_on_device else None
+        augment = Augment(tuple(data["patch_size"])) if augment_on_device else None
         stream = open_stream(config, cache, augment_on_device)
         self._batches = DeviceInput(stream, parallel.data_mesh(), augment)
 

@@ -105,7 +105,7 @@ class Network:
         self._labels = torch.from_numpy(patch[1]).long().to(device)
         self._kind, self._device = kind, device
         self._class_weights = torch.tensor(config["loss"]["cross_entropy"]["class_weights"], device=device)
-        self._ignore = config["loss"]["ignore_label"]
+        self._ignore = config["task"]["ignore_label"]
         optimizer = config["optimizer"]
         self._optimizer = torch.optim.SGD(
             network.parameters(), optimizer["learning_rate"], optimizer["momentum"], fused=True

@@ -18,6 +18,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation import overlap
 from dsdenseunet.evaluation.statistics import LEVEL, case_weights
+from dsdenseunet.tasks import decathlon
 from experiments.benchmarks.peers.contenders import Contender, Heat
 from experiments.benchmarks.publishing.markdown import table
 
@@ -190,10 +191,11 @@ def dice_of(heat: Heat) -> dict[str, dict[str, float]]:
     """Dice of every class of every test case, from the label volumes that a contender wrote."""
     names = json.loads(files.read_text(heat.data / "dataset.json"))["labels"]
     classes = {int(label): name for label, name in names.items() if int(label)}
+    task = decathlon.task_of(heat.data)
     scores = {}
     for case in heat.test:
-        truth = nifti.read_labels(heat.data / "labelsTr" / f"{case}.nii.gz", len(names)).array_DHW
-        labels = nifti.read_labels(_prediction(heat.output, case), len(names)).array_DHW
+        truth = nifti.read_labels(heat.data / "labelsTr" / f"{case}.nii.gz", task).array_DHW
+        labels = nifti.read_labels(_prediction(heat.output, case), task).array_DHW
         scores[case] = {
             name: overlap.dice(overlap.count(labels == label, truth == label))
             for label, name in classes.items()

@@ -1,0 +1,92 @@
+"""Where a canonical array lies in the file that it was read from, and the way back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from nibabel.orientations import io_orientation
+
+from dsdenseunet.data.scans import header_grid
+from dsdenseunet.data.scans.nifti_file import Header, NiftiFile
+
+Spacing = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a canonical (D, H, W) array lies in the file it was read from.
+
+    Attributes:
+        shape_IJK: sides in the file's own order.
+        affine: (4, 4), voxel (i, j, k) to mm, as `header_grid.place` reads it.
+        header: the file's header, as read.
+        axis_order: for each canonical axis D, H, W the file's axis that it is.
+        flips: for each canonical axis, whether its index runs against the file's.
+        marks: what was read under an assumption, a sentence each; empty for a sound file. Every command
+            shows them beside the case.
+    """
+
+    shape_IJK: tuple[int, int, int]
+    affine: np.ndarray
+    header: Header
+    axis_order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    marks: tuple[str, ...] = ()
+
+    @property
+    def shape_DHW(self) -> tuple[int, int, int]:  # noqa: N802
+        """Sides in canonical order."""
+        d, h, w = (self.shape_IJK[axis] for axis in self.axis_order)
+        return d, h, w
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Voxel sides in canonical order."""
+        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
+        d, h, w = (float(sides[axis]) for axis in self.axis_order)
+        return d, h, w
+
+    def to_canonical(self, array_IJK: np.ndarray) -> np.ndarray:
+        """The same voxels as a canonical (D, H, W) view."""
+        turned = array_IJK.transpose(self.axis_order)
+        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+
+    def from_canonical(self, array_DHW: np.ndarray) -> np.ndarray:
+        """Inverse of `to_canonical`."""
+        flipped = array_DHW[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        return flipped.transpose(np.argsort(self.axis_order))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume in canonical form.
+
+    Attributes:
+        array_DHW: int16 or float32 intensities, (D, H, W, channel) where there are several channels; or uint8
+            labels; contiguous.
+        spacing_mm: voxel sides in the same order.
+        grid: the way back to the file.
+    """
+
+    array_DHW: np.ndarray
+    spacing_mm: Spacing
+    grid: Grid
+
+
+def grid_of(nifti: NiftiFile) -> Grid:
+    """The grid that a header describes.
+
+    Raises:
+        InputError: a header from which no voxel size can be read.
+    """
+    placement = header_grid.place(nifti.header, nifti.path)
+    order, flips = orientation(io_orientation(placement.affine))
+    marks = tuple(note.text for note in placement.notes)
+    return Grid(nifti.shape_IJK, placement.affine, nifti.header, order, flips, marks)
+
+
+def orientation(ornt: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Axis order and flips from nibabel's table: a row a file axis, (world axis, direction)."""
+    axes = {2 - int(world): (axis, bool(sign < 0)) for axis, (world, sign) in enumerate(ornt)}
+    return (axes[0][0], axes[1][0], axes[2][0]), (axes[0][1], axes[1][1], axes[2][1])
