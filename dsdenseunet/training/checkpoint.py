@@ -167,9 +167,7 @@ class Checkpoints:
         record = _read_json(self._best, step, "record", _COPY_AGAIN)
         with whole_or_refused(_item(self._best, step, "record"), _COPY_AGAIN):
             scores = {name: float(value) for name, value in record.items() if name.endswith("_dice")}
-            return BestRecord(
-                int(record["step"]), int(record["epoch"]), {**scores, "mean_dice": scores["mean_dice"]}
-            )
+            return BestRecord(record["step"], record["epoch"], {"mean_dice": record["mean_dice"], **scores})
 
     def wait(self) -> None:
         """Returns when everything that was saved is on disk; raises what went wrong while writing."""

@@ -224,5 +224,5 @@ def test_a_signal_in_mid_epoch_saves_the_state_of_what_was_taken(
     assert set(state) == {"next_batch", "sha256"}
     assert state["next_batch"] == 3
     cascade.run(config, stopped)
-    np.testing.assert_equal(tiny.final_arrays(stopped, 1), tiny.final_arrays(undisturbed, 1))
+    np.testing.assert_equal(tiny.final_arrays(stopped, "phase1"), tiny.final_arrays(undisturbed, "phase1"))
     assert losses(stopped) == losses(undisturbed)
