@@ -14,7 +14,7 @@ ALLOWED = {
     "runtime": {"core"},
     "tasks": {"core"},
     "ops": {"core"},
-    "losses": set(),
+    "losses": {"core"},
     "models": {"ops", "core"},
     "data": {"tasks", "core"},
     "evaluation": {"data", "tasks", "runtime", "core"},

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from dsdenseunet.core.fields import Check, number
 from dsdenseunet.losses.cross_entropy import CrossEntropy
 from dsdenseunet.losses.focal import Focal
 from dsdenseunet.losses.term import Term
-from dsdenseunet.losses.tversky import Tversky
+from dsdenseunet.losses.tversky import Dice, Tversky
 
-TERMS = ("cross_entropy", "dice", "focal", "tversky")
+TERMS: dict[str, type[Term]] = {
+    "cross_entropy": CrossEntropy,
+    "dice": Dice,
+    "focal": Focal,
+    "tversky": Tversky,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +80,32 @@ class Loss:
 
 
 def build(config: Mapping[str, Any], ignore_label: int) -> Loss:
-    """The loss of `config.loss`; a term whose weight is 0 is not computed at all."""
-    terms: dict[str, Term] = {
-        "cross_entropy": CrossEntropy(tuple(config["cross_entropy"]["class_weights"])),
-        "dice": Tversky(over=config["dice"]["over"]),
-        "focal": Focal(tuple(config["focal"]["class_weights"]), config["focal"]["gamma"]),
-        "tversky": Tversky(*(config["tversky"][name] for name in ("alpha", "beta", "over"))),
-    }
-    weights = {name: config[name]["weight"] for name in TERMS}
-    chosen = tuple((weight, terms[name]) for name, weight in weights.items() if weight)
+    """The loss of `config.loss`; a term that it does not name, or whose weight is 0, is not computed."""
+    chosen = tuple(
+        (config[name]["weight"], term(**{field: _hashable(config[name][field]) for field in term.checks}))
+        for name, term in TERMS.items()
+        if name in config and config[name]["weight"]
+    )
     return Loss(chosen, ignore_label, tuple(config["deep_supervision"]))
+
+
+def field_checks(given: Iterable[str]) -> dict[str, Check]:
+    """The check of every field that the terms which are named must have, and no others.
+
+    Args:
+        given: dotted names of a config's fields, such as `loss.dice.over`.
+    """
+    sections = {name.split(".")[1] for name in given if name.startswith("loss.")}
+    return {
+        f"loss.{name}.{field}": check
+        for name, term in TERMS.items()
+        if name in sections
+        for field, check in {"weight": number(low=0), **term.checks}.items()
+    }
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
 
 
 def coarser(labels_BDHW: Array, size: Sequence[int]) -> Array:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from dsdenseunet.core.fields import Check, number, sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +27,8 @@ class CrossEntropy:
     """
 
     class_weights: tuple[float, ...]
+
+    checks: ClassVar[Mapping[str, Check]] = {"class_weights": sequence(number(low=0))}
 
     @property
     def is_linear(self) -> bool:

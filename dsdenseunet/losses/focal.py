@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from dsdenseunet.core.fields import Check, number, sequence
 from dsdenseunet.losses.cross_entropy import counted_voxels
 
 
@@ -25,6 +28,8 @@ class Focal:
 
     class_weights: tuple[float, ...]
     gamma: float = 2.0
+
+    checks: ClassVar[Mapping[str, Check]] = {"class_weights": sequence(number(low=0)), "gamma": number(low=0)}
 
     @property
     def is_linear(self) -> bool:

@@ -7,13 +7,22 @@ value is taken once, of the sums over everything.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 from jax import Array
 
+from dsdenseunet.core.fields import Check
+
 
 class Term(Protocol):
-    """One term of a loss; a hashable value, such as a frozen dataclass."""
+    """One term of a loss: a frozen dataclass, whose fields with a check are those of `config.loss.NAME`.
+
+    Attributes:
+        checks: of fields by name; beside them each term has its `weight` in the sum.
+    """
+
+    checks: ClassVar[Mapping[str, Check]]
 
     @property
     def is_linear(self) -> bool:

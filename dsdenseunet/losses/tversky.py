@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from dsdenseunet.core.fields import Check, choice, number
 
 OVER = ("batch", "sample")
 
@@ -32,6 +36,12 @@ class Tversky:
     beta: float = 0.5
     over: str = "batch"
     smooth: float = 0.5
+
+    checks: ClassVar[Mapping[str, Check]] = {
+        "alpha": number(low=0),
+        "beta": number(low=0),
+        "over": choice(*OVER),
+    }
 
     @property
     def is_linear(self) -> bool:
@@ -64,6 +74,13 @@ class Tversky:
         """Of counts (..., C - 1): (...)."""
         wrong = self.alpha * (predicted - true) + self.beta * (labelled - true)
         return 1 - jnp.mean((true + self.smooth) / (true + wrong + self.smooth), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dice(Tversky):
+    """1 - soft Dice: Tversky's even case."""
+
+    checks: ClassVar[Mapping[str, Check]] = {"over": choice(*OVER)}
 
 
 # The backward pass computes the probabilities again, so that of all of this only the logits are kept for it.

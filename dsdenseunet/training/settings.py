@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,17 @@ from dsdenseunet.core import fields
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
 from dsdenseunet.data import appearance
-from dsdenseunet.losses import combine, tversky
+from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.tasks import task
 from dsdenseunet.training import optimizer, phases, schedules, schema
 
-# Every field outside `model`, whose fields the network's own family checks, and `phases`.
+# Every field but those that a family of networks, a term of the loss or a phase checks.
 _FIELDS: Mapping[str, Check] = {
     "name": text,
     "seed": integer(0),
     **{f"task.{name}": check for name, check in task.CHECKS.items()},
     "loss.deep_supervision": sequence(number(above=0)),
-    **{f"loss.{term}.weight": number(low=0) for term in combine.TERMS},
-    "loss.cross_entropy.class_weights": sequence(number(low=0)),
-    "loss.dice.over": choice(*tversky.OVER),
-    "loss.focal.class_weights": sequence(number(low=0)),
-    "loss.focal.gamma": number(low=0),
-    "loss.tversky.alpha": number(low=0),
-    "loss.tversky.beta": number(low=0),
-    "loss.tversky.over": choice(*tversky.OVER),
     "optimizer.name": choice(*optimizer.NAMES),
     "optimizer.learning_rate": number(above=0),
     "optimizer.momentum": number(low=0, high=1),
@@ -113,7 +106,7 @@ def check_config(config: ConfigDict) -> None:
 
 def _checks(given: Iterable[str]) -> dict[str, Check]:
     """The check of every field that a config with these fields must have, and no others."""
-    return {**_FIELDS, **phases.field_checks(given)}
+    return {**_FIELDS, **combine.field_checks(given), **phases.field_checks(given)}
 
 
 def _check_together(config: ConfigDict) -> None:
@@ -156,14 +149,14 @@ def _check_classes(config: ConfigDict) -> None:
             expected = f"{len(named)}, as config.task has {', '.join(named)}"
             raise refusal(f"model.{name}", str(config.model[name]), expected)
     values = flatten(config.to_dict())
-    weights = ("loss.cross_entropy.class_weights", "loss.focal.class_weights")
+    weights = [name for name in values if re.fullmatch(r"loss\.\w+\.class_weights", name)]
     for name in (*weights, "data.centre_share"):
         if len(values[name]) != classes:
             raise refusal(name, f"{len(values[name])} values", f"{classes}, one a class of the model")
     for name in weights:
         if not any(values[name]):
             raise refusal(name, "nothing but zeros", "a weight > 0, or nothing is learned")
-    if not any(config.loss[term].weight for term in combine.TERMS):
+    if not any(values.get(f"loss.{term}.weight") for term in combine.TERMS):
         raise refusal("loss", "no term with a weight > 0", f"at least one of {', '.join(combine.TERMS)}")
     _check_deep_supervision(config)
 
