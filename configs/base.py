@@ -191,6 +191,9 @@ def base_config() -> ConfigDict:
     # all, or the name of the one phase to train.
     config.training.phase = "all"
     config.training.steps_per_epoch = 10
+    # Seconds for all of the run, from the process' start (0: no limit). The steps of the epochs are then only
+    # the measure of the schedule, which is gone through in the time that there is.
+    config.training.budget_seconds = 0.0
     # Micro-batches whose gradients are averaged before one update; batch_size is the whole batch.
     config.training.accumulate = 1
     # Epochs between the validations that choose the best weights (also always at a phase's end).

@@ -9,13 +9,14 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.fields import refusal
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import strata, stratified_folds
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import cases, phases, provenance, resume
-from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in
+from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in, progress_of
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
 from dsdenseunet.training.lock import locked
@@ -49,6 +50,8 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
         check_names(config, name)
     _check_start(config, workdir, phases.selected(config)[0])
     parallel.check_batch_size(config.data.batch_size, config.training.accumulate, parallel.data_mesh())
+    if config.training.budget_seconds and parallel.process_count() > 1:
+        raise refusal("training.budget_seconds", "several processes", "0: their clocks differ")
     cache = Cache.open(config.data.cache)
     cache.check_task(Task.of(config.task))
     train_names, validation_names = split(config, cache)
@@ -68,8 +71,11 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
             files.write_json(workdir / CONFIG_FILE, config_to_json(config))
 
         # 3. The phases, each from its newest checkpoint or from the best weights before it.
+        used_s = max(
+            (progress_of(workdir, name).get("seconds", 0.0) for name in phases_in(workdir)), default=0.0
+        )
         for name in phases.selected(config):
-            phase = Phase(name, config, workdir, cache, train_names, validation_names)
+            phase = Phase(name, config, workdir, cache, train_names, validation_names, used_s)
             with explained(workdir, config):
                 run_phase(phase, stop, _start(config, workdir, name))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -20,6 +21,16 @@ from ml_collections import ConfigDict
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.runtime import parallel
 from dsdenseunet.training import schema
+from dsdenseunet.training.checkpoint_folder import (
+    BEST_ITEMS,
+    COPY_AGAIN,
+    LATEST_ITEMS,
+    item,
+    open_folder,
+    phase_folder,
+    read_json,
+    steps,
+)
 from dsdenseunet.training.device_input import DeviceInput
 from dsdenseunet.training.integrity import (
     array_digest,
@@ -35,19 +46,6 @@ from dsdenseunet.training.state import TrainState, state_arrays, variables_of
 
 # Names in `record` and `progress` for the SHA-256 of the arrays beside them.
 _VARIABLES_DIGEST, _STATE_DIGEST = "variables_sha256", "state_sha256"
-_COPY_AGAIN = "copy the run's folder again from where it was trained, or restore it from a backup"
-
-_LATEST_ITEMS: Mapping[str, type] = {
-    "state": ocp.StandardCheckpointHandler,
-    "data": ocp.JsonCheckpointHandler,
-    "progress": ocp.JsonCheckpointHandler,
-    "config": ocp.JsonCheckpointHandler,
-}
-_BEST_ITEMS: Mapping[str, type] = {
-    "variables": ocp.PyTreeCheckpointHandler,
-    "record": ocp.JsonCheckpointHandler,
-    "config": ocp.JsonCheckpointHandler,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +74,8 @@ class Checkpoints:
     def __init__(self, workdir: Path, phase: str, config: ConfigDict):
         self.folder = phase_folder(workdir, phase)
         self._config = sealed(config_to_json(config))
-        self._latest = _manager(self.folder / "latest", _LATEST_ITEMS)
-        self._best = _manager(self.folder / "best", _BEST_ITEMS)
+        self._latest = open_folder(self.folder / "latest", LATEST_ITEMS)
+        self._best = open_folder(self.folder / "best", BEST_ITEMS)
 
     @property
     def latest_step(self) -> int | None:
@@ -85,18 +83,25 @@ class Checkpoints:
         step = self._latest.latest_step()
         return None if step is None else int(step)
 
-    def save(self, state: TrainState, batches: DeviceInput, validated_step: int) -> None:
+    def save(
+        self,
+        state: TrainState,
+        batches: DeviceInput,
+        validated_step: int,
+        spent: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         """Starts writing the whole state; the arrays are copied before it returns.
 
         Args:
           state: the run so far.
           batches: of which exactly `state.step` were taken.
           validated_step: the last step whose validation is done and recorded.
+          spent: of a `Budget`.
         """
         # The best weights of this step must be on disk before a resume can start behind them.
         self._best.wait_until_finished()
         arrays = state_arrays(state)
-        progress = {"validated_step": validated_step, _STATE_DIGEST: array_digest(arrays)}
+        progress = {"validated_step": validated_step, _STATE_DIGEST: array_digest(arrays), **spent}
         self._latest.save(
             int(state.step),
             args=ocp.args.Composite(
@@ -126,7 +131,7 @@ class Checkpoints:
         assert step is not None, "nothing was saved yet"
         folder = self.folder / "latest" / str(step)
         fix = f"restore the folder from a backup, or remove {self.folder} to start this phase again"
-        data, progress = (_read_json(self._latest, step, name, fix) for name in ("data", "progress"))
+        data, progress = (read_json(self._latest, step, name, fix) for name in ("data", "progress"))
         with whole_or_refused(folder / "state", fix):
             read_every_array(folder / "state")
             restored = self._latest.restore(
@@ -164,8 +169,8 @@ class Checkpoints:
         step = self._best.latest_step()
         if step is None:
             return None
-        record = _read_json(self._best, step, "record", _COPY_AGAIN)
-        with whole_or_refused(_item(self._best, step, "record"), _COPY_AGAIN):
+        record = read_json(self._best, step, "record", COPY_AGAIN)
+        with whole_or_refused(item(self._best, step, "record"), COPY_AGAIN):
             scores = {name: float(value) for name, value in record.items() if name.endswith("_dice")}
             return BestRecord(record["step"], record["epoch"], {"mean_dice": record["mean_dice"], **scores})
 
@@ -180,11 +185,6 @@ class Checkpoints:
         self._latest.close()
 
 
-def phase_folder(workdir: str | Path, phase: str) -> Path:
-    """Where a phase's checkpoints are; absolute, as Orbax demands."""
-    return Path(workdir).absolute() / phase
-
-
 def phases_in(workdir: str | Path) -> list[str]:
     """Names of the phases that have left checkpoints in a run's folder, in their order.
 
@@ -193,20 +193,20 @@ def phases_in(workdir: str | Path) -> list[str]:
     """
     workdir = Path(workdir)
     folders = [path for path in sorted(workdir.iterdir()) if path.is_dir()] if workdir.is_dir() else []
-    kinds = {path.name: [kind for kind in ("best", "latest") if _steps(path / kind)] for path in folders}
+    kinds = {path.name: [kind for kind in ("best", "latest") if steps(path / kind)] for path in folders}
     found = [name for name in kinds if kinds[name]]
     if len(found) < 2:
         return found
     kind = kinds[found[-1]][0]
-    items = {"best": _BEST_ITEMS, "latest": _LATEST_ITEMS}[kind]
-    with _manager(phase_folder(workdir, found[-1]) / kind, items, create=False) as manager:
+    items = {"best": BEST_ITEMS, "latest": LATEST_ITEMS}[kind]
+    with open_folder(phase_folder(workdir, found[-1]) / kind, items, create=False) as manager:
         order = list(_stored_config(manager, manager.latest_step()).phases.order)
     return sorted(found, key=lambda name: order.index(name) if name in order else -1)
 
 
 def latest_step(workdir: str | Path, phase: str) -> int | None:
     """The step of a phase's newest whole checkpoint, None where there is none."""
-    return max(_steps(phase_folder(workdir, phase) / "latest"), default=None)
+    return max(steps(phase_folder(workdir, phase) / "latest"), default=None)
 
 
 def has_best(workdir: str | Path, phase: str) -> bool:
@@ -216,14 +216,14 @@ def has_best(workdir: str | Path, phase: str) -> bool:
         InputError: it has none, although its whole checkpoint says that it was validated.
     """
     folder = phase_folder(workdir, phase) / "best"
-    if _steps(folder):
+    if steps(folder):
         return True
-    if validated := _validated_step(workdir, phase):
+    if validated := int(progress_of(workdir, phase).get("validated_step", 0)):
         raise InputError(
             folder,
             found=f"no best weights, although {phase} was validated at step {validated}",
             expected="the folder as training left it",
-            fix=_COPY_AGAIN,
+            fix=COPY_AGAIN,
         )
     return False
 
@@ -256,12 +256,12 @@ def load_best(workdir: str | Path, phase: str | None = None) -> tuple[ConfigDict
 
 
 def _read_best(folder: Path) -> tuple[ConfigDict, dict[str, Any]]:
-    with _manager(folder, _BEST_ITEMS, create=False) as manager:
+    with open_folder(folder, BEST_ITEMS, create=False) as manager:
         step = manager.latest_step()
         config = _stored_config(manager, step)
-        record = _read_json(manager, step, "record", _COPY_AGAIN)
-        arrays = _item(manager, step, "variables")
-        with whole_or_refused(arrays, _COPY_AGAIN):
+        record = read_json(manager, step, "record", COPY_AGAIN)
+        arrays = item(manager, step, "variables")
+        with whole_or_refused(arrays, COPY_AGAIN):
             read_every_array(arrays)
             structure = manager.item_metadata(step)["variables"]
             if structure is None:
@@ -276,12 +276,12 @@ def _read_best(folder: Path) -> tuple[ConfigDict, dict[str, Any]]:
 
 def _stored_config(manager: ocp.CheckpointManager, step: int) -> ConfigDict:
     """The checked config that a checkpoint was made with; flags of a command play no part in it yet."""
-    where = _item(manager, step, "config") / "metadata"
-    with whole_or_refused(where, _COPY_AGAIN):
+    where = item(manager, step, "config") / "metadata"
+    with whole_or_refused(where, COPY_AGAIN):
         stored = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
     # What another version wrote is named as such before its seal is looked at: it may have been edited.
     config = config_from_json(contents(stored), where)
-    with whole_or_refused(where, _COPY_AGAIN):
+    with whole_or_refused(where, COPY_AGAIN):
         unsealed(stored)
     try:
         check_config(config)
@@ -290,40 +290,16 @@ def _stored_config(manager: ocp.CheckpointManager, step: int) -> ConfigDict:
     return config
 
 
-def _validated_step(workdir: str | Path, phase: str) -> int:
-    """The last step of a phase whose validation its whole checkpoint knows of; 0 for none."""
+def progress_of(workdir: str | Path, phase: str) -> dict[str, Any]:
+    """What a phase's newest whole checkpoint says of its progress, {} where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
     step = latest_step(workdir, phase)
     if step is None:
-        return 0
-    with _manager(phase_folder(workdir, phase) / "latest", _LATEST_ITEMS, create=False) as manager:
-        progress = _read_json(manager, step, "progress", _COPY_AGAIN)
-        with whole_or_refused(_item(manager, step, "progress"), _COPY_AGAIN):
-            return int(progress["validated_step"])
-
-
-def _steps(folder: Path) -> list[int]:
-    """The steps of the whole checkpoints in a folder, which need not be there."""
-    return ocp.utils.checkpoint_steps(folder) if folder.is_dir() else []
-
-
-def _item(manager: ocp.CheckpointManager, step: int, name: str) -> Path:
-    return Path(manager.directory) / str(step) / name
-
-
-def _read_json(manager: ocp.CheckpointManager, step: int, name: str, fix: str) -> dict[str, Any]:
-    with whole_or_refused(_item(manager, step, name) / "metadata", fix):
-        restored = manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.JsonRestore()}))
-        return unsealed(restored[name])
-
-
-def _manager(folder: Path, items: Mapping[str, type], create: bool = True) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-        folder,
-        item_handlers={name: handler() for name, handler in items.items()},
-        options=ocp.CheckpointManagerOptions(
-            create=create,
-            preservation_policy=ocp.checkpoint_managers.LatestN(1),
-            # What a killed save left behind.
-            cleanup_tmp_directories=create,
-        ),
-    )
+        return {}
+    with open_folder(phase_folder(workdir, phase) / "latest", LATEST_ITEMS, create=False) as manager:
+        progress = read_json(manager, step, "progress", COPY_AGAIN)
+        with whole_or_refused(item(manager, step, "progress"), COPY_AGAIN):
+            return {**progress, "validated_step": int(progress["validated_step"])}

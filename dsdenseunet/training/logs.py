@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
 import time
@@ -19,6 +20,13 @@ METRICS_FILE = "metrics.jsonl"
 _SECONDS_BETWEEN_LINES = 60
 
 
+@dataclasses.dataclass
+class Timed:
+    """How long something took."""
+
+    seconds: float = 0.0
+
+
 class RunLog:
     """Log of one phase. On processes other than the first it does nothing.
 
@@ -27,7 +35,13 @@ class RunLog:
     """
 
     def __init__(
-        self, workdir: Path, phase: str, start_step: int, validated_step: int, total_steps: int, active: bool
+        self,
+        workdir: Path,
+        phase: str,
+        start_step: int,
+        validated_step: int,
+        total_steps: int | None,
+        active: bool,
     ):
         self._phase = phase
         self._active = active
@@ -81,16 +95,18 @@ class RunLog:
         elif time.monotonic() >= self._next_line:
             # No terminal, so no bar: a log gets whole lines, of which a long run has not too many.
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-            self.say(f"{self._phase}, step {step} of {self._bar.total}: {shown}")
+            of_all = f" of {self._bar.total}" if self._bar.total else ""
+            self.say(f"{self._phase}, step {step}{of_all}: {shown}")
 
     @contextlib.contextmanager
-    def time_of_validation(self) -> Iterator[None]:
-        """Counts the time of a block as time spent on validation."""
-        began = time.monotonic()
+    def time_of_validation(self) -> Iterator[Timed]:
+        """Counts the time of a block as time spent on validation; says it after the block."""
+        began, timed = time.monotonic(), Timed()
         try:
-            yield
+            yield timed
         finally:
-            self._validating += time.monotonic() - began
+            timed.seconds = time.monotonic() - began
+            self._validating += timed.seconds
 
     def validation_time(self) -> str:
         """How long validations have taken since this start, and the share of all its time that they are."""

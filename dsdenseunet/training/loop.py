@@ -17,7 +17,8 @@ from dsdenseunet.data.pipeline import extra, make_training_iterator
 from dsdenseunet.runtime import compilation, out_of_memory, parallel
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import phases
-from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
+from dsdenseunet.training.budget import Budget
+from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best, progress_of
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.failure import stop_on_non_finite
 from dsdenseunet.training.interruption import StopRequest
@@ -39,6 +40,8 @@ class Phase:
     cache: Cache
     train_names: tuple[str, ...]
     validation_names: tuple[str, ...]
+    # Seconds that earlier starts of the run took, where it has a budget of them.
+    used_s: float = 0.0
 
     @property
     def number(self) -> int:
@@ -61,9 +64,8 @@ class Phase:
         return self.epochs * self.steps_per_epoch
 
     def due(self, step: int, every_epochs: int) -> bool:
-        """Whether `step` ends an epoch that is a multiple of `every_epochs`, or the phase."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        return within == 0 and epoch > 0 and (epoch % every_epochs == 0 or step == self.total_steps)
+        """Whether `step` ends an epoch that is a multiple of `every_epochs`."""
+        return step > 0 and step % (every_epochs * self.steps_per_epoch) == 0
 
 
 def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> None:
@@ -83,11 +85,12 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
     recipe = build_recipe(config, phase.name)
     batches = _batches(phase, mesh)
     checkpoints = Checkpoints(phase.workdir, phase.name, config)
+    budget = _budget(phase) if recipe.by_time else None
 
     # 1. Resume from the newest whole checkpoint; else start from `start`; else from random weights.
     if checkpoints.latest_step is not None:
         state, validated_step = checkpoints.restore(abstract_state(recipe), batches, mesh)
-        done = int(state.step) == phase.total_steps
+        done = budget.over() if budget else int(state.step) == phase.total_steps
         origin = "complete already" if done else f"resumed at step {int(state.step)}"
     else:
         state, validated_step = create_state(recipe, config.seed), 0
@@ -98,44 +101,47 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             state = warm_start(state, start, f"phases.{phase.name}.leave_out")
             origin = f"starts from {start.source}"
         state = parallel.place_state(mesh, state)
-    step = int(state.step)
-    log = RunLog(
-        phase.workdir, phase.name, step, validated_step, phase.total_steps, parallel.process_index() == 0
-    )
+    step, total = int(state.step), None if budget else phase.total_steps
+    log = RunLog(phase.workdir, phase.name, step, validated_step, total, parallel.process_index() == 0)
     log.say(
-        f"{phase.name}: {origin}; {phase.total_steps} steps, {len(phase.train_names)} training and "
-        f"{len(phase.validation_names)} validation cases, {parameter_count(state.params):,} parameters"
+        f"{phase.name}: {origin}; {f'{total} steps' if total else 'steps by the clock'}, "
+        f"{len(phase.train_names)} training and {len(phase.validation_names)} validation cases, "
+        f"{parameter_count(state.params):,} parameters"
     )
-    if step < phase.total_steps:
+    if not (budget.over() if budget else step == total):
         log.say(compilation.notice("the training step"))
     compiled_step = parallel.compile_step(train_step, mesh)
     waiting = _Waiting(phase, log)
     try:
         while True:
+            over = budget.over() if budget else step == total
             # 2. At an epoch's end: validate when due; the weights that score best are kept.
-            if phase.due(step, config.training.validate_epochs) and validated_step < step:
+            if (over or phase.due(step, config.training.validate_epochs)) and validated_step < step:
                 waiting.read(state)
-                with log.time_of_validation():
+                with log.time_of_validation() as timed:
                     scores = validate(config, state, phase.cache, phase.validation_names, stop.agreed)
+                if budget:
+                    budget.validated(timed.seconds)
                 if scores is not None:
                     _keep_if_best(checkpoints, log, state, phase, scores)
-                    if step < phase.total_steps or _scored_whole(checkpoints, log, phase, recipe, stop):
+                    # Whole volumes have no time that could be known before.
+                    if not over or budget or _scored_whole(checkpoints, log, phase, recipe, stop):
                         validated_step = step
                 waiting.restart_clock()
 
             # 3. Save when due or asked to stop, and only once the last step is known to be good.
             stopping = stop.agreed_between_steps()
-            if phase.due(step, config.training.checkpoint_epochs) or stopping:
+            if over or phase.due(step, config.training.checkpoint_epochs) or stopping:
                 waiting.read(state)
                 if checkpoints.latest_step != step:
-                    checkpoints.save(state, batches, validated_step)
+                    checkpoints.save(state, batches, validated_step, budget.spent() if budget else {})
                 waiting.restart_clock()
 
             # 4. Leave: everything that was saved is on disk before the run says so.
             if stopping:
                 checkpoints.wait()
                 raise stop.interrupted(f"{phase.name}, step {step}")
-            if step == phase.total_steps:
+            if over:
                 checkpoints.wait()
                 best = checkpoints.best_record()
                 assert best is not None
@@ -144,7 +150,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
                     for region in recipe.regions
                 )
                 log.say(
-                    f"{phase.name}: done, {phase.epochs} epochs; best weights from epoch "
+                    f"{phase.name}: done, {step / phase.steps_per_epoch:g} epochs; best weights from epoch "
                     f"{best.epoch}, {dice}; {log.validation_time()}"
                 )
                 return
@@ -152,8 +158,10 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             # 5. Dispatch a step; send the batch of the one after; only then read the one before: while the
             # host does any of it the device has this step to do.
             batch, arrays = batches.take()
+            if budget:
+                state = state.replace(position=parallel.place_state(mesh, np.float32(budget.step())))
             state, metrics = compiled_step(state, arrays)
-            if step + 1 < phase.total_steps:
+            if step + 1 != total:
                 batches.send_next()
             waiting.read(state)
             step += 1
@@ -230,6 +238,11 @@ def _scored_whole(
         cases = chosen_cases(config, phase.cache, names)
         log.volumes(phase.epochs, phase.total_steps, scores, best.epoch, cases)
     return scores is not None
+
+
+def _budget(phase: Phase) -> Budget:
+    position = float(progress_of(phase.workdir, phase.name).get("position", 0))
+    return Budget(phase.config, phase.name, phase.used_s, position)
 
 
 def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:

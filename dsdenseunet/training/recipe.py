@@ -10,7 +10,7 @@ from dsdenseunet.models import registry
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import optimizer
 from dsdenseunet.training.arrays import check_patterns, matches, named
-from dsdenseunet.training.schedules import phase_schedule
+from dsdenseunet.training.schedules import ONE, phase_schedule
 from dsdenseunet.training.state import Recipe, abstract_state, variables_of
 
 
@@ -24,14 +24,16 @@ def build_recipe(config: ConfigDict, phase: str | None = None) -> Recipe:
     model = registry.build(config.model)
     registry.check_patch(model.stride, config.data.patch_size)
     learning_rate = phase_schedule(config, phase)
+    by_time = config.training.budget_seconds > 0
     return Recipe(
         model=model,
         learning_rate=learning_rate,
-        optimizer=optimizer.build(config.optimizer, learning_rate),
+        optimizer=optimizer.build(config.optimizer, ONE if by_time else learning_rate),
         loss=combine.build(config.loss, task.ignore_label),
         regions=task.regions,
         accumulate=config.training.accumulate,
         frozen=tuple(config.phases[phase].frozen),
+        by_time=by_time,
     )
 
 

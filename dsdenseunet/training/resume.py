@@ -105,6 +105,8 @@ def _phase_refusal(
         return None if same else "phases that have begun keep their places"
     if name in begun and (rest != ["epochs"] or name not in now):
         return f"{name} has begun"
+    if new.training.budget_seconds and rest == ["epochs"] and begun:
+        return "phases share the time by their epochs"
     for other in begun.intersection(before, now):
         if phase_schedule(old, other) != phase_schedule(new, other):
             kind = new.phases[other].schedule or new.optimizer.schedule

@@ -89,6 +89,10 @@ class WarmUp:
         return (self.schedule(step) * share).astype(jnp.float32)
 
 
+# Where the rate is multiplied by elsewhere.
+ONE = StepDecay(1.0, 1.0, 1, 1.0)
+
+
 def phase_schedule(config: ConfigDict, name: str) -> Schedule:
     """The schedule of a phase.
 

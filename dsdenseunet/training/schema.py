@@ -126,6 +126,7 @@ _CHANGES: dict[int, Change] = {
             "augment.low_resolution.range": (0.5, 1.0),
             "augment.gamma.probability": 0.0,
             "augment.gamma.range": (0.7, 1.5),
+            "training.budget_seconds": 0.0,
             "optimizer.muon_scale": 5.0,
             "optimizer.muon_parameters": ("params/block*", "params/transition*", "params/up*"),
             "phases.order": ("phase1", "phase2"),

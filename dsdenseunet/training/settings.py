@@ -70,6 +70,7 @@ _FIELDS: Mapping[str, Check] = {
     "augment.gamma.range": sequence(number(above=0), 2),
     "training.phase": text,
     "training.steps_per_epoch": integer(1),
+    "training.budget_seconds": number(low=0),
     "training.accumulate": integer(1),
     "training.validate_epochs": integer(1),
     "training.validate_patches": integer(0),

@@ -30,6 +30,8 @@ class Recipe:
     accumulate: int = 1
     # Patterns of the names of arrays that no step changes.
     frozen: tuple[str, ...] = ()
+    # Whether the schedule goes by `TrainState.position`; `optimizer` then leaves the rate to the step.
+    by_time: bool = False
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -46,6 +48,8 @@ class TrainState(flax.struct.PyTreeNode):
     # that the state which led there can be looked at although the host learns of it a step later.
     healthy: jax.Array
     recipe: Recipe = flax.struct.field(pytree_node=False)
+    # Where the schedule stands, where it does not go by steps; the host sets it before each step.
+    position: jax.Array | None = None
 
 
 def create_state(recipe: Recipe, seed: int) -> TrainState:
@@ -74,6 +78,7 @@ def _new_state(recipe: Recipe, variables: Mapping[str, Any], key: jax.Array) -> 
         key=key,
         healthy=jnp.ones((), jnp.bool_),
         recipe=recipe,
+        position=jnp.zeros((), jnp.float32) if recipe.by_time else None,
     )
 
 

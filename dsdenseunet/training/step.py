@@ -47,6 +47,9 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
         batch_stats, (gradient, loss, overlap) = _accumulated(state, batch, key)
 
     updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
+    rate = jnp.asarray(recipe.learning_rate(state.position if recipe.by_time else state.step), jnp.float32)
+    if recipe.by_time:
+        updates = jax.tree.map(lambda update: rate * update, updates)
     grad_norm = jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in jax.tree.leaves(gradient)))
     healthy = state.healthy & jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     params = optax.apply_updates(state.params, updates)
@@ -61,7 +64,7 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[Train
         "loss": loss,
         "dice": dice(overlap),
         "grad_norm": grad_norm,
-        "learning_rate": jnp.asarray(recipe.learning_rate(state.step), jnp.float32),
+        "learning_rate": rate,
         "healthy": healthy,
     }
     return unchanged_if_unhealthy.replace(healthy=healthy), metrics
