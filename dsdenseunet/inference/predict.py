@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.inference import postprocess
-from dsdenseunet.inference.sliding_window import Size, Tiling, blend
+from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
 from dsdenseunet.tasks.channel import scaling_of, statistics_of
 from dsdenseunet.tasks.task import Task
 
@@ -86,6 +86,11 @@ class Predictor:
         self, image: Image, statistics: Statistics | None = None
     ) -> Iterator[tuple[int, jax.Array]]:
         """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
+        for piece in self.pieces(image, statistics):
+            yield piece.first, piece.values[piece.keep]
+
+    def pieces(self, image: Image, statistics: Statistics | None = None) -> Iterator[Piece]:
+        """Yields class probabilities as they are computed, see `sliding_window.Piece`."""
         tiling = Tiling.of(
             image.shape[:3], self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale
         )
@@ -121,23 +126,23 @@ class Predictor:
         Raises:
             NonFiniteOutputError: the network said NaN or infinity for a voxel.
         """
-        pending: tuple[int, jax.Array] | None = None
-        for first, probabilities in self.probabilities(image, statistics):
-            labels = _arg_max(probabilities)
-            labels.copy_to_host_async()
+        pending: Piece | None = None
+        for piece in self.pieces(image, statistics):
+            labels = piece._replace(values=_arg_max(piece.values))
+            labels.values.copy_to_host_async()
             if pending is not None:
-                yield pending[0], self._checked(*pending)
-            pending = first, labels
+                yield pending.first, self._checked(pending)
+            pending = labels
         if pending is not None:
-            yield pending[0], self._checked(*pending)
+            yield pending.first, self._checked(pending)
 
-    def _checked(self, first: int, fetched: jax.Array) -> NDArray[np.uint8]:
-        labels = np.asarray(fetched)
+    def _checked(self, piece: Piece) -> NDArray[np.uint8]:
+        labels = np.asarray(piece.values)[piece.keep]
         if labels.max(initial=0) != _NO_NUMBER:
             return labels
         bad = labels == _NO_NUMBER
         raise NonFiniteOutputError(
-            first + int(np.flatnonzero(bad.any(axis=(1, 2)))[0]),
+            piece.first + int(np.flatnonzero(bad.any(axis=(1, 2)))[0]),
             int(np.count_nonzero(bad)),
             [
                 jax.tree_util.keystr(path, simple=True, separator="/")

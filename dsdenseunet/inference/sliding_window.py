@@ -2,8 +2,9 @@
 
 The volume is walked through along D. Device memory holds one slab of the image and one accumulator, each as
 deep as a patch, whatever the number of slices; the volume itself may be a memory map. Nothing here waits for
-the device: `blend` hands out arrays that may still be computed. What the network says about a patch of one
-value, as outside a scanner's field of view, is computed once.
+the device: `blend` hands out arrays that may still be computed. Programs are compiled for planes whose sides
+are multiples of `GRAIN`, so that volumes of many sizes share a few of them. What the network says about a
+patch of one value, as outside a scanner's field of view, is computed once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,24 @@ def gaussian_weight(size: int, sigma_scale: float) -> NDArray[np.float32]:
     return np.maximum(np.exp(exponent), LEAST_WEIGHT).astype(np.float32)
 
 
+# Sides of the planes that programs are compiled for are multiples of it.
+GRAIN = 32
+
+
+class Piece(NamedTuple):
+    """Finished slices of a volume.
+
+    Attributes:
+        first: the first of them.
+        values: (patch depth, plane H, plane W, C) probabilities; `keep` says which of them are the volume's.
+        keep: slices along D, H and W.
+    """
+
+    first: int
+    values: jax.Array
+    keep: tuple[slice, slice, slice]
+
+
 @dataclasses.dataclass(frozen=True)
 class Tiling:
     """Where the patches lie in a volume that is padded to at least one patch.
@@ -90,6 +109,12 @@ class Tiling:
         return _size([max(size, side) for size, side in zip(self.shape, self.patch)])
 
     @property
+    def plane(self) -> tuple[int, int]:
+        """Sides (H, W) of the planes that are computed on: the padded volume's, rounded up."""
+        height, width = (-(-side // GRAIN) * GRAIN for side in self.padded[1:])
+        return height, width
+
+    @property
     def patches(self) -> int:
         """Number of patches."""
         return math.prod(len(starts) for starts in self.starts)
@@ -113,8 +138,8 @@ def blend(
     *,
     batch_size: int = 1,
     device: jax.Device | None = None,
-) -> Iterator[tuple[int, jax.Array]]:
-    """Yields (first slice, probabilities (k, H, W, C)) from the first to the last slice, without gaps.
+) -> Iterator[Piece]:
+    """Yields probabilities from the first to the last slice, without gaps.
 
     Args:
         image_DHWC: the volume, of `tiling.shape` and channels; only slabs of it are ever read.
@@ -129,7 +154,9 @@ def blend(
     _, height, width = tiling.patch
     sums = tiling.weight_sums()
     plane_weight = jax.device_put(tiling.weights[1][:, None] * tiling.weights[2][None, :], device)
-    plane_sum = jax.device_put(sums[1][:, None] * sums[2][None, :], device)
+    plane_sum = np.ones(tiling.plane, np.float32)
+    plane_sum[: tiling.padded[1], : tiling.padded[2]] = sums[1][:, None] * sums[2][None, :]
+    plane_sum = jax.device_put(plane_sum, device)
     depth_weight = jax.device_put(tiling.weights[0], device)
     batches = [
         (corners, jax.device_put(corners, device), jax.device_put(share, device))
@@ -153,17 +180,15 @@ def blend(
             window = _add(window, probabilities, corners, share, depth_weight, plane_weight)
         assert window is not None
         finished = following - first
-        depth_sum = jax.device_put(sums[0][first:following], device)
-        keep = (
-            max(tiling.before[0] - first, 0),
-            tiling.before[1],
-            tiling.before[2],
-            min(finished, tiling.before[0] + tiling.shape[0] - first),
-            tiling.before[1] + tiling.shape[1],
-            tiling.before[2] + tiling.shape[2],
+        depth_sum = np.ones(tiling.patch[0], np.float32)
+        depth_sum[:finished] = sums[0][first:following]
+        done, window = _advance(window, jax.device_put(depth_sum, device), plane_sum, np.int32(finished))
+        begin = max(tiling.before[0] - first, 0)
+        end = min(finished, tiling.before[0] + tiling.shape[0] - first)
+        rows, columns = (
+            slice(before, before + size) for before, size in zip(tiling.before[1:], tiling.shape[1:])
         )
-        done, window = _advance(window, depth_sum, plane_sum, finished, keep)
-        yield first + keep[0] - tiling.before[0], done
+        yield Piece(first + begin - tiling.before[0], done, (slice(begin, end), rows, columns))
 
 
 def _size(values: Sequence[int]) -> Size:
@@ -188,12 +213,12 @@ def _slab(
     first: int,
     scaling: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """One normalised slab (patch depth, padded H, padded W, channels), padded where the volume ends."""
+    """One normalised slab (patch depth, plane H, plane W, channels), padded where the volume ends."""
     begin = first - tiling.before[0]
     end = begin + tiling.patch[0]
     slab = np.ascontiguousarray(image_DHWC[max(begin, 0) : min(end, tiling.shape[0])])
     missing = [(max(-begin, 0), max(end - tiling.shape[0], 0))]
-    for outer, size, before in zip(tiling.padded[1:], tiling.shape[1:], tiling.before[1:]):
+    for outer, size, before in zip(tiling.plane, tiling.shape[1:], tiling.before[1:]):
         missing.append((before, outer - size - before))
     out = normalise(slab, scaling)
     if not np.any(missing):
@@ -244,20 +269,12 @@ def _add(
     return window_DHWC
 
 
-@functools.partial(jax.jit, static_argnames=("finished", "keep"), donate_argnames="window_DHWC")
+@functools.partial(jax.jit, donate_argnames="window_DHWC")
 def _advance(
-    window_DHWC: jax.Array,
-    depth_sum: jax.Array,
-    plane_sum: jax.Array,
-    finished: int,
-    keep: tuple[int, int, int, int, int, int],
+    window_DHWC: jax.Array, depth_sum: jax.Array, plane_sum: jax.Array, finished: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The finished slices divided by their weight, without padding; and the window moved on by as many.
-
-    `keep` has the first and the last + 1 voxel per axis of what is not padding.
-    """
-    weight = depth_sum[:, None, None, None] * plane_sum[None, :, :, None]
-    moved = jnp.concatenate([window_DHWC[finished:], jnp.zeros_like(window_DHWC[:finished])])
-    begin, end = (*keep[:3], 0), (*keep[3:], window_DHWC.shape[3])
-    done = jax.lax.slice(window_DHWC[:finished] / weight, begin, end)
-    return done, moved
+    """The window divided by its weight, of which the first slices are finished; and it moved on by those."""
+    depth = window_DHWC.shape[0]
+    stays = (jnp.arange(depth) < depth - finished)[:, None, None, None]
+    moved = jnp.where(stays, jnp.roll(window_DHWC, -finished, axis=0), 0.0)
+    return window_DHWC / (depth_sum[:, None, None, None] * plane_sum[None, :, :, None]), moved

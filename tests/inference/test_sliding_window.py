@@ -17,7 +17,8 @@ def scaling(fill=0.0):
 def blended(image, tiling, network, fill=0.0, **options):
     """`blend` of an image of one channel by a network that takes (B, D, H, W)."""
     image = image if image.ndim == 4 else image[..., None]
-    return blend(image, tiling, lambda patches: network(patches[..., 0]), scaling(fill), **options)
+    pieces = blend(image, tiling, lambda patches: network(patches[..., 0]), scaling(fill), **options)
+    return ((piece.first, piece.values[piece.keep]) for piece in pieces)
 
 
 def run(image, tiling, network, **options):
@@ -239,6 +240,19 @@ def test_patches_of_one_value_are_computed_once_and_change_no_bit(batch_size, mo
     np.testing.assert_array_equal(found, run(image, tiling, counted, batch_size=batch_size))
     assert several == len(seen) - seen.count(1) > 0
     assert once < seen.count(1)
+
+
+def test_volumes_of_many_sizes_share_their_programs():
+    patch, programs = (4, 8, 8), (sliding_window._cut, sliding_window._add, sliding_window._advance)
+
+    def compiled(*shapes):
+        for shape in shapes:
+            tiling = Tiling.of(shape, patch, overlap=0.5, sigma_scale=0.125)
+            assert run(volume(shape), tiling, pointwise).shape == (*shape, 2)
+        return [program._cache_size() for program in programs]
+
+    first = compiled((9, 20, 13))
+    assert compiled((5, 31, 32), (4, 8, 8), (13, 9, 30), (2, 3, 4)) == first
 
 
 def test_device_memory_does_not_grow_with_the_number_of_slices():

@@ -142,7 +142,7 @@ def _volume(config: ConfigDict, device: jax.Device, volume: list[int]) -> dict[s
         overlap=config.inference.overlap,
         sigma_scale=config.inference.sigma_scale,
     )
-    _, rows, columns = tiling.padded
+    rows, columns = tiling.plane
     batch, classes = config.inference.batch_size, config.model.num_classes
 
     def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
@@ -153,14 +153,12 @@ def _volume(config: ConfigDict, device: jax.Device, volume: list[int]) -> dict[s
     window = array(f4, depth, rows, columns, classes)
     probabilities = array(f4, batch, depth, height, width, classes)
     plane = array(f4, height, width)
-    step = tiling.starts[0][1] - tiling.starts[0][0] if len(tiling.starts[0]) > 1 else depth
-    keep = (0, 0, 0, step, rows, columns)
     weights = (array(f4, batch), array(f4, depth), plane)
     lowered = {
         "cut": sliding_window._cut.lower(slab, corners, (height, width)),
         "add": sliding_window._add.lower(window, probabilities, corners, *weights),
         "advance": sliding_window._advance.lower(
-            window, array(f4, step), array(f4, rows, columns), step, keep
+            window, array(f4, depth), array(f4, rows, columns), array(i4)
         ),
     }
     return {name: _memory(one.compile()) for name, one in lowered.items()}
