@@ -148,6 +148,8 @@ def base_config() -> ConfigDict:
     # Cross-validation: `fold` of `folds` validates, the others train. `explicit` names the cases instead.
     config.data.folds = 5
     config.data.fold = 0
+    # JSON file of folds in place of dealt ones: a list of {"train": [names], "val": [names]} ("": none).
+    config.data.fold_file = ""
     config.data.explicit = ConfigDict({"train": (), "validation": ()})
     # Voxels (D, H, W); each side a multiple of the network's stride (4, 32, 32).
     config.data.patch_size = (12, 224, 224)

@@ -1,12 +1,13 @@
-"""Scores predictions against references with the LiTS challenge's metrics.
+"""Scores predictions against references: any task by its regions, LiTS with its challenge's metrics.
 
 python -m experiments.evaluate --predictions=DIR --references=DIR --out=DIR
-    [--mode=official|corrected|both] [--compare=DIR2] [--images=DIR] [--workers=N]
+    [--config=FILE] [--mode=official|corrected|both] [--compare=DIR2] [--images=DIR] [--workers=N]
 
-Writes cases.csv, lesions.csv, scores.json and report.html. `official` gives what the challenge's scorer
-gives, faults included; `corrected` repairs them (docs/reference/metrics.md). Called again, it goes on where
-it was interrupted and scores only what has changed. Exit status 1: some pairs could not be scored, see
-failures.json; the scores are those of the others.
+The task is the config's; without one, that of a dataset.json in the references' folder or above it, or LiTS.
+Writes cases.csv, of LiTS lesions.csv, scores.json and report.html. Of LiTS, `official` gives what the
+challenge's scorer gives, faults included; `corrected` repairs them (docs/reference/metrics.md). Called again,
+it goes on where it was interrupted and scores only what has changed. Exit status 1: some pairs could not be
+scored, see failures.json; the scores are those of the others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 from collections.abc import Sequence
 
 from absl import flags
+from ml_collections import config_flags
 
 from dsdenseunet.core import failures
 from dsdenseunet.core.words import counted
@@ -23,10 +25,13 @@ from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.score_lines import score_lines
 from dsdenseunet.reporting.score_page import write_score_page
 from dsdenseunet.runtime import cli
+from dsdenseunet.tasks import decathlon
+from dsdenseunet.tasks.task import Task
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predicted label volumes.", required=True)
 REFERENCES = flags.DEFINE_string("references", None, "Folder of reference label volumes.", required=True)
 OUT = cli.output_folder("out", None, "Folder to write the results to.", required=True)
+CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/, for its task.")
 MODE = flags.DEFINE_enum(
     "mode", "both", [*MODES, "both"], "How faults of the challenge's scorer are treated."
 )
@@ -46,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
         workers=WORKERS.value,
         compare=COMPARE.value,
         images=IMAGES.value,
+        task=Task.of(CONFIG.value.task) if CONFIG.value else decathlon.task_of(REFERENCES.value),
     )
     for line in score_lines(result):
         print(line)

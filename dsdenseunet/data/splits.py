@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 
+from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.cache import Cache
@@ -53,6 +55,45 @@ def stratified_folds(has_region: Mapping[str, bool], folds: int, seed: int) -> l
         )
     dealt = _shuffled(has_region, seed)
     return [tuple(sorted(dealt[fold::folds])) for fold in range(folds)]
+
+
+def read_fold(path: str | os.PathLike[str], fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the training and the validation cases of a fold in a file such as nnU-Net's splits_final.json.
+
+    Args:
+        path: JSON, a list of {"train": [names], "val": [names]}.
+        fold: which of them.
+
+    Raises:
+        InputError: no such file or fold, or a case in both parts.
+    """
+    folds = files.read_json(path)
+    form = 'a list of {"train": [names], "val": [names]}'
+    if not isinstance(folds, list) or not all(map(_is_fold, folds)):
+        raise InputError(path, found="another form", expected=form, fix="write it so")
+    if fold >= len(folds):
+        raise InputError(
+            path,
+            found=f"{counted(len(folds), 'fold')}, and config.data.fold = {fold}",
+            expected=f"a fold in 0..{len(folds) - 1}",
+            fix="--config.data.fold=0, for example",
+        )
+    train, validation = (tuple(sorted(folds[fold][part])) for part in ("train", "val"))
+    if both := sorted(set(train) & set(validation)):
+        raise InputError(
+            path,
+            found=f"{', '.join(both[:3])} in train and in val of fold {fold}",
+            expected="each case in one of them",
+            fix="correct the file",
+        )
+    return train, validation
+
+
+def _is_fold(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(part), list) and value[part] and all(isinstance(one, str) for one in value[part])
+        for part in ("train", "val")
+    )
 
 
 def stratified_sample(has_region: Mapping[str, bool], count: int, seed: int) -> tuple[str, ...]:

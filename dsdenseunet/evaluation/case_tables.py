@@ -8,8 +8,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsdenseunet.evaluation import objects
+from dsdenseunet.evaluation import objects, region_summary
 from dsdenseunet.evaluation.case import CaseScore, LesionRecord
+from dsdenseunet.evaluation.regions import TaskScore
 
 # Scores of all cases, by case name and mode.
 Scores = Mapping[str, Mapping[str, CaseScore]]
@@ -51,9 +52,14 @@ def case_row(name: str, score: CaseScore) -> dict[str, Any]:
     return row
 
 
-def cases_csv(scores: Scores) -> str:
+def cases_csv(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """One row a case and mode; an undefined number is an empty field."""
-    return _csv([case_row(name, score) for name, modes in scores.items() for score in modes.values()])
+    rows = []
+    for name, modes in scores.items():
+        for score in modes.values():
+            row = region_summary.case_row if isinstance(score, TaskScore) else case_row
+            rows.append(row(name, score))
+    return _csv(rows)
 
 
 def lesions_csv(scores: Scores) -> str:

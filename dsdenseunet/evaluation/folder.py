@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from dsdenseunet.core.failures import Failure
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.scans import walk
 from dsdenseunet.evaluation import case_tables as tables
+from dsdenseunet.evaluation import region_summary
 from dsdenseunet.evaluation.case import MODES
-from dsdenseunet.evaluation.case_tables import Scores
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
 from dsdenseunet.evaluation.reading import LIBRARIES
+from dsdenseunet.evaluation.regions import REGIONS
 from dsdenseunet.evaluation.scoring import score_pairs
 from dsdenseunet.evaluation.summary import compare_methods, differences, summarise, without
 from dsdenseunet.runtime import environment
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
 # What stands for the set; the last one is written by `reporting.score_page`.
 RESULTS = ("scores.json", "cases.csv", "lesions.csv", "report.html")
@@ -35,8 +38,9 @@ def evaluate(
     workers: int = 1,
     compare: str | os.PathLike[str] | None = None,
     images: str | os.PathLike[str] | None = None,
+    task: Task = lits.TASK,
 ) -> dict[str, Any]:
-    """Writes cases.csv, lesions.csv and scores.json to `out`; returns what scores.json holds.
+    """Writes cases.csv, of LiTS lesions.csv, and scores.json to `out`; returns what scores.json holds.
 
     Pairs that cannot be scored are written to failures.json, and told in the result; all else is about the
     others.
@@ -45,16 +49,19 @@ def evaluate(
         predictions: folder of label volumes.
         references: folder of label volumes.
         out: folder to write to; scores of each case are kept there and reused.
-        modes: of "official" and "corrected".
+        modes: of "official" and "corrected", which are LiTS' own; any other task is scored by its regions.
         workers: processes.
         compare: folder with a second method's predictions of the same cases; its own results go to
             `out`/compare, the comparison, over the cases that both have scores of, into scores.json.
         images: folder with the cases' CTs, whose paths go into scores.json for pictures; by default CTs are
             looked for among the references.
+        task: what the labels are.
 
     Raises:
         InputError: see `pairing.find_pairs`; or no pair can be scored, and then older results are removed.
     """
+    is_lits = task.classes == lits.TASK.classes
+    modes = modes if is_lits else (REGIONS,)
     folders = [(predictions, Path(out))]
     if compare is not None:
         folders.append((compare, Path(out) / "compare"))
@@ -62,10 +69,10 @@ def evaluate(
     cts = [find_images(members.used, images or references) for members in pairs]
     scores, results = [], []
     for (folder, target), members, shown in zip(folders, pairs, cts, strict=True):
-        scored, failed = score_pairs(members.used, target, modes, workers)
+        scored, failed = score_pairs(members.used, target, modes, workers, task)
         failures.write(target / failures.NAME, failed)
         if not scored:
-            raise _nothing_scored(folder, target, failed)
+            raise _nothing_scored(folder, target, failed, task)
         scores.append(scored)
         results.append(
             {
@@ -73,9 +80,10 @@ def evaluate(
                 "failures": [dataclasses.asdict(failure) for failure in failed],
                 "predictions": os.fspath(folder),
                 "references": os.fspath(references),
-                "modes": summarise(scored),
+                "task": task.to_config(),
+                "modes": summarise(scored) if is_lits else region_summary.summarise(scored, task),
                 "absent": {mode: cases for mode in modes if (cases := without(mode, scored))},
-                "differences": differences(scored),
+                "differences": differences(scored) if is_lits else [],
                 "files": _file_table([pair for pair in members.used if pair.name in scored], shown),
                 "passed_over": walk.to_json(walk.not_used(members.passed_over, shown.values())),
                 "environment": environment.describe(LIBRARIES),
@@ -86,17 +94,20 @@ def evaluate(
             "first": os.fspath(predictions),
             "second": os.fspath(compare),
             "failures": results[1]["failures"],
-            **_compare(scores[0], scores[1], compare),
+            **_compare(scores[0], scores[1], compare, task),
             "passed_over": results[1]["passed_over"],
         }
     for (_, target), members_scores, result in zip(folders, scores, results, strict=True):
         files.write_text(target / "cases.csv", tables.cases_csv(members_scores))
-        files.write_text(target / "lesions.csv", tables.lesions_csv(members_scores))
+        if is_lits:
+            files.write_text(target / "lesions.csv", tables.lesions_csv(members_scores))
         files.write_json(target / "scores.json", result)
     return results[0]
 
 
-def _compare(first: Scores, second: Scores, folder: str | os.PathLike[str]) -> dict[str, Any]:
+def _compare(
+    first: Mapping[str, Any], second: Mapping[str, Any], folder: str | os.PathLike[str], task: Task
+) -> dict[str, Any]:
     """Two methods over the cases that both have scores of."""
     names = [name for name in first if name in second]
     if not names:
@@ -107,17 +118,21 @@ def _compare(first: Scores, second: Scores, folder: str | os.PathLike[str]) -> d
             fix=f"mend what {failures.NAME} of either method names",
         )
     one, two = ({name: scores[name] for name in names} for scores in (first, second))
-    return {"cases": len(names), "modes": compare_methods(one, two)}
+    if task.classes == lits.TASK.classes:
+        return {"cases": len(names), "modes": compare_methods(one, two)}
+    return {"cases": len(names), "modes": region_summary.compare_methods(one, two, task)}
 
 
-def _nothing_scored(folder: str | os.PathLike[str], target: Path, failed: Sequence[Failure]) -> InputError:
+def _nothing_scored(
+    folder: str | os.PathLike[str], target: Path, failed: Sequence[Failure], task: Task
+) -> InputError:
     # Results of an earlier run must not pass for this one's.
     for name in RESULTS:
         (target / name).unlink(missing_ok=True)
     return InputError(
         folder,
         found=f"none of {counted(len(failed), 'pair')} can be scored; the first: {failed[0].message}",
-        expected="labels 0, 1 and 2 on their references' grids",
+        expected=f"labels from 0 to {len(task.classes) - 1} on their references' grids",
         fix=f"mend what {target / failures.NAME} names",
     )
 

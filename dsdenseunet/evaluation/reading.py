@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,13 @@ from dsdenseunet.data.scans.header_affines import candidates
 from dsdenseunet.data.scans.header_grid import zooms_mm_as_nibabel_loads
 from dsdenseunet.data.scans.nifti import Spacing
 from dsdenseunet.evaluation import geometry
-from dsdenseunet.evaluation.case import CORRECTED, MODES, OFFICIAL, CaseScore
-from dsdenseunet.evaluation.overlap import dice_per_class
+from dsdenseunet.evaluation.case import MODES, OFFICIAL
+from dsdenseunet.evaluation.overlap import count, dice
 from dsdenseunet.evaluation.pairing import FilePair
+from dsdenseunet.evaluation.regions import REGIONS, score_task
 from dsdenseunet.evaluation.score import score_modes
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
 # What scores depend on.
 LIBRARIES = ("numpy", "scipy", "connected-components-3d", "edt", "nibabel")
@@ -48,57 +52,64 @@ def elsewhere(names: Sequence[str]) -> str:
     return f"headers: prediction and reference differ in {found}; compared voxel by voxel"
 
 
-def score_files(pair: FilePair, modes: Sequence[str] = MODES) -> dict[str, CaseScore]:
+def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.TASK) -> dict[str, Any]:
     """Scores the prediction of one case.
 
     The official mode compares the voxels as they lie in the files, by shape only, with the voxel size that
     nibabel loads from the reference's header. The corrected mode turns a prediction whose header says that
     its axes run differently (unless the livers agree better as they lie: LiTS has nonsense affines) and
-    takes the spacing of the reference's affine. What it found in the headers is among the case's marks.
+    takes the spacing of the reference's affine. Mode "regions", of any task, reads files as the corrected one
+    does. What it found in the headers is among the case's marks.
 
     Returns:
         scores by mode. Where files store one grid along other axes, the official mode cannot compare them:
         it is then left out, and the corrected score's marks say so.
 
     Raises:
-        InputError: a file that can't be read as labels 0, 1, 2, or shapes that no mode in `modes` can
+        InputError: a file that can't be read as labels of the task, or shapes that no mode in `modes` can
             compare.
     """
     reference, own = nifti.read_grid(pair.reference), nifti.read_grid(pair.prediction)
     as_stored, if_turned = own.shape_IJK == reference.shape_IJK, own.shape_DHW == reference.shape_DHW
-    if not as_stored and not (if_turned and CORRECTED in modes):
+    turning = [mode for mode in modes if mode != OFFICIAL]
+    if not as_stored and not (if_turned and turning):
         raise _other_shape(pair, own, reference, if_turned)
     # Labels as the file has them: read with their own grid and put back by it.
-    reference_IJK = reference.from_canonical(nifti.read_labels(pair.reference).array_DHW)
-    prediction_DHW = nifti.read_labels(pair.prediction).array_DHW
+    reference_IJK = reference.from_canonical(
+        nifti.read_labels(pair.reference, task, with_ignored=task != lits.TASK).array_DHW
+    )
+    prediction_DHW = nifti.read_labels(pair.prediction, task).array_DHW
     predictions_IJK = {
         False: own.from_canonical(prediction_DHW),
         True: reference.from_canonical(prediction_DHW),
     }
     same_axes = (own.axis_order, own.flips) == (reference.axis_order, reference.flips)
-    liver_dice = {
-        way: dice_per_class(predictions_IJK[way], reference_IJK)["liver"]
+    agreement = {
+        way: dice(count(predictions_IJK[way] > 0, reference_IJK > 0))
         for way, fits in ((False, as_stored), (True, if_turned))
         if fits and not same_axes
     }
-    turned = liver_dice.get(True, -1.0) > liver_dice.get(False, -1.0)
+    turned = agreement.get(True, -1.0) > agreement.get(False, -1.0)
     marks = _header_marks(reference, own, same_axes or turned)
     views = {}
     if OFFICIAL in modes and as_stored:
         axes = "" if same_axes else AS_STORED
         unit = "" if candidates(reference.header)[0] == 1 else CONVERTED
         views[OFFICIAL] = _view(False, _official_spacing(reference), *marks, axes, unit)
-    if CORRECTED in modes:
+    for mode in turning:
         axes = "" if same_axes else TURNED if turned else NOT_TURNED if if_turned else ONE_SHAPE
         absent = NOT_OFFICIAL if OFFICIAL in modes and not as_stored else ""
-        views[CORRECTED] = _view(turned, _corrected_spacing(reference), *marks, axes, absent)
+        views[mode] = _view(turned, _corrected_spacing(reference), *marks, axes, absent)
     # What is computed of two label volumes serves all modes that compare the same ones.
     together: dict[tuple[bool, Spacing], list[str]] = defaultdict(list)
     for mode, view in views.items():
         together[view.turned, view.spacing_mm].append(mode)
-    scores: dict[str, CaseScore] = {}
+    scores: dict[str, Any] = {}
     for (way, spacing_mm), alike in together.items():
-        scores |= score_modes(predictions_IJK[way], reference_IJK, spacing_mm, alike)
+        if alike == [REGIONS]:
+            scores[REGIONS] = score_task(predictions_IJK[way], reference_IJK, spacing_mm, task)
+        else:
+            scores |= score_modes(predictions_IJK[way], reference_IJK, spacing_mm, alike)
     return {
         mode: dataclasses.replace(scores[mode], turned=view.turned, marks=(*scores[mode].marks, *view.marks))
         for mode, view in views.items()

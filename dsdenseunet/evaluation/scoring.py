@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -19,15 +20,17 @@ from dsdenseunet.core.failures import Failure
 from dsdenseunet.evaluation.case import CaseScore
 from dsdenseunet.evaluation.pairing import FilePair
 from dsdenseunet.evaluation.reading import CODE, LIBRARIES, score_files
+from dsdenseunet.evaluation.regions import REGIONS, TaskScore
 from dsdenseunet.runtime import environment
+from dsdenseunet.tasks.task import Task
 
 CASES = "cases"
 STAGE = "score"
 
 
 def score_pairs(
-    pairs: Sequence[FilePair], out: str | os.PathLike[str], modes: Sequence[str], workers: int
-) -> tuple[dict[str, dict[str, CaseScore]], list[Failure]]:
+    pairs: Sequence[FilePair], out: str | os.PathLike[str], modes: Sequence[str], workers: int, task: Task
+) -> tuple[dict[str, dict[str, Any]], list[Failure]]:
     """Scores pairs of files, or takes what `out`/cases already holds for the same contents and code.
 
     Args:
@@ -35,6 +38,7 @@ def score_pairs(
         out: folder of the results; scores of each case are kept in its `cases`.
         modes: modes to score.
         workers: processes; 1 scores in this one.
+        task: whose labels the files hold.
 
     Returns:
         scores by case name and mode, in the order of `pairs`, and the pairs that could not be scored, among
@@ -45,6 +49,7 @@ def score_pairs(
         "code": environment.code_fingerprint(*CODE),
         "versions": environment.describe(LIBRARIES)["versions"],
         "modes": list(modes),
+        "task": json.loads(json.dumps(task.to_config())),
     }
     jobs = [(pair, kept / f"{pair.name}.json", state) for pair in pairs]
     scores, failures = {}, {}
@@ -64,7 +69,7 @@ def score_pairs(
 
 
 _Job = tuple[FilePair, Path, dict[str, Any]]
-_Scores = dict[str, CaseScore]
+_Scores = dict[str, Any]
 _Result = tuple[FilePair, _Scores | Failure]
 
 
@@ -114,7 +119,7 @@ def _score(job: _Job) -> _Result:
         }
         scores = _kept(path, key)
         if scores is None:
-            scores = score_files(pair, state["modes"])
+            scores = score_files(pair, state["modes"], Task.of(state["task"]))
             values = {mode: score.to_json() for mode, score in scores.items()}
             files.write_json(path, {"key": key, "scores": values})
     except Exception as error:  # whatever is wrong with one pair must not end the others
@@ -127,5 +132,6 @@ def _kept(path: Path, key: dict[str, Any]) -> _Scores | None:
     with contextlib.suppress(InputError, AttributeError, KeyError, TypeError):
         record = files.read_json(path)
         if record["key"] == key:
-            return {mode: CaseScore.from_json(value) for mode, value in record["scores"].items()}
+            kinds = {mode: TaskScore if mode == REGIONS else CaseScore for mode in record["scores"]}
+            return {mode: kinds[mode].from_json(value) for mode, value in record["scores"].items()}
     return None

@@ -80,9 +80,13 @@ def interval(term: Ratio, weights: NDArray[np.float64]) -> tuple[float, float] |
 
 
 def compare(
-    first: Mapping[str, Ratio], second: Mapping[str, Ratio], weights: NDArray[np.float64], seed: int = 0
+    first: Mapping[str, Ratio],
+    second: Mapping[str, Ratio],
+    weights: NDArray[np.float64],
+    seed: int = 0,
+    compared: Mapping[str, bool] = COMPARED,
 ) -> list[Comparison]:
-    """Compares two methods in the scores of `COMPARED`, case by case in the same order.
+    """Compares two methods in some scores, case by case in the same order.
 
     A difference counts only if the adjusted p-value is below 0.05 and the interval leaves out 0.
 
@@ -91,14 +95,15 @@ def compare(
         second: terms of the other over the same cases.
         weights: of `case_weights`.
         seed: of the random exchanges, beyond 13 cases.
+        compared: names of the scores, and whether more is better.
     """
     cases = weights.shape[1]
     swaps = _exchanges(cases, seed)
-    p_values = {name: _p_value(first[name], second[name], swaps) for name in COMPARED}
+    p_values = {name: _p_value(first[name], second[name], swaps) for name in compared}
     adjusted = _holm({name: p for name, p in p_values.items() if p is not None})
     return [
-        _judge(name, first[name], second[name], weights, p_values[name], adjusted.get(name))
-        for name in COMPARED
+        _judge(name, first[name], second[name], weights, p_values[name], adjusted.get(name), compared)
+        for name in compared
     ]
 
 
@@ -109,6 +114,7 @@ def _judge(
     weights: NDArray[np.float64],
     p_value: float | None,
     p_adjusted: float | None,
+    compared: Mapping[str, bool],
 ) -> Comparison:
     one, two = first.value(), second.value()
     difference = low = high = None
@@ -120,12 +126,12 @@ def _judge(
     cases = weights.shape[1]
     if difference is None or p_value is None or p_adjusted is None:
         reason = "not defined for both"
-    elif 2.0 ** (1 - cases) * len(COMPARED) >= SIGNIFICANCE:
+    elif 2.0 ** (1 - cases) * len(compared) >= SIGNIFICANCE:
         reason = f"{counted(cases, 'case is', 'cases are')} too few for any difference to show"
     elif p_adjusted >= SIGNIFICANCE or low is None or high is None or low <= 0 <= high:
         reason = "inside the noise"
     else:
-        better = "first" if (difference > 0) == COMPARED[name] else "second"
+        better = "first" if (difference > 0) == compared[name] else "second"
     return Comparison(name, one, two, difference, low, high, p_value, p_adjusted, better, reason)
 
 

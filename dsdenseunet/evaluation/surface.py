@@ -52,6 +52,12 @@ class SurfaceDistances:
         """Maximum symmetric surface distance (Hausdorff), mm."""
         return float(max(self.from_prediction.max(), self.from_reference.max()))
 
+    @property
+    def hd95(self) -> float:
+        """Larger of the two sides' 95th percentiles, mm."""
+        sides = (self.from_prediction, self.from_reference)
+        return float(max(np.percentile(distances, 95) for distances in sides))
+
     def surface_dice(self, tolerance_mm: float) -> float:
         """Share of both surfaces' voxels that lie within `tolerance_mm` of the other surface."""
         within_mm = tolerance_mm * (1 + _ROUNDING)

@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.reporting import overlays, pictures
 from dsdenseunet.reporting.pictures import Picture
 from dsdenseunet.reporting.results import finite
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
 CaseRow = Mapping[str, str]
 Paths = Mapping[str, str | None]
-# Which case is best or worst is decided by this one.
-RANKED_BY = "lesion_dice_per_case"
 SLICES = 2
 
 
@@ -33,55 +34,61 @@ class Choice:
     turned: bool
 
 
-def choose(cases: Sequence[CaseRow]) -> list[Choice]:
+def choose(cases: Sequence[CaseRow], ranked_by: str) -> list[Choice]:
     """The best, the median and the worst of some cases, each once.
 
     Args:
         cases: rows of cases.csv, all of one mode.
+        ranked_by: the column that decides.
 
     Raises:
         KeyError: a column is missing.
         ValueError: a score is no number.
     """
-    ranked = sorted(cases, key=lambda row: finite(row[RANKED_BY]))
+    ranked = sorted(cases, key=lambda row: finite(row[ranked_by]))
     if not ranked:
         return []
     chosen: dict[str, Choice] = {}
     for rank, row in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        choice = Choice(rank, row["case"], finite(row[RANKED_BY]), row["turned"] == "True")
+        choice = Choice(rank, row["case"], finite(row[ranked_by]), row["turned"] == "True")
         chosen.setdefault(choice.case, choice)
     return list(chosen.values())
 
 
-def draw(out: Path, choice: Choice, paths: Paths) -> Picture:
+def draw(out: Path, choice: Choice, paths: Paths, task: Task, region: str) -> Picture:
     """The picture of a case.
 
     Args:
         out: folder for the PNG file.
         choice: the case.
         paths: its files, as scores.json names them.
+        task: of the labels.
+        region: whose Dice the choice is.
     """
-    title = f"{choice.rank}: {choice.case}, tumour Dice {choice.dice:.3f}"
+    title = f"{choice.rank}: {choice.case}, {region} Dice {choice.dice:.3f}"
     path = out / f"overlay_{choice.rank}.png"
-    return pictures.draw(path, title, lambda: _figure(paths, choice.turned, title))
+    return pictures.draw(path, title, lambda: _figure(paths, choice.turned, title, task))
 
 
-def _figure(paths: Paths, turned: bool, title: str) -> Figure:
-    image = nifti.read_image(paths["image"] or "")
-    truth, prediction = scored_labels(image.grid, paths["reference"] or "", paths["prediction"] or "", turned)
-    if truth.shape != image.array_DHW.shape:
+def _figure(paths: Paths, turned: bool, title: str, task: Task) -> Figure:
+    image = nifti.read_image(paths["image"] or "", channels=task.channels)
+    image_DHW = with_channels(image.array_DHW)[..., 0]
+    truth, prediction = scored_labels(
+        image.grid, paths["reference"] or "", paths["prediction"] or "", turned, task
+    )
+    if truth.shape != image_DHW.shape:
         raise InputError(
             paths["image"] or "",
-            found=f"{' x '.join(map(str, image.array_DHW.shape))} voxels",
+            found=f"{' x '.join(map(str, image_DHW.shape))} voxels",
             expected=f"the {' x '.join(map(str, truth.shape))} of {paths['reference']}",
             fix="name the folder of the CTs that belong to the references with --images",
         )
-    slices = overlays.choose_slices(truth, SLICES)
-    return overlays.overlay_figure(image.array_DHW, truth, prediction, image.spacing_mm, slices, title=title)
+    slices = overlays.choose_slices(truth, SLICES, task.regions)
+    return overlays.overlay_figure(image_DHW, truth, prediction, image.spacing_mm, slices, task, title=title)
 
 
 def scored_labels(
-    image: nifti.Grid, reference: str, prediction: str, turned: bool
+    image: nifti.Grid, reference: str, prediction: str, turned: bool, task: Task = lits.TASK
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Reference and prediction as they were compared, in canonical form.
 
@@ -92,11 +99,12 @@ def scored_labels(
         reference: file of the reference.
         prediction: file of the prediction.
         turned: whether it was turned onto the reference's axes by its header, or compared as it is stored.
+        task: of the labels.
 
     Raises:
         InputError: a file that can't be read.
     """
-    truth, answer = nifti.read_labels(reference), nifti.read_labels(prediction)
+    truth, answer = (nifti.read_labels(path, task, with_ignored=True) for path in (reference, prediction))
     truth_IJK = truth.grid.from_canonical(truth.array_DHW)
     answer_IJK = (truth.grid if turned else answer.grid).from_canonical(answer.array_DHW)
     grid = image if image.shape_IJK == truth.grid.shape_IJK else truth.grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, LIVER, PHASE_COLOURS, TUMOUR
+from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, PHASE_COLOURS
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -36,18 +37,18 @@ def loss_figure(metrics: Metrics) -> Figure:
 
 
 def dice_figure(metrics: Metrics) -> Figure:
-    """Validation Dice of liver and tumour over the steps; a ring marks the weights that each phase kept."""
+    """Validation Dice of each region over the steps; a ring marks the weights that each phase kept."""
     figure, axis = _curve("optimiser step", "validation Dice")
     offsets = _phase_offsets(metrics)
-    for name, label in (("liver", LIVER), ("tumour", TUMOUR)):
+    known: Mapping[str, float] = next((line["validation"] for line in metrics if "validation" in line), {})
+    names = [name.removesuffix("_dice") for name in known if name != "mean_dice"]
+    for name, colour in zip(names, itertools.cycle(COLOURS)):
         for phase, offset in offsets.items():
             lines = [line for line in metrics if line["phase"] == phase and "validation" in line]
             steps = [offset + line["step"] for line in lines]
             values = [line["validation"][f"{name}_dice"] for line in lines]
             shown = name if phase == next(iter(offsets)) else None
-            axis.plot(
-                steps, values, color=COLOURS[label], marker="o", markersize=3.5, linewidth=1.6, label=shown
-            )
+            axis.plot(steps, values, color=colour, marker="o", markersize=3.5, linewidth=1.6, label=shown)
             if lines:
                 best = int(np.argmax([line["validation"]["mean_dice"] for line in lines]))
                 ring: dict[str, Any] = {
@@ -56,7 +57,7 @@ def dice_figure(metrics: Metrics) -> Figure:
                     "markerfacecolor": "none",
                     "linestyle": "none",
                 }
-                text = "best of the phase" if name == "tumour" and phase == list(offsets)[-1] else None
+                text = "best of the phase" if name == names[-1] and phase == list(offsets)[-1] else None
                 axis.plot(steps[best], values[best], color=INK, label=text, **ring)
     axis.set_ylim(0, 1.02)
     _finish(axis, offsets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dsdenseunet.data.scans.nifti import for_display
-from dsdenseunet.reporting.style import COLOURS, GREY, INK, LIVER, TUMOUR
+from dsdenseunet.reporting.style import COLOURS, GREY, INK
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Region, Task
 
 # Hounsfield units shown without windowing: from air to dense bone.
 FULL_RANGE = (-1000.0, 1000.0)
@@ -21,15 +24,18 @@ _COLUMN = 2.6
 _MARGIN = {"left": 0.3, "top": 0.66, "bottom": 0.35}
 
 
-def choose_slices(truth_DHW: NDArray[np.uint8], count: int) -> list[int]:
-    """Slices worth looking at, from the feet up: large tumour areas that are not neighbours.
+def choose_slices(
+    truth_DHW: NDArray[np.uint8], count: int, regions: Sequence[Region] = lits.TASK.regions
+) -> list[int]:
+    """Slices worth looking at, from the feet up: large areas of the last region that are not neighbours.
 
     The slice with the largest area comes first, then again and again the largest at least a sixth of the
-    volume away from those chosen (less, where that leaves too few). Where there is no tumour, the liver
-    counts.
+    volume away from those chosen (less, where that leaves too few). Where the case has
+    not the last region, the one before it counts, and so on.
     """
-    label = TUMOUR if np.any(truth_DHW == TUMOUR) else LIVER
-    areas = np.count_nonzero(truth_DHW == label, axis=(1, 2))
+    masks = (region.mask(truth_DHW) for region in reversed(regions))
+    shown_DHW = next((mask for mask in masks if mask.any()), np.zeros(truth_DHW.shape, np.bool_))
+    areas = np.count_nonzero(shown_DHW, axis=(1, 2))
     order = np.argsort(-areas, kind="stable")
     distance = max(len(areas) // 6, 1)
     chosen: list[int] = []
@@ -43,22 +49,30 @@ def choose_slices(truth_DHW: NDArray[np.uint8], count: int) -> list[int]:
 
 
 def overlay_figure(
-    image_DHW: NDArray[np.int16],
+    image_DHW: NDArray[Any],
     truth_DHW: NDArray[np.uint8],
     prediction_DHW: NDArray[np.uint8],
     spacing_mm: tuple[float, float, float],
     slices: Sequence[int],
-    hu_window: tuple[float, float] = (-200.0, 250.0),
+    task: Task = lits.TASK,
     title: str = "",
 ) -> Figure:
-    """One row a slice: the CT, the CT in the network's window, the truth, the prediction.
+    """One row a slice: the first channel as it is and as the network takes it, the truth, the prediction.
 
     Shown as a radiologist sees it: front up, the patient's right side on the left.
     """
-    lower, upper = hu_window
+    channel = task.channels[0]
+    if channel.is_hounsfield:
+        lower, upper = channel.numbers
+        whole, window = FULL_RANGE, (lower, upper)
+        unit = " HU"
+    else:
+        lowest, low, high, highest = map(float, np.percentile(image_DHW, (0, 1, 99, 100)))
+        whole, window = (lowest, highest), (low, high)
+        unit = ""
     headings = (
-        f"CT, {FULL_RANGE[0]:g} to {FULL_RANGE[1]:g} HU",
-        f"windowed, {lower:g} to {upper:g} HU",
+        f"{channel.name}, {whole[0]:g} to {whole[1]:g}{unit}",
+        f"windowed, {window[0]:g} to {window[1]:g}{unit}",
         "truth",
         "prediction",
     )
@@ -66,24 +80,25 @@ def overlay_figure(
     figure, axes = _grid(len(slices), len(headings), row_over_column=shape_mm[1] / shape_mm[2])
     for row, index in zip(axes, slices):
         image_HW = image_DHW[index].astype(np.float32)
-        windowed = _grey(image_HW, hu_window)
-        pictures = [_grey(image_HW, FULL_RANGE), windowed]
-        pictures += [_overlay(windowed, labels[index]) for labels in (truth_DHW, prediction_DHW)]
+        windowed = _grey(image_HW, window)
+        pictures = [_grey(image_HW, whole), windowed]
+        both = (truth_DHW[index], prediction_DHW[index])
+        pictures += [_overlay(windowed, labels_HW, task.regions) for labels_HW in both]
         for axis, picture in zip(row, pictures):
             axis.imshow(for_display(picture), aspect=spacing_mm[1] / spacing_mm[2], interpolation="bilinear")
         for axis, labels in zip(row[2:], (truth_DHW, prediction_DHW)):
-            _contours(axis, labels[index])
+            _contours(axis, labels[index], task.regions)
         _write(row[0], 0.02, 0.5, "R")
         _write(row[0], 0.98, 0.5, "L")
         row[0].set_ylabel(f"slice {index + 1}", fontsize=9, color=GREY)
         dice = [
-            f"{name} {_dice(truth_DHW[index] >= value, prediction_DHW[index] >= value):.2f}"
-            for name, value in (("liver", LIVER), ("tumour", TUMOUR))
+            f"{region.name} {_dice(region.mask(truth_DHW[index]), region.mask(prediction_DHW[index])):.2f}"
+            for region in task.regions
         ]
         _write(row[-1], 0.97, 0.04, "Dice  " + "  ".join(dice))
     for axis, heading in zip(axes[0], headings):
         axis.set_title(heading, fontsize=10, color=INK, pad=5)
-    _frame(figure, title)
+    _frame(figure, title, task.regions)
     return figure
 
 
@@ -113,35 +128,38 @@ def _grid(rows: int, columns: int, row_over_column: float) -> tuple[Figure, NDAr
     return figure, axes
 
 
-def _frame(figure: Figure, title: str) -> None:
-    """Title above and the labels' colours below."""
+def _frame(figure: Figure, title: str, regions: Sequence[Region]) -> None:
+    """Title above and the regions' colours below."""
     width, height = figure.get_size_inches()
     left = _MARGIN["left"] / width
     figure.text(left, 1 - 0.2 / height, title, fontsize=12, color=INK, va="center")
-    for position, (name, label) in enumerate((("liver", LIVER), ("tumour", TUMOUR))):
+    for position, (region, colour) in enumerate(zip(regions, itertools.cycle(COLOURS))):
         x, y = left + 0.9 * position / width, 0.17 / height
-        figure.text(x, y, "\N{BLACK SQUARE}", color=COLOURS[label], fontsize=11, va="center")
-        figure.text(x + 0.18 / width, y, name, color=INK, fontsize=9, va="center")
+        figure.text(x, y, "\N{BLACK SQUARE}", color=colour, fontsize=11, va="center")
+        figure.text(x + 0.18 / width, y, region.name, color=INK, fontsize=9, va="center")
 
 
 def _grey(image_HW: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.float32]:
     """The windowed slice as RGB (H, W, 3) in [0, 1]."""
     lower, upper = window
-    grey = np.clip((image_HW - lower) / (upper - lower), 0, 1).astype(np.float32)
+    grey = np.clip((image_HW - lower) / max(upper - lower, 1e-6), 0, 1).astype(np.float32)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def _overlay(rgb_HW3: NDArray[np.float32], labels_HW: NDArray[np.uint8], alpha: float = 0.38) -> NDArray[Any]:
+def _overlay(
+    rgb_HW3: NDArray[np.float32], labels_HW: NDArray[np.uint8], regions: Sequence[Region], alpha: float = 0.38
+) -> NDArray[Any]:
+    """Each voxel in the colour of the last region that it belongs to."""
     result = rgb_HW3.copy()
-    for label, colour in COLOURS.items():
-        where = labels_HW == label
-        result[where] = (1 - alpha) * result[where] + alpha * np.array(to_rgb(colour), np.float32)
+    for region, colour in zip(regions, itertools.cycle(COLOURS)):
+        where = region.mask(labels_HW)
+        result[where] = (1 - alpha) * rgb_HW3[where] + alpha * np.array(to_rgb(colour), np.float32)
     return result
 
 
-def _contours(axis: Axes, labels_HW: NDArray[np.uint8]) -> None:
-    for label, colour in COLOURS.items():
-        mask = for_display(labels_HW >= label).astype(np.float32)
+def _contours(axis: Axes, labels_HW: NDArray[np.uint8], regions: Sequence[Region]) -> None:
+    for region, colour in zip(regions, itertools.cycle(COLOURS)):
+        mask = for_display(region.mask(labels_HW)).astype(np.float32)
         if 0 < mask.mean() < 1:
             axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.0)
 

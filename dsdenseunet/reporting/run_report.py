@@ -17,6 +17,7 @@ from dsdenseunet.reporting import html_tables as tables
 from dsdenseunet.reporting.results import finite
 from dsdenseunet.reporting.sources import DataSource
 from dsdenseunet.runtime.stages import Stage
+from dsdenseunet.tasks.task import Task
 
 MODE = "corrected"
 SLICES = 4
@@ -60,11 +61,11 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
             "data": dataclasses.asdict(data),
             "stages": [dataclasses.asdict(stage) for stage in stages],
         }
-        lower, upper = (finite(end) for end in start["config"]["task"]["channels"][0][2:])
+        task = Task.of(start["config"]["task"])
         values = _page_values(out, result, rows)
     note = f"{data.name}; scoring mode: {MODE}"
     figures: dict[str, tuple[str, Callable[[], Figure]]] = {
-        "overlay": ("The truth and the prediction", lambda: _overlay(inputs, data, (lower, upper))),
+        "overlay": ("The truth and the prediction", lambda: _overlay(inputs, data, task)),
         "loss": ("Training loss", lambda: curves.loss_figure(metrics)),
         "validation": ("Validation Dice", lambda: curves.dice_figure(metrics)),
         "scores": ("Scores", lambda: tables.table_figure(tables.SCORE_HEADINGS, rows, note)),
@@ -78,17 +79,17 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
     return page
 
 
-def _overlay(inputs: Inputs, data: DataSource, hu_window: tuple[float, float]) -> Figure:
-    image = nifti.read_image(inputs.image)
-    truth = nifti.read_labels(inputs.truth, like=image.grid).array_DHW
-    prediction = nifti.read_labels(inputs.prediction, like=image.grid).array_DHW
+def _overlay(inputs: Inputs, data: DataSource, task: Task) -> Figure:
+    image = nifti.read_image(inputs.image, channels=task.channels)
+    truth = nifti.read_labels(inputs.truth, task, like=image.grid).array_DHW
+    prediction = nifti.read_labels(inputs.prediction, task, like=image.grid).array_DHW
     return overlays.overlay_figure(
         image.array_DHW,
         truth,
         prediction,
         image.spacing_mm,
-        overlays.choose_slices(truth, SLICES),
-        hu_window,
+        overlays.choose_slices(truth, SLICES, task.regions),
+        task,
         title=f"Held-out volume of {data.name}",
     )
 
@@ -138,8 +139,8 @@ def _page_values(out: Path, result: Mapping[str, Any], rows: Sequence[Sequence[s
         ),
         "warning": data["warning"],
         "headline": [
-            ("liver", f"{result['liver_dice']:.3f}", "liver Dice, held out"),
-            ("tumour", f"{result['tumour_dice']:.3f}", "tumour Dice, held out"),
+            ("first-region", f"{result['liver_dice']:.3f}", "liver Dice, held out"),
+            ("second-region", f"{result['tumour_dice']:.3f}", "tumour Dice, held out"),
             ("", steps, f"optimiser steps, {' + '.join(result['steps'])}"),
             ("", f"{seconds / 60:.1f} min", "for all stages"),
         ],

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, LIVER, TUMOUR
+from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK
 
 # Beyond this, names below the axis can't be read.
 _MOST_NAMES = 40
 
 
-def case_figure(rows: Sequence[Mapping[str, str]], mode: str) -> Figure:
-    """Dice of liver and tumour of each case, worst tumour first, one dot each.
+def case_figure(rows: Sequence[Mapping[str, str]], mode: str, dice: Mapping[str, str]) -> Figure:
+    """Dice of each region of each case, the worst of the last region first, one dot each.
 
     Args:
         rows: of cases.csv, all of one mode.
         mode: that mode.
+        dice: region to the column of its Dice.
     """
-    ranked = sorted(rows, key=lambda row: (float(row["lesion_dice_per_case"]), row["case"]))
-    figure, axis = _axis(f"cases, by tumour Dice ({mode})", "Dice")
+    last = list(dice)[-1]
+    ranked = sorted(rows, key=lambda row: (float(row[dice[last]]), row["case"]))
+    figure, axis = _axis(f"cases, by {last} Dice ({mode})", "Dice")
     positions = range(len(ranked))
-    for column, label, name in (
-        ("liver_dice_per_case", LIVER, "liver"),
-        ("lesion_dice_per_case", TUMOUR, "tumour"),
-    ):
+    for (name, column), colour in zip(dice.items(), itertools.cycle(COLOURS)):
         values = [float(row[column]) for row in ranked]
-        axis.plot(positions, values, "o", color=COLOURS[label], markersize=5, alpha=0.85, label=name)
+        axis.plot(positions, values, "o", color=colour, markersize=5, alpha=0.85, label=name)
         mean = sum(values) / len(values)
-        axis.axhline(mean, color=COLOURS[label], linewidth=1, linestyle=":")
+        axis.axhline(mean, color=colour, linewidth=1, linestyle=":")
         axis.annotate(
             f"mean {mean:.3f}",
             (1.005, mean),
             xycoords=("axes fraction", "data"),
-            color=COLOURS[label],
+            color=colour,
             fontsize=8,
         )
     axis.set_ylim(-0.03, 1.03)
@@ -58,7 +58,7 @@ def free_response_figure(response: Mapping[str, Any]) -> Figure:
         [point["false_positives"] for point in curve],
         [point["sensitivity"] for point in curve],
         drawstyle="steps-post",
-        color=COLOURS[TUMOUR],
+        color=COLOURS[1],
         linewidth=1.8,
     )
     last = curve[-1]

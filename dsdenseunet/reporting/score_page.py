@@ -10,8 +10,17 @@ from typing import Any
 from dsdenseunet.core import files
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.scans import walk
-from dsdenseunet.reporting import case_pictures, html, pictures, results, score_figures, score_lines
+from dsdenseunet.reporting import (
+    case_pictures,
+    html,
+    pictures,
+    region_columns,
+    results,
+    score_figures,
+    score_lines,
+)
 from dsdenseunet.reporting.results import finite
+from dsdenseunet.tasks.task import Task
 
 CaseRow = Mapping[str, str]
 FIX = "run experiments.evaluate again"
@@ -36,6 +45,9 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
     with results.complete(scores_path, FIX):
         scores = files.read_json(scores_path)
         shown = list(scores["modes"])[-1]
+        task = Task.of(scores["task"], str(scores_path))
+        columns = region_columns.shown_columns(task, shown)
+        dice = region_columns.dice_columns(task, shown)
         response = scores["modes"][shown]["free_response"]
         values = {
             "lead": (
@@ -58,13 +70,15 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
         cases = [row for row in results.read_rows(cases_path) if row["mode"] == shown]
         if {row["case"] for row in cases} != set(paths):
             raise ValueError(f"other cases than in {scores_path}")
-        values["case_rows"] = [_case_row(row) for row in cases]
-        choices = case_pictures.choose([row for row in cases if paths[row["case"]]["image"]])
+        values["case_rows"] = [_case_row(row, columns) for row in cases]
+        ranked_by = list(dice.values())[-1]
+        with_image = [row for row in cases if paths[row["case"]]["image"]]
+        choices = case_pictures.choose(with_image, ranked_by)
     figures = {
         "cases": pictures.draw(
             out / "cases.png",
-            "Dice of liver and tumour of each case",
-            lambda: score_figures.case_figure(cases, shown),
+            f"Dice of {' and '.join(dice)} of each case",
+            lambda: score_figures.case_figure(cases, shown, dice),
         )
     }
     if response:
@@ -78,25 +92,16 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
         page,
         "scores.html",
         title="Scores",
-        case_headings=_CASE_COLUMNS.values(),
+        case_headings=columns.values(),
         figures=figures,
-        overlays=[case_pictures.draw(out, choice, paths[choice.case]) for choice in choices],
+        overlays=[
+            case_pictures.draw(out, choice, paths[choice.case], task, list(dice)[-1]) for choice in choices
+        ],
         **values,
     )
     return page
 
 
-_CASE_COLUMNS = {
-    "case": "case",
-    "liver_dice_per_case": "liver Dice",
-    "lesion_dice_per_case": "tumour Dice",
-    "liver_assd": "liver ASSD, mm",
-    "true_reference": "lesions found",
-    "false_negative": "lesions missed",
-    "false_positive": "false positives",
-    "tumour_reference_ml": "tumour, mL",
-    "tumour_prediction_ml": "predicted, mL",
-}
 _COUNTS = ("true_reference", "false_negative", "false_positive")
 
 
@@ -123,8 +128,8 @@ def _score_rows(modes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _case_row(row: CaseRow) -> list[str]:
-    numbers = list(_CASE_COLUMNS)[1:]
+def _case_row(row: CaseRow, columns: Mapping[str, str]) -> list[str]:
+    numbers = list(columns)[1:]
     return [row["case"], *(_number(row[name], 0 if name in _COUNTS else 3) for name in numbers)]
 
 

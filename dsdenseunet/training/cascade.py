@@ -11,7 +11,7 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.splits import strata, stratified_folds
+from dsdenseunet.data.splits import read_fold, strata, stratified_folds
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
@@ -84,11 +84,16 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
     """Names of the training and of the validation cases.
 
     Raises:
-        InputError: a named case is not in the cache, or there are fewer cases than folds.
+        InputError: a named case is not in the cache, a file of folds has not this one, or there are fewer
+            cases than folds.
     """
     explicit, task = config.data.explicit, Task.of(config.task)
     if explicit.train:
         train, validation = tuple(explicit.train), tuple(explicit.validation)
+        for name in train + validation:
+            cache.record(name)
+    elif config.data.fold_file:
+        train, validation = read_fold(config.data.fold_file, config.data.fold)
         for name in train + validation:
             cache.record(name)
     else:

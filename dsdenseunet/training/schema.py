@@ -108,6 +108,7 @@ _CHANGES: dict[int, Change] = {
         ),
         added={
             "loss.deep_supervision": (),
+            "data.fold_file": "",
             "model.auxiliary_outputs": 0,
             # Zoom and mirror were all.
             "augment.rotation.probability": 0.0,

@@ -44,6 +44,7 @@ _FIELDS: Mapping[str, Check] = {
     "data.cache": text,
     "data.folds": integer(2),
     "data.fold": integer(0),
+    "data.fold_file": lambda value: None if isinstance(value, str) else "a file, or '' for none",
     "data.explicit.train": sequence(text),
     "data.explicit.validation": sequence(text),
     "data.patch_size": sequence(integer(1), 3),
@@ -123,7 +124,7 @@ def _check_together(config: ConfigDict) -> None:
         low, high = config.augment[name].range
         if low > high:
             raise refusal(f"augment.{name}.range", f"({low:g}, {high:g})", "the lower end first")
-    if config.data.fold >= config.data.folds:
+    if not config.data.fold_file and config.data.fold >= config.data.folds:
         raise refusal("data.fold", str(config.data.fold), f"a fold in 0..{config.data.folds - 1}")
     train, validation = (set(config.data.explicit[name]) for name in ("train", "validation"))
     if bool(train) != bool(validation):

@@ -1,9 +1,11 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.splits import stratified_folds, stratified_sample
+from dsdenseunet.data.splits import read_fold, stratified_folds, stratified_sample
 
 # LiTS: 131 cases, these without a tumour.
 TUMOUR_FREE = {32, 34, 38, 41, 47, 87, 89, 91, 105, 106, 114, 115, 119}
@@ -111,3 +113,31 @@ def test_a_sample_does_not_follow_the_names():
     samples = {stratified_sample(LITS, 3, seed) for seed in range(5)}
     assert len(samples) == 5
     assert tuple(sorted(LITS)[:3]) not in samples
+
+
+FOLDS = [{"train": ["b", "a"], "val": ["c"]}, {"train": ["c"], "val": ["a", "b"]}]
+
+
+def test_a_fold_of_a_file(tmp_path):
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps(FOLDS))
+    assert read_fold(path, 0) == (("a", "b"), ("c",))
+    assert read_fold(path, 1) == (("c",), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("content", "fold", "found"),
+    [
+        (FOLDS, 2, "2 folds, and config.data.fold = 2"),
+        ({"train": ["a"], "val": ["b"]}, 0, "another form"),
+        ([{"train": ["a"]}], 0, "another form"),
+        ([{"train": ["a"], "val": []}], 0, "another form"),
+        ([{"train": ["a", "b"], "val": ["b"]}], 0, "b in train and in val of fold 0"),
+    ],
+)
+def test_a_file_of_folds_that_is_none(tmp_path, content, fold, found):
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as error:
+        read_fold(path, fold)
+    assert error.value.found == found

@@ -13,6 +13,7 @@ from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.reporting.run_report import Inputs, write_report
 from dsdenseunet.reporting.sources import PHANTOM, SAMPLE
 from dsdenseunet.runtime.stages import Stage
+from dsdenseunet.tasks.lits import TASK
 
 STAGES = [Stage("train", "python -m experiments.train --config=<demo>", 12.5, 20.25, reused=True)]
 
@@ -46,7 +47,7 @@ def inputs(tmp_path_factory):
         "versions": {"python": "3.11"},
         "hardware": {"cpu_cores": 2, "machine": "x86_64", "devices": 1, "device_kind": "cpu"},
         "data_sha256": "d" * 64,
-        "config": {"name": "demo", "seed": 0, "task": {"channels": [["CT", "window", -200.0, 250.0]]}},
+        "config": {"name": "demo", "seed": 0, "task": TASK.to_config()},
     }
     (root / "run" / "provenance.json").write_text(json.dumps({"starts": [start]}))
     return Inputs(

@@ -18,7 +18,7 @@ WRONG = {
     tuple: ["abc", "(", "('a', 5)", "((1,), 2)", "{}", "(-7, -7)"],
 }
 # Nothing is wrong with these: any text is one, or the value is one that fits.
-FREE = {"name", "data.cache", "task.name"}
+FREE = {"name", "data.cache", "data.fold_file", "task.name"}
 FITS = {
     ("task.stratify_by", ""),
     *((f"phases.{name}.start", "?") for name in ("phase1", "phase2")),
