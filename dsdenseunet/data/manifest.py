@@ -152,7 +152,7 @@ def read_task(root: str | os.PathLike[str]) -> Task | None:
     # Before tasks there was only one.
     values = manifest.get("task", lits.TASK.to_config())
     try:
-        return Task.of(values, f"{path}: task")
+        return Task.of(values, str(path))
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
             path, found=f"a task {values!r}", expected="the fields of a task", fix=REPAIR

@@ -61,7 +61,7 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
             "data": dataclasses.asdict(data),
             "stages": [dataclasses.asdict(stage) for stage in stages],
         }
-        task = Task.of(start["config"]["task"])
+        task = Task.of(start["config"]["task"], str(provenance))
         values = _page_values(out, result, rows)
     note = f"{data.name}; scoring mode: {MODE}"
     figures: dict[str, tuple[str, Callable[[], Figure]]] = {

@@ -76,7 +76,7 @@ def read_task(folder: str | os.PathLike[str]) -> Task:
         detect=(),
         clean_up=(),
     )
-    return Task.of(task.to_config(), where=f"{path}: task")
+    return Task.of(task.to_config(), str(path))
 
 
 def _by_number(path: Path, field: str, found: Any) -> list[str]:

@@ -23,6 +23,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _TAKEN = ("mean",)
 # Labels are kept as uint8, in which 255 is left for what has no label.
 _MOST_CLASSES = 255
+# Where the fields of a task are by default.
+CONFIG = "config.task"
 # A rule's kind, and what follows it.
 RULES = {"largest": "a region", "within": "a region, another region and a distance in mm"}
 
@@ -77,12 +79,12 @@ class Task:
     clean_up: tuple[tuple[Any, ...], ...]
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], where: str = "config.task") -> Task:
+    def of(cls, values: Mapping[str, Any], where: str = CONFIG) -> Task:
         """The task that `config.task`, or the JSON of `to_config`, describes.
 
         Args:
             values: its fields.
-            where: what to call them in messages.
+            where: the file that they are from, for messages.
 
         Raises:
             InputError: a field that is missing, unknown or of another form; or fields that contradict
@@ -235,4 +237,8 @@ def _check_together(task: Task, where: str) -> None:
 
 
 def _refuse(where: str, field: str, found: str, expected: str) -> NoReturn:
+    if where != CONFIG:
+        raise InputError(
+            where, found=f"a task with {field} {found}", expected=expected, fix="write the file anew"
+        )
     raise InputError(f"{where}.{field}", found=found, expected=expected, fix=f"correct {where}.{field}")

@@ -127,9 +127,9 @@ def test_processes_give_what_one_gives(folders):
 def test_only_what_changed_is_scored_again(folders, monkeypatch):
     scored = []
 
-    def counted(pair, modes):
+    def counted(pair, modes, task):
         scored.append(pair.name)
-        return reading.score_files(pair, modes)
+        return reading.score_files(pair, modes, task)
 
     monkeypatch.setattr(run, "score_files", counted)
     first = evaluate(folders)
@@ -217,9 +217,9 @@ def test_another_code_or_library_scores_anew(folders, monkeypatch, changed):
     states = {"code_fingerprint": "f" * 64, "describe": {"versions": {"scipy": "0"}, "commit": None}}
     scored = []
 
-    def counted(pair, modes):
+    def counted(pair, modes, task):
         scored.append(pair.name)
-        return reading.score_files(pair, modes)
+        return reading.score_files(pair, modes, task)
 
     monkeypatch.setattr(run, "score_files", counted)
     monkeypatch.setattr(run.environment, changed, lambda *of: states[changed])
