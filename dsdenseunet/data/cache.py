@@ -146,7 +146,7 @@ class Cache:
         """Refuses to use the cache for a task that reads images or labels otherwise.
 
         Raises:
-            InputError: another task's cache, both tasks named.
+            InputError: another task's cache, both named; or a case that was prepared with other classes.
         """
         if not self.task.reads_as(task):
             raise InputError(
@@ -155,6 +155,15 @@ class Cache:
                 expected=f"one of {task.in_words()}",
                 fix="prepare the data for this task into a new folder: python -m experiments.prepare",
             )
+        for name in self.names:
+            found, expected = len(self.record(name).label_counts), len(task.classes)
+            if found != expected:
+                raise InputError(
+                    self.root,
+                    found=f"{name} was prepared with {found} classes",
+                    expected=f"{expected}, as config.task has",
+                    fix="prepare the data set again into a new folder: python -m experiments.prepare",
+                )
 
     def verify(self, name: str) -> None:
         """Compares every byte of a case with the hash in the manifest.

@@ -69,7 +69,7 @@ def test_memory_of_the_fullest_device_beside_the_plan(tmp_path: Path, monkeypatc
     cards = [Card(5, 90), Card(7, 80)]
     monkeypatch.setattr(jax, "local_devices", lambda: cards)
     plan = {"rows": [{**SETTING, "memory": {"total": 6}}, {**SETTING, "batch": 2, "memory": {"total": 9}}]}
-    plan |= {"model": dict(MODEL), "device_kind": Card.device_kind, "available_gib": 1e-9}
+    plan |= {"model": dict(MODEL), "device_kind": Card.device_kind, "available_gib": 1e-9, "budget_gib": 1e-9}
     files.write_json(tmp_path / "cache/plans/plan.json", plan)
     other_card = {**plan, "device_kind": "another", "rows": [{**SETTING, "memory": {"total": 1}}]}
     files.write_json(tmp_path / "cache/plans/a.json", other_card)
