@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dsdenseunet.core import files
+from dsdenseunet.reporting.results import read_metrics
 from dsdenseunet.runtime import out_of_memory, parallel
 from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.training.logs import RunLog, keep_lines_until, scalars
@@ -44,6 +45,15 @@ def test_validation_that_the_checkpoint_does_not_know_is_dropped(tmp_path: Path)
     write_lines(path, {"phase": "phase1", "step": 4}, {"phase": "phase1", "step": 4, "validation": {}})
     keep_lines_until(path, phase="phase1", step=4, validated_step=2)
     assert read_lines(path) == [{"phase": "phase1", "step": 4}]
+
+
+def test_lines_of_a_run_before_phases_had_names(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    write_lines(path, {"phase": 1, "step": 9}, {"phase": 2, "step": 2}, {"phase": 2, "step": 3})
+    keep_lines_until(path, phase="phase2", step=2, validated_step=2)
+    assert read_lines(path) == [{"phase": 1, "step": 9}, {"phase": 2, "step": 2}]
+    write_lines(path, *read_lines(path), {"phase": "phase2", "step": 3})
+    assert [line["phase"] for line in read_metrics(path)] == ["phase1", "phase2", "phase2"]
 
 
 def test_line_that_was_cut_off_is_dropped(tmp_path: Path):

@@ -13,6 +13,7 @@ from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.training import optimizer
 from dsdenseunet.training import step as step_module
+from dsdenseunet.training.arrays import named
 from dsdenseunet.training.schedules import StepDecay
 from dsdenseunet.training.state import Recipe, TrainState, create_state
 from dsdenseunet.training.step import train_step
@@ -48,6 +49,24 @@ def test_golden_first_step():
     # (also by a new flax or jax), use of keys. Everything else must keep them.
     np.testing.assert_allclose(got, GOLDEN, rtol=2e-5)
     assert int(state.step) == 1
+
+
+def test_frozen_arrays_stay_and_the_others_change_as_without_them():
+    state, batch = new_state(), make_batch()
+    frozen = dataclasses.replace(state.recipe, frozen=("params/Conv_0/*", "batch_stats/*/mean"))
+    free, metrics = jax.jit(train_step)(state, batch)
+    held, held_metrics = jax.jit(train_step)(state.replace(recipe=frozen), batch)
+    before, after, expected = (
+        named({"params": one.params, "batch_stats": one.batch_stats}) for one in (state, held, free)
+    )
+    for name, array in after.items():
+        if name.startswith("params/Conv_0/") or name.endswith("/mean"):
+            np.testing.assert_array_equal(array, before[name])
+        else:
+            np.testing.assert_allclose(array, expected[name], rtol=1e-6, atol=1e-7)
+            assert not np.array_equal(array, before[name]), name
+    # A gradient that is not taken is in no norm.
+    assert float(held_metrics["grad_norm"]) < float(metrics["grad_norm"])
 
 
 def test_loss_falls():
