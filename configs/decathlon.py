@@ -1,14 +1,17 @@
 """Data sets of the Medical Segmentation Decathlon, each from its own folder.
 
-    python -m experiments.prepare --data=Task04_Hippocampus --cache=cache
-    python -m experiments.train --config=configs/decathlon.py:Task04_Hippocampus --workdir=runs/hippocampus \
-        --config.data.cache=cache
-    python -m experiments.predict --workdir=runs/hippocampus --input=Task04_Hippocampus --output=predictions
-    python -m experiments.evaluate --predictions=predictions --references=Task04_Hippocampus/labelsTr \
-        --out=scores
+python -m experiments.prepare --data=Task04_Hippocampus --cache=cache
+python -m experiments.train --config=configs/decathlon.py:Task04_Hippocampus --workdir=runs/hippocampus
+python -m experiments.predict --workdir=runs/hippocampus --input=Task04_Hippocampus --output=predictions
+python -m experiments.evaluate --predictions=predictions --references=Task04_Hippocampus/labelsTr --out=scores
 
 `Task04_Hippocampus` is known here. After the colon may also stand the folder of any other data set: its
-dataset.json then says what is segmented, and the network has the size of the hippocampus's.
+dataset.json then says what is segmented, and the network has the size of the hippocampus's: 245,688
+parameters of the family `separable_unet`, one patch a step; Muon on the matrices, Adam on the rest.
+
+With --config.phases.train.epochs=4 --config.optimizer.warm_up_steps=20, 400 steps, fold 0's 42 cases had Dice
+0.851 (anterior) and 0.837 (posterior): one run, 132 s of CPU time on a core that was shared with other work,
+compiling and validating included. All 25 epochs have not been run yet.
 """
 
 from __future__ import annotations
@@ -49,33 +52,59 @@ def get_config(variant: str = "Task04_Hippocampus") -> ConfigDict:
     config.task = ConfigDict(task.to_config())
     classes = len(task.classes)
 
-    config.model.in_channels = len(task.channels)
-    config.model.num_classes = classes
-    config.model.block_layers = (3, 4, 8, 6)
-    config.model.growth_rate = 16
-    config.model.bottleneck = 64
-    config.model.stem_channels = 32
-    config.model.decoder_channels = (96, 64, 48, 32, 16)
-    config.model.bn_momentum = 0.95
-
-    # Every class counts alike; a patch holds about as many voxels of each as of any other.
+    # docs/reference/networks.md says what each field means.
+    config.model = ConfigDict(
+        {
+            "family": "separable_unet",
+            "in_channels": len(task.channels),
+            "num_classes": classes,
+            "widths": (24, 96),
+            "encoder_blocks": (0, 5),
+            "decoder_blocks": (1,),
+            "expansion": 2,
+            "image_link": True,
+            "norm_epsilon": 1e-5,
+            # Of the hippocampus's voxels.
+            "foreground_share": 0.06,
+            "dtype": "float32",
+            "remat": "none",
+            "auxiliary_outputs": 0,
+        }
+    )
+    # Every class counts alike.
     config.loss.cross_entropy.class_weights = (1.0,) * classes
     config.loss.focal.class_weights = (1.0,) * classes
     config.loss.dice.weight = 1.0
-    config.optimizer.learning_rate = 0.05
+
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 8e-3
     config.optimizer.momentum = 0.9
-    config.optimizer.schedule = "polynomial"
+    config.optimizer.muon_scale = 5.6
+    config.optimizer.muon_parameters = tuple(
+        f"params/{part}*" for part in ("down", "encoder", "up", "decoder")
+    )
+    config.optimizer.beta2 = 0.99
+    config.optimizer.weight_decay = 0.01
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warm_up_steps = 125
     config.optimizer.lr_floor = 0.0
 
-    # A patch holds a whole case; the network's stride is (4, 32, 32).
-    config.data.patch_size = (40, 64, 64)
-    config.data.batch_size = 4
+    # A patch holds most of a case, wherever it lies.
+    config.data.patch_size = (32, 48, 32)
     config.data.centre_share = (1.0, *(0.0,) * (classes - 1))
-    config.data.scale_axes = "all"
+    config.data.scale_range = (1.0, 1.0)
     config.data.mirror_probability = (0.0, 0.0, 0.0)
+    config.augment.rotation.probability = 0.8
+    config.augment.scaling.probability = 0.8
+    config.augment.brightness.probability = 0.5
+    config.augment.contrast.probability = 0.5
+    config.augment.contrast.range = (0.9, 1.1)
 
-    config.phases = in_order(train=phase(60))
-    config.training.steps_per_epoch = 25
+    config.phases = in_order(train=phase(25))
+    config.training.steps_per_epoch = 100
+    # The rate falls to 0, so that the last weights are the best: they are validated once, at the end.
+    config.training.validate_epochs = 25
     # Cases are small: whole ones are as cheap as patches.
     config.training.validate_patches = 0
     config.training.validate_cases = 0

@@ -48,7 +48,7 @@ def parse(argv: Sequence[str]) -> list[str]:
         _refuse(f"words that belong to no flag: {' '.join(rest[1:])}", "; ".join(dict.fromkeys(hints)))
     for name in flags.FLAGS:
         value = flags.FLAGS[name].value
-        if name == "config" and not isinstance(value, ConfigDict):
+        if name == "config" and flags.FLAGS[name].present and not isinstance(value, ConfigDict):
             _refuse(f"--{name}: its get_config() returns a {type(value).__name__}, no ConfigDict")
         if isinstance(value, float) and not math.isfinite(value):
             _refuse(f"--{name}={value}: not a finite number")
