@@ -30,10 +30,10 @@ def test_disk_that_fills_up_in_a_save_loses_nothing(
     monkeypatch.setattr(registry, "build", tiny.build_tiny)
     real = Checkpoints.save
 
-    def full(self: Checkpoints, state, iterator, validated_step: int) -> None:
+    def full(self: Checkpoints, state, *arguments) -> None:
         if int(state.step) == 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(self, state, iterator, validated_step)
+        real(self, state, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", full)
