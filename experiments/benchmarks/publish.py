@@ -17,6 +17,7 @@ from dsdenseunet.runtime import cli
 from experiments.benchmarks.publishing import blocks
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")
+_RACE = flags.DEFINE_string("race", None, "Record of experiments.benchmarks.race, likewise.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
 _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clone whose documents it is.")
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
     """Copies, writes, and names what has changed."""
     del argv
     root = Path(_ROOT.value)
-    for given, name in ((_GPU.value, blocks.GPU), (_CPU.value, blocks.CPU)):
+    for given, name in ((_GPU.value, blocks.GPU), (_CPU.value, blocks.CPU), (_RACE.value, blocks.RACE)):
         if given:
             if name == blocks.GPU:
                 blocks.check_gpu(files.read_json(given), given)

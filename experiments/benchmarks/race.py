@@ -18,6 +18,7 @@ from absl import flags
 from dsdenseunet.core import files
 from dsdenseunet.runtime import cli, environment
 from experiments.benchmarks.peers import contenders, race
+from experiments.benchmarks.publishing import race_tables
 
 _DATA = flags.DEFINE_string("data", None, "Folder of a Decathlon task.", required=True)
 _FOLDS = flags.DEFINE_string("folds", None, "JSON file of the folds.", required=True)
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         "provenance": {"started": started, **environment.describe(_VERSIONS)},
     }
     files.write_json(_OUT.value, record)
-    print(race.markdown(record))
+    print(race_tables.markdown(record))
 
 
 if __name__ == "__main__":

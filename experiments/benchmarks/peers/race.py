@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from dsdenseunet.evaluation import overlap
 from dsdenseunet.evaluation.statistics import LEVEL, case_weights
 from dsdenseunet.tasks import decathlon
 from experiments.benchmarks.peers.contenders import Contender, Heat
-from experiments.benchmarks.publishing.markdown import table
+from experiments.benchmarks.publishing import race_tables
 
 # One core and one thread, whatever the library. Nothing compiled before is of use.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -63,14 +62,9 @@ def run(plan: Plan, contenders: Sequence[Contender], say: Callable[[str], None])
                 if not done.is_file():
                     files.write_json(done, _heat(plan, contender, minutes, seed, plan.folder / name))
                 result = files.read_json(done)
-                say(f"{name}: {result['seconds']:.0f} s, mean Dice {mean(result):.4f}")
+                say(f"{name}: {result['seconds']:.0f} s, mean Dice {race_tables.mean(result):.4f}")
                 results.append(result)
     return results
-
-
-def mean(result: Mapping[str, Any]) -> float:
-    """Mean Dice over classes, then over cases."""
-    return float(np.mean([np.mean(list(dice.values())) for dice in result["dice"].values()]))
 
 
 def compared(results: Sequence[Mapping[str, Any]], first: str) -> list[dict[str, Any]]:
@@ -105,30 +99,6 @@ def compared(results: Sequence[Mapping[str, Any]], first: str) -> list[dict[str,
             }
         )
     return rows
-
-
-def markdown(record: Mapping[str, Any]) -> str:
-    """Every heat with the mean Dice of each class, and what the first contender is ahead by."""
-    ahead = {(row["second"], row["minutes"]): row for row in record["compared"]}
-    classes = list(next(iter(record["results"][0]["dice"].values())))
-    rows = []
-    for result in record["results"]:
-        by_class = [np.mean([dice[name] for dice in result["dice"].values()]) for name in classes]
-        row = ahead.get((result["contender"], result["minutes"]))
-        lead = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})" if row else ""
-        rows.append(
-            (
-                f"{result['minutes']:g}",
-                result["contender"],
-                str(result["seed"]),
-                f"{result['seconds']:.0f}",
-                *(f"{value:.3f}" for value in by_class),
-                f"{mean(result):.3f}",
-                lead,
-            )
-        )
-    head = ("minutes", "program", "seed", "seconds taken", *classes, "mean", "the first one is ahead by")
-    return table(head, rows)
 
 
 def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: Path) -> dict[str, Any]:
@@ -188,17 +158,15 @@ def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: P
 
 
 def dice_of(heat: Heat) -> dict[str, dict[str, float]]:
-    """Dice of every class of every test case, from the label volumes that a contender wrote."""
-    names = json.loads(files.read_text(heat.data / "dataset.json"))["labels"]
-    classes = {int(label): name for label, name in names.items() if int(label)}
+    """Dice of every region of every test case, from the label volumes that a contender wrote."""
     task = decathlon.task_of(heat.data)
     scores = {}
     for case in heat.test:
         truth = nifti.read_labels(heat.data / "labelsTr" / f"{case}.nii.gz", task).array_DHW
         labels = nifti.read_labels(_prediction(heat.output, case), task).array_DHW
         scores[case] = {
-            name: overlap.dice(overlap.count(labels == label, truth == label))
-            for label, name in classes.items()
+            region.name: overlap.dice(overlap.count(region.mask(labels), region.mask(truth)))
+            for region in task.regions
         }
     return scores
 

@@ -10,8 +10,10 @@ import pytest
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
+from dsdenseunet.tasks import decathlon
 from experiments.benchmarks.peers import contenders, race
 from experiments.benchmarks.peers.contenders import Contender
+from experiments.benchmarks.publishing import race_tables
 
 CASES = ("case_0", "case_1", "case_2")
 
@@ -23,7 +25,8 @@ def plan(tmp_path):
     labels[:, :2], labels[:, 2:4] = 1, 2
     for name in CASES:
         nifti.write_new(data / "labelsTr" / f"{name}.nii.gz", labels, (1.0, 1.0, 1.0), "RAS")
-    (data / "dataset.json").write_text(json.dumps({"labels": {"0": "nothing", "1": "head", "2": "tail"}}))
+    described = {"labels": {"0": "nothing", "1": "head", "2": "tail"}, "modality": {"0": "MRI"}}
+    (data / "dataset.json").write_text(json.dumps(described))
     core = min(os.sched_getaffinity(0))
     return race.Plan(data, {"train": (), "val": CASES}, 0, (1.0,), (0,), core, tmp_path / "race")
 
@@ -36,7 +39,7 @@ def copier(name, wrong=0, status=0):
         for number, case in enumerate(heat.test):
             source = heat.data / "labelsTr" / f"{case}.nii.gz"
             if number < wrong:
-                labels = nifti.read_labels(source, 3)
+                labels = nifti.read_labels(source, decathlon.task_of(heat.data))
                 nifti.write_labels(
                     heat.output / source.name, labels.array_DHW * (labels.array_DHW == 1), labels.grid
                 )
@@ -51,13 +54,13 @@ def copier(name, wrong=0, status=0):
 def test_dice_and_lead_are_those_of_the_labels(plan):
     lines = []
     results = race.run(plan, [copier("right"), copier("wrong", wrong=2)], lines.append)
-    assert [race.mean(result) for result in results] == [1.0, pytest.approx(2 / 3)]
+    assert [race_tables.mean(result) for result in results] == [1.0, pytest.approx(2 / 3)]
     assert results[1]["dice"]["case_0"] == {"head": 1.0, "tail": 0.0}
     assert results[0]["said"] == "3 steps" and results[0]["seconds"] >= results[0]["stages"]["train"] > 0
     (row,) = race.compared(results, "right")
     assert row["difference"] == pytest.approx(1 / 3) and row["cases"] == 3
     assert 0 <= row["low"] <= row["difference"] <= row["high"] <= 0.5
-    table = race.markdown({"results": results, "compared": [row]})
+    table = race_tables.heats({"results": results, "compared": [row]})
     assert "+0.333" in table and "head" in table
     # What is done is not run again.
     assert race.run(plan, [copier("right", status=1)], lines.append) == results[:1]
