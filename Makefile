@@ -36,7 +36,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint types  ## Lint, types and the whole test suite (under 25 minutes on 2 cores).
-	$(BIN)/pytest -m 'not long and not gpu and not bench' --numprocesses=2
+	$(BIN)/pytest -m 'not long and not gpu and not bench' --numprocesses=3 --dist=worksteal
 
 test-long: $(INSTALLED)  ## The tests that take many minutes.
 	$(BIN)/pytest -m long

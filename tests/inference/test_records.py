@@ -114,7 +114,7 @@ def test_other_code_makes_predictions_outdated(scans, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "module", ["ops.axes", "models.dense_unet", "inference.postprocess", "data.nifti", "data.intensity"]
+    "module", ["ops.axes", "models.dense_unet", "inference.postprocess", "data.scans.nifti", "data.intensity"]
 )
 def test_the_code_of_a_prediction_is_all_that_it_passes_through(module):
     assert f"dsdenseunet.{module.split('.')[0]}" in CODE

@@ -24,7 +24,7 @@ gradient = jax.jit(jax.grad(lambda x_BDHWC: jnp.sum(jnp.sin(normalised(x_BDHWC)[
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1, 3), (2, 3, 1, 4, 3)])
 @settings(deadline=None)
-@given(values=st.lists(st.floats(-100, 100, width=32), min_size=3, max_size=3))
+@given(values=st.lists(st.floats(-100, 100, width=32, allow_subnormal=False), min_size=3, max_size=3))
 def test_a_channel_of_one_value_becomes_its_bias_with_a_finite_gradient(shape, values):
     """As many voxels as one: nothing is divided by a variance of 0, and rounding makes none negative."""
     x_BDHWC = jnp.broadcast_to(jnp.asarray(values, jnp.float32), shape)

@@ -108,7 +108,7 @@ def test_what_ignored_the_signal_goes_on_ignoring_it(tmp_path):
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_a_stream_that_nobody_reads_or_that_is_closed(flags, closed):
     script = (
-        "import sys; from dsdenseunet import terminal; terminal.make_streams_robust()\n"
+        "import sys; from dsdenseunet.runtime import terminal; terminal.make_streams_robust()\n"
         f"for _ in range(9): print('text' * 9999, file=sys.{closed}, flush=True)\n"
         "print('done', file=sys.stdout if sys.argv[1] == 'stderr' else sys.stderr)\n"
     )
