@@ -142,7 +142,8 @@ def _tell_of_doubles(argv: Sequence[str]) -> None:
     notes = []
     for name in flags.FLAGS:
         given = _occurrences(name, argv) if flags.FLAGS[name].present else []
-        if len(set(given)) > 1:
+        takes_several = isinstance(flags.FLAGS[name], flags.MultiFlag)
+        if len(set(given)) > 1 and not takes_several:
             notes.append(f"note: --{name} is given {len(given)} times; what counts is the last, {given[-1]}")
     text = "\n".join(notes)
     if text and os.environ.get(_SAID) != text:

@@ -70,7 +70,8 @@ def test_boxes_for_a_device_are_voxels_of_the_same_draws(stream):
     boxes, patches = take(stream(augment_on_device=True), 3), take(stream(), 3)
     for box, patch in zip(boxes, patches):
         # 31 steps of a sample at a zoom of 0.8 span 38.75 voxels.
-        assert box["image"].shape == box["labels"].shape == (4, 4, 41, 41)
+        assert box["image"].shape == (4, 4, 41, 41, 1)
+        assert box["labels"].shape == (4, 4, 41, 41)
         assert (box["image"].dtype, box["labels"].dtype) == (np.int16, np.uint8)
         for name in ("below", "weight", "nearest"):
             assert box[name].shape == (4, 4 + 32 + 32)
