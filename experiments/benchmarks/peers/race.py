@@ -123,7 +123,12 @@ def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: P
         folder=folder.resolve(),
         left=lambda: 60 * minutes - (time.monotonic() - began),
     )
-    environment = {**os.environ, **_ONE_THREAD, "JAX_COMPILATION_CACHE_DIR": str(heat.folder / "xla")}
+    environment = {
+        **os.environ,
+        **_ONE_THREAD,
+        **contender.environment,
+        "JAX_COMPILATION_CACHE_DIR": str(heat.folder / "xla"),
+    }
     stages, said = {}, ""
     for stage, words in contender.commands(heat):
         before = time.monotonic()

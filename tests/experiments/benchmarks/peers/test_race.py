@@ -48,7 +48,7 @@ def copier(name, wrong=0, status=0):
         assert 0 < heat.left() <= 60
         yield "train", [sys.executable, "-c", f"print('3 steps'); raise SystemExit({status})"]
 
-    return Contender(name, commands, sys.executable)
+    return Contender(name, commands, {})
 
 
 def test_dice_and_lead_are_those_of_the_labels(plan):
