@@ -15,9 +15,8 @@ from dsdenseunet.core.errors import InputError
 
 PATCH = (40, 56, 40)
 # Freed memory is kept, and in huge pages: without it PyTorch's convolutions wait for the system's pages.
-_TUNED = {
-    "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.hugetlb=1"
-}
+_KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
+_TUNED = {"GLIBC_TUNABLES": f"{_KEPT}:glibc.malloc.hugetlb=1"}
 _MONAI = Path(__file__).with_name("monai_unet.py")
 
 
