@@ -165,7 +165,7 @@ def make_training_iterator(
         `warp.cut_box` and `Appearance.draw` return, stacked, "scaling" and "case".
 
     Raises:
-        InputError: a value out of its range, or a name that the cache has not.
+        InputError: a value out of its range, or a name that is not in the cache.
         RuntimeError: from the iterator, naming the case whose patch could not be read.
     """
     for name in names:

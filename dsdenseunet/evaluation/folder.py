@@ -42,7 +42,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Writes cases.csv, of LiTS lesions.csv, and scores.json to `out`; returns what scores.json holds.
 
-    Pairs that cannot be scored are written to failures.json, and told in the result; all else is about the
+    Pairs that cannot be scored are written to failures.json and named in the result; all else is about the
     others.
 
     Args:

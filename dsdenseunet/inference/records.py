@@ -89,7 +89,7 @@ class Records:
         if not target.exists():
             return
         if not self._path(scan).exists() or same_file(target, scan.image):
-            found = "a file that predict has not written"
+            found = "a file that predict did not write"
         elif self._is_changed(scan) and _is_whole(target):
             found = "a prediction that another program has changed"
         else:

@@ -1,4 +1,4 @@
-"""Pictures of a page. One that cannot be drawn is told in a sentence and never costs the page."""
+"""Pictures of a page. One that cannot be drawn is replaced by a sentence, and the page is written anyway."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
     Returns:
         The page's path.
 
-    A picture that cannot be drawn is told in a sentence on the page.
+    A picture that cannot be drawn is replaced by a sentence that says why.
 
     Raises:
         InputError: scores or a log of `inputs` are missing or damaged.

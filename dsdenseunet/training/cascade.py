@@ -84,8 +84,8 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
     """Names of the training and of the validation cases.
 
     Raises:
-        InputError: a named case is not in the cache, a file of folds has not this one, or there are fewer
-            cases than folds.
+        InputError: a named case is not in the cache, the file of folds does not have this fold, or there
+            are fewer cases than folds.
     """
     explicit, task = config.data.explicit, Task.of(config.task)
     if explicit.train:

@@ -1,4 +1,4 @@
-"""Faults of the machine in the middle of a run, told in the words of what to do about them."""
+"""Messages for faults of the machine in the middle of a run: what happened and what to do."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class RunLog:
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() >= self._next_line:
-            # No terminal, so no bar: a log gets whole lines, of which a long run has not too many.
+            # Without a terminal there is no bar; a log gets a whole line every so often.
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             of_all = f" of {self._bar.total}" if self._bar.total else ""
             self.say(f"{self._phase}, step {step}{of_all}: {shown}")

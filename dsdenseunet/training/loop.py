@@ -155,8 +155,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
                 )
                 return
 
-            # 5. Dispatch a step; send the batch of the one after; only then read the one before: while the
-            # host does any of it the device has this step to do.
+            # 5. Dispatch this step first. While the device works on it, the host sends the next step's batch
+            # and reads the previous step's metrics.
             batch, arrays = batches.take()
             if budget:
                 state = state.replace(position=parallel.place_state(mesh, np.float32(budget.step())))

@@ -96,7 +96,7 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
 def _phase_refusal(
     field: str, old: ConfigDict, new: ConfigDict, begun: set[str], workdir: Path
 ) -> str | None:
-    """Why a field of `config.phases` cannot change any more, if so; of a phase that has not begun it can."""
+    """Why a field of `config.phases` cannot change any more; None for phases that have not begun."""
     _, name, *rest = field.split(".")
     before, now = phases.names(old), phases.names(new)
     if name == "order":

@@ -41,7 +41,7 @@ def test_somebody_elses_file_fails_its_scan_alone_and_is_never_overwritten(scans
     for _ in range(2):
         outcome, said = run(scans, out)
         assert [failure.scan for failure in outcome.failures] == [str(scans / "volume-1.nii")]
-        assert "segmentation-1.nii.gz" in said and "predict has not written" in said
+        assert "segmentation-1.nii.gz" in said and "predict did not write" in said
         assert len(outcome.done + outcome.skipped) == 2
     assert (out / "segmentation-1.nii.gz").read_bytes() == b"an expert's"
 
@@ -50,7 +50,7 @@ def test_a_scan_is_never_its_own_prediction(tmp_path):
     make_scan(tmp_path / "patient.nii")
     before = (tmp_path / "patient.nii").read_bytes()
     outcome, _ = run(tmp_path, tmp_path, suffix=".nii")
-    assert "predict has not written" in outcome.failures[0].message
+    assert "predict did not write" in outcome.failures[0].message
     assert (tmp_path / "patient.nii").read_bytes() == before
 
 

@@ -42,7 +42,7 @@ class Part(NamedTuple):
         return getattr(self._imported(), "programs", lambda _: [])(setting)
 
     def missing(self) -> list[str]:
-        """Packages that it needs and this Python has not."""
+        """Packages that it needs and that this Python does not have."""
         return [name for name in self.needs if find_spec(name) is None]
 
 
