@@ -103,16 +103,18 @@ def read_object(path: str | os.PathLike[str], *names: str) -> dict[str, Any]:
         InputError: as `read_json`, or it is something else.
     """
     value = read_json(path)
-    missing = [name for name in names if name not in value] if isinstance(value, dict) else None
-    if missing or missing is None:
-        found = f"no {', '.join(missing)}" if missing else f"JSON of another form: {type(value).__name__}"
-        raise InputError(
-            path,
-            found=found,
-            expected="the file as this program wrote it",
-            fix="remove the file, or restore it from a copy",
-        )
-    return dict(value)
+    if not isinstance(value, dict):
+        found = f"JSON of another form: {type(value).__name__}"
+    elif missing := [name for name in names if name not in value]:
+        found = f"no {', '.join(missing)}"
+    else:
+        return value
+    raise InputError(
+        path,
+        found=found,
+        expected="the file as this program wrote it",
+        fix="remove the file, or restore it from a copy",
+    )
 
 
 def refuse_constant(name: str) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from dsdenseunet.core.words import some
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.inference import postprocess
 from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
@@ -38,9 +39,8 @@ class NonFiniteOutputError(ArithmeticError):
     def __init__(self, first_slice: int, voxels: int, weights: list[str]):
         self.weights = weights
         where = f"NaN or infinity from the network (voxels: {voxels:,}, the first in slice {first_slice})"
-        cause = f"; its own weights are not finite: {', '.join(weights[:3])}" if weights else ""
-        more = f" and {len(weights) - 3} more" if len(weights) > 3 else ""
-        super().__init__(where + cause + more)
+        cause = f"; its own weights are not finite: {some(weights)}" if weights else ""
+        super().__init__(where + cause)
 
 
 @dataclasses.dataclass(frozen=True)

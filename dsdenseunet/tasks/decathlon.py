@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import some
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.channel import Channel
 from dsdenseunet.tasks.task import Region, Task
@@ -21,7 +22,6 @@ FILE = "dataset.json"
 # Of soft tissue in the abdomen, for most of the Decathlon's CTs; a config can set another one.
 _CT_WINDOW = (-200.0, 250.0)
 _FOLDERS = {"image": "imagesTr", "label": "labelsTr"}
-_NAMED = 3
 
 
 def task_of(folder: str | os.PathLike[str]) -> Task:
@@ -121,10 +121,9 @@ def _check_files(path: Path, values: Mapping[str, Any]) -> None:
         if not (path.parent / str(entry[kind])).is_file()
     ]
     if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         _refuse(
             path,
-            f"training files that are not there: {', '.join(missing[:_NAMED])}{more}",
+            f"training files that are not there: {some(missing)}",
             "every file that it lists",
             "restore the files, or take their cases out of it (and correct numTraining)",
         )
@@ -133,10 +132,9 @@ def _check_files(path: Path, values: Mapping[str, Any]) -> None:
         inside = (path.parent / folder).glob("[!.]*")
         there = {file.name for file in inside if file.name.lower().endswith((".nii", ".nii.gz"))}
         if others := sorted(there - names[kind]):
-            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             _refuse(
                 path,
-                f"files in {folder} that it does not list: {', '.join(others[:_NAMED])}{more}",
+                f"files in {folder} that it does not list: {some(others)}",
                 "a list of all training cases",
                 "add them to it (and correct numTraining), or move them elsewhere",
             )

@@ -7,12 +7,11 @@ files, which labels are scored together, how intensities are normalised, and how
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, integer, is_integer, is_number, sequence, text
@@ -41,13 +40,9 @@ class Region:
     name: str
     labels: tuple[int, ...]
 
-    def mask(self, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Where an array of labels, of any shape, has one of the region's."""
-        first, *others = self.labels
-        mask = labels == first
-        for label in others:
-            mask |= labels == label
-        return mask
+    def mask(self, labels: Any) -> Any:
+        """Where an array of labels, NumPy's or JAX's and of any shape, has one of the region's."""
+        return functools.reduce(operator.or_, (labels == label for label in self.labels))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,9 +71,8 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
             files.write_json(workdir / CONFIG_FILE, config_to_json(config))
 
         # 3. The phases, each from its newest checkpoint or from the best weights before it.
-        used_s = max(
-            (progress_of(workdir, name).get("seconds", 0.0) for name in phases_in(workdir)), default=0.0
-        )
+        begun = phases_in(workdir) if config.training.budget_seconds else []
+        used_s = max((progress_of(workdir, name).get("seconds", 0.0) for name in begun), default=0.0)
         for name in phases.selected(config):
             phase = Phase(name, config, workdir, cache, train_names, validation_names, used_s)
             with explained(workdir, config):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsdenseunet.core.words import counted
+from dsdenseunet.core.words import counted, some
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.training.provenance import PROVENANCE_FILE
 
@@ -20,10 +20,9 @@ def in_words(cache: Cache, train: Sequence[str], validation: Sequence[str], work
     ]
     changed = cache.changed_sources((*train, *validation))
     if changed:
-        named = ", ".join(map(str, changed[:_NAMED]))
-        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        named = some([str(path) for path in changed], _NAMED)
         lines.append(
-            f"NOTE: {counted(len(changed), 'file')} changed since they were prepared: {named}{more}; "
+            f"NOTE: {counted(len(changed), 'file')} changed since they were prepared: {named}; "
             "to train on them as they are now, run `python -m experiments.prepare` again first"
         )
     return lines

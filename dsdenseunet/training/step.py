@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -171,10 +169,7 @@ def region_overlap(
     counted_BDHW = labels_BDHW != ignore_label
     rows = []
     for region in regions:
-        predicted, labelled = (
-            functools.reduce(operator.or_, (array == label for label in region.labels)) & counted_BDHW
-            for array in (predicted_BDHW, labels_BDHW)
-        )
+        predicted, labelled = (region.mask(array) & counted_BDHW for array in (predicted_BDHW, labels_BDHW))
         both = jnp.sum(predicted & labelled, dtype=jnp.int32)
         either = jnp.sum(predicted, dtype=jnp.int32) + jnp.sum(labelled, dtype=jnp.int32)
         rows.append(jnp.stack([both, either]).astype(jnp.float32))

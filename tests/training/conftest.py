@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
+from dsdenseunet.models import registry
 from tests.training import tiny
 
 
@@ -28,3 +31,22 @@ def reference(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("reference") / "run"
     tiny.run(tiny.command(cache, workdir))
     return workdir
+
+
+@pytest.fixture
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`TinyNet` in the place of the configured network, in this process."""
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
+
+
+@pytest.fixture
+def config(cache: Path) -> ConfigDict:
+    config = tiny.get_config()
+    config.data.cache = str(cache)
+    return config
+
+
+@pytest.fixture
+def finished(reference: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    return Path(shutil.copytree(reference, tmp_path / "finished"))

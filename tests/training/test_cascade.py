@@ -23,22 +23,7 @@ from tests.training.test_logs import read_lines
 PHASES = ("phase1", "phase2")
 
 
-@pytest.fixture(autouse=True)
-def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "build", tiny.build_tiny)
-
-
-@pytest.fixture
-def config(cache: Path) -> ConfigDict:
-    config = tiny.get_config()
-    config.data.cache = str(cache)
-    return config
-
-
-@pytest.fixture
-def finished(reference: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run."""
-    return Path(shutil.copytree(reference, tmp_path / "finished"))
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def test_files_of_a_run(reference: Path):

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from configs.base import base_config
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import extra, make_training_iterator
-from dsdenseunet.models import registry
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.training import cascade, loop
@@ -143,10 +142,7 @@ def test_each_device_augments_its_own_patches():
 
 
 @pytest.fixture
-def config(cache: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
-    monkeypatch.setattr(registry, "build", tiny.build_tiny)
-    config = tiny.get_config()
-    config.data.cache = str(cache)
+def config(config: ConfigDict, tiny_network: None) -> ConfigDict:
     config.training.phase = "phase1"
     return config
 

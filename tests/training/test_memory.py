@@ -12,7 +12,6 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from dsdenseunet.models import registry
 from dsdenseunet.runtime import parallel
 from dsdenseunet.training import cascade
 from tests.training import tiny
@@ -20,10 +19,7 @@ from tests.training.test_logs import read_lines
 
 
 @pytest.fixture
-def config(cache: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
-    monkeypatch.setattr(registry, "build", tiny.build_tiny)
-    config = tiny.get_config()
-    config.data.cache = str(cache)
+def config(config: ConfigDict, tiny_network: None) -> ConfigDict:
     config.training.phase = "phase1"
     return config
 

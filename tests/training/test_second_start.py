@@ -10,27 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.models import registry
 from dsdenseunet.training import cascade
-from tests.training import tiny
 
-
-@pytest.fixture(autouse=True)
-def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "build", tiny.build_tiny)
-
-
-@pytest.fixture
-def config(cache: Path) -> ConfigDict:
-    config = tiny.get_config()
-    config.data.cache = str(cache)
-    return config
-
-
-@pytest.fixture
-def finished(reference: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run."""
-    return Path(shutil.copytree(reference, tmp_path / "finished"))
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.core.words import counted, printable
+from dsdenseunet.core.words import counted, printable, some
 
 # Where `predict` notes beside its predictions how each of them was made, one file a scan.
 RECORDS = ".records"
@@ -208,8 +208,7 @@ def describe(others: Iterable[PassedOver]) -> list[str]:
         by_reason[other.why].append(os.fspath(other.path))
     lines = []
     for why, paths in by_reason.items():
-        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-        lines.append(f"passed over: {counted(len(paths), 'file')}, {why}: {', '.join(paths[:_NAMED])}{more}")
+        lines.append(f"passed over: {counted(len(paths), 'file')}, {why}: {some(paths, _NAMED)}")
     return lines
 
 

@@ -13,13 +13,9 @@ from typing import Any
 from experiments.benchmarks.measuring import jax_convolutions, jax_tasks, pipeline_task, torch_tasks
 from experiments.benchmarks.measuring.pairs import Alternation, Spread, alternate, difference
 from experiments.benchmarks.measuring.shapes import ConvolutionCase, decoder_cases, depthwise_cases
-from experiments.benchmarks.measuring.worker import Worker
+from experiments.benchmarks.measuring.worker import HUGE_PAGES, TUNED, Worker
 
 LAYOUTS = tuple(torch_tasks.LAYOUTS)
-# PyTorch allocates each map by itself: it is fastest where the C library keeps what is freed, in huge pages.
-_KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
-_HUGE_PAGES = "glibc.malloc.hugetlb=1"
-TUNED = {"GLIBC_TUNABLES": f"{_KEPT}:{_HUGE_PAGES}"}
 # Whole networks: PyTorch's layout and variables of its process; once as it comes.
 PEERS: dict[str, tuple[str, dict[str, str]]] = {
     **{layout: (layout, TUNED) for layout in LAYOUTS},
@@ -124,7 +120,7 @@ def _check(what: str, ours: Worker, theirs: Worker, tolerance: float = TOLERANCE
 
 def _ours(name: str = "ours") -> Worker:
     """A process such as experiments.train with its memory in huge pages (docs/how-to/train.md)."""
-    return Worker(name, {"GLIBC_TUNABLES": _HUGE_PAGES})
+    return Worker(name, {"GLIBC_TUNABLES": HUGE_PAGES})
 
 
 def depthwise(setting: Setting) -> list[Result]:

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
+from experiments.benchmarks.measuring.worker import TUNED
 
 PATCH = (40, 56, 40)
-# Freed memory is kept, and in huge pages: without it PyTorch's convolutions wait for the system's pages.
-_KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
-_TUNED = {"GLIBC_TUNABLES": f"{_KEPT}:glibc.malloc.hugetlb=1"}
 _MONAI = Path(__file__).with_name("monai_unet.py")
 
 
@@ -122,7 +120,7 @@ def monai(python: str) -> Contender:
         )
         yield "train and predict", [python, str(_MONAI), str(job)]
 
-    return Contender("MONAI UNet", commands, _TUNED)
+    return Contender("MONAI UNet", commands, TUNED)
 
 
 def peer_versions(python: str | None) -> dict[str, str]:

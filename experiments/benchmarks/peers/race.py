@@ -16,7 +16,8 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation import overlap
-from dsdenseunet.evaluation.statistics import LEVEL, case_weights
+from dsdenseunet.evaluation.cohort import Ratio
+from dsdenseunet.evaluation.statistics import case_weights, interval
 from dsdenseunet.tasks import decathlon
 from experiments.benchmarks.peers.contenders import Contender, Heat
 from experiments.benchmarks.publishing import race_tables
@@ -53,6 +54,13 @@ def run(plan: Plan, contenders: Sequence[Contender], say: Callable[[str], None])
     Raises:
         InputError: a contender that failed, with the end of what it printed; or a core that is not there.
     """
+    if plan.core not in os.sched_getaffinity(0):
+        raise InputError(
+            "--core",
+            found=str(plan.core),
+            expected=f"one of {sorted(os.sched_getaffinity(0))}",
+            fix="name a core that this process may use",
+        )
     results = []
     for minutes in plan.minutes:
         for seed in plan.seeds:
@@ -83,18 +91,16 @@ def compared(results: Sequence[Mapping[str, Any]], first: str) -> list[dict[str,
         if name == first or (first, minutes) not in by_case:
             continue
         difference = np.mean(by_case[first, minutes], axis=0) - np.mean(found, axis=0)
-        weights = case_weights(len(difference))
-        low, high = np.percentile(
-            weights @ difference / len(difference), [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
-        )
+        ends = interval(Ratio(difference, np.ones_like(difference)), case_weights(len(difference)))
+        low, high = ends or (None, None)
         rows.append(
             {
                 "first": first,
                 "second": name,
                 "minutes": minutes,
                 "difference": float(difference.mean()),
-                "low": float(low),
-                "high": float(high),
+                "low": low,
+                "high": high,
                 "cases": len(difference),
             }
         )
@@ -106,13 +112,6 @@ def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: P
         # Of a race that was ended: its time can't be had again.
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    if plan.core not in os.sched_getaffinity(0):
-        raise InputError(
-            "--core",
-            found=str(plan.core),
-            expected=f"one of {sorted(os.sched_getaffinity(0))}",
-            fix="name a core that this process may use",
-        )
     began = time.monotonic()
     heat = Heat(
         data=plan.data.resolve(),

@@ -38,7 +38,9 @@ def heats(record: Mapping[str, Any]) -> str:
     for result in record["results"]:
         by_class = [np.mean([dice[name] for dice in result["dice"].values()]) for name in classes]
         row = ahead.get((result["contender"], result["minutes"]))
-        lead = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})" if row else ""
+        lead = f"{row['difference']:+.3f}" if row else ""
+        if row and row["low"] is not None:  # One case has no interval.
+            lead += f" ({row['low']:+.3f} to {row['high']:+.3f})"
         rows.append(
             (
                 f"{result['minutes']:g}",
