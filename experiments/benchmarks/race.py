@@ -1,4 +1,4 @@
-"""Races a config against other programs on one fold of a Decathlon task: equal wall time, one core each.
+"""Races a config against other programs on folds of a Decathlon task: equal wall time, one core each.
 
 python -m experiments.benchmarks.race --data=DIR --folds=FILE --workdir=DIR --out=FILE [--peer_python=PYTHON]
 
@@ -22,7 +22,7 @@ from experiments.benchmarks.publishing import race_tables
 
 _DATA = flags.DEFINE_string("data", None, "Folder of a Decathlon task.", required=True)
 _FOLDS = flags.DEFINE_string("folds", None, "JSON file of the folds.", required=True)
-_FOLD = flags.DEFINE_integer("fold", 0, "Number of the fold.", 0)
+_FOLD = flags.DEFINE_multi_integer("fold", [0], "Number of a fold; may be given again.", 0)
 _CONFIGS = flags.DEFINE_list("configs", ["configs/decathlon.py:Task04_Hippocampus"], "Of ours.")
 _PEER_PYTHON = flags.DEFINE_string("peer_python", None, "Python with monai; without it ours run alone.")
 _MINUTES = flags.DEFINE_multi_float("minutes", [2, 5, 15], "Wall time of a heat; may be given again.", 1)
@@ -39,15 +39,14 @@ _VERSIONS = ("jax", "jaxlib", "flax", "optax", "grain", "numpy")
 def main(argv: Sequence[str]) -> None:
     """Runs what is not done, prints every result, and writes all of them."""
     del argv
-    fold = contenders.fold(_FOLDS.value, _FOLD.value)
+    folds = {number: contenders.fold(_FOLDS.value, number) for number in _FOLD.value}
     teams = [contenders.ours(config, _PREDICT_S.value) for config in _CONFIGS.value]
     if _PEER_PYTHON.value:
         teams.append(contenders.monai(_PEER_PYTHON.value))
     versions = contenders.peer_versions(_PEER_PYTHON.value)
     plan = race.Plan(
         Path(_DATA.value),
-        fold,
-        _FOLD.value,
+        folds,
         _MINUTES.value,
         _SEEDS.value,
         _CORE.value,
@@ -56,8 +55,9 @@ def main(argv: Sequence[str]) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     results = race.run(plan, teams, lambda line: print(line, flush=True))
     record = {
-        "data": f"{Path(_DATA.value).name}: trained on {len(fold['train'])}, scored on {len(fold['val'])}",
+        "data": Path(_DATA.value).name,
         "results": results,
+        "scored": race.scored(results),
         "compared": race.compared(results, teams[0].name),
         "peer_versions": versions,
         "provenance": {"started": started, **environment.describe(_VERSIONS)},

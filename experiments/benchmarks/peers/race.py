@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation import overlap
 from dsdenseunet.evaluation.cohort import Ratio
 from dsdenseunet.evaluation.statistics import case_weights, interval
+from dsdenseunet.runtime import environment
 from dsdenseunet.tasks import decathlon
 from experiments.benchmarks.peers.contenders import Contender, Heat
 from experiments.benchmarks.publishing import race_tables
@@ -31,8 +34,7 @@ class Plan(NamedTuple):
 
     Attributes:
         data: folder of the Decathlon task.
-        fold: names of cases, `train` and `val`.
-        number: of the fold.
+        folds: by number, the names of cases, `train` and `val`; one heat each.
         minutes: wall time of each contender, one heat each.
         seeds: one heat each, too.
         core: that all of them run on.
@@ -40,8 +42,7 @@ class Plan(NamedTuple):
     """
 
     data: Path
-    fold: Mapping[str, tuple[str, ...]]
-    number: int
+    folds: Mapping[int, Mapping[str, tuple[str, ...]]]
     minutes: Sequence[float]
     seeds: Sequence[int]
     core: int
@@ -62,67 +63,123 @@ def run(plan: Plan, contenders: Sequence[Contender], say: Callable[[str], None])
             fix="name a core that this process may use",
         )
     results = []
-    for minutes in plan.minutes:
-        for seed in plan.seeds:
-            for contender in contenders:
-                name = f"{contender.name} {minutes:g} min, fold {plan.number}, seed {seed}".replace(":", "-")
-                done = plan.folder / f"{name}.json"
-                if not done.is_file():
-                    files.write_json(done, _heat(plan, contender, minutes, seed, plan.folder / name))
-                result = files.read_json(done)
-                say(f"{name}: {result['seconds']:.0f} s, mean Dice {race_tables.mean(result):.4f}")
-                results.append(result)
+    heats = itertools.product(plan.minutes, plan.folds, plan.seeds, contenders)
+    for minutes, fold, seed, contender in heats:
+        name = f"{contender.name} {minutes:g} min, fold {fold}, seed {seed}".replace(":", "-")
+        done = plan.folder / f"{name}.json"
+        if not done.is_file():
+            files.write_json(done, _heat(plan, contender, minutes, fold, seed, plan.folder / name))
+        result = files.read_json(done)
+        say(f"{name}: {result['seconds']:.0f} s, mean Dice {race_tables.mean(result):.4f}")
+        results.append(result)
     return results
 
 
-def compared(results: Sequence[Mapping[str, Any]], first: str) -> list[dict[str, Any]]:
-    """The first contender less each other one, over the same cases, time and seeds.
+def scored(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every contender at every time, over the cases of all its folds; seeds are averaged by case before.
 
     Returns:
-        For each other contender and time: the mean `difference` in Dice and its bootstrap interval over
-        cases (`low`, `high`; 95 %); seeds are averaged by case before.
+        For each: `contender`, `minutes`, its `folds` and `seeds`, the `cases` that were scored, the `seconds`
+        of its longest heat, and `dice`: the mean over cases of each region and of all (`mean`), each with its
+        bootstrap interval over cases (`value`, `low`, `high`; 95 %, None for a single case).
     """
-    by_case: dict[tuple[str, float], list[np.ndarray]] = {}
-    for result in results:
-        values = np.array([np.mean(list(result["dice"][name].values())) for name in sorted(result["dice"])])
-        by_case.setdefault((result["contender"], result["minutes"]), []).append(values)
     rows = []
-    for (name, minutes), found in by_case.items():
-        if name == first or (first, minutes) not in by_case:
-            continue
-        difference = np.mean(by_case[first, minutes], axis=0) - np.mean(found, axis=0)
-        ends = interval(Ratio(difference, np.ones_like(difference)), case_weights(len(difference)))
-        low, high = ends or (None, None)
+    for (name, minutes), found in _by_contender(results).items():
+        cases = _by_case(found)
+        scores = {region: {c: dice[region] for c, dice in cases.items()} for region in _regions(found)}
+        scores["mean"] = _means(cases)
         rows.append(
             {
-                "first": first,
-                "second": name,
+                "contender": name,
                 "minutes": minutes,
-                "difference": float(difference.mean()),
-                "low": low,
-                "high": high,
-                "cases": len(difference),
+                "folds": sorted({result["fold"] for result in found}),
+                "seeds": sorted({result["seed"] for result in found}),
+                "cases": len(cases),
+                "seconds": max(result["seconds"] for result in found),
+                "dice": {kind: _with_interval(list(values.values())) for kind, values in scores.items()},
             }
         )
     return rows
 
 
-def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: Path) -> dict[str, Any]:
+def compared(results: Sequence[Mapping[str, Any]], first: str) -> list[dict[str, Any]]:
+    """The first contender less each other one, at the same time, over the cases that both have scored.
+
+    Returns:
+        For each other contender and time: `value`, the mean difference of Dice, and its bootstrap interval
+        over cases (`low`, `high`; 95 %); seeds are averaged by case before.
+    """
+    by_contender, rows = _by_contender(results), []
+    for (name, minutes), found in by_contender.items():
+        if name == first or (first, minutes) not in by_contender:
+            continue
+        ours, theirs = _means(_by_case(by_contender[first, minutes])), _means(_by_case(found))
+        both = sorted(set(ours) & set(theirs))
+        rows.append(
+            {
+                "first": first,
+                "second": name,
+                "minutes": minutes,
+                "cases": len(both),
+                **_with_interval([ours[case] - theirs[case] for case in both]),
+            }
+        )
+    return rows
+
+
+def _by_contender(results: Sequence[Mapping[str, Any]]) -> dict[tuple[str, float], list[Mapping[str, Any]]]:
+    grouped: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
+    for result in results:
+        grouped.setdefault((result["contender"], result["minutes"]), []).append(result)
+    return grouped
+
+
+def _regions(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(next(iter(results[0]["dice"].values())))
+
+
+def _by_case(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Dice of each region of each case, its mean over seeds."""
+    found: dict[str, list[Mapping[str, float]]] = {}
+    for result in results:
+        for case, dice in result["dice"].items():
+            found.setdefault(case, []).append(dice)
+    return {
+        case: {region: float(np.mean([dice[region] for dice in seeds])) for region in seeds[0]}
+        for case, seeds in sorted(found.items())
+    }
+
+
+def _means(cases: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {case: float(np.mean(list(dice.values()))) for case, dice in cases.items()}
+
+
+def _with_interval(values: Sequence[float]) -> dict[str, float | None]:
+    array = np.array(values)
+    ends = interval(Ratio(array, np.ones_like(array)), case_weights(len(array)))
+    low, high = ends or (None, None)
+    return {"value": float(array.mean()), "low": low, "high": high}
+
+
+def _heat(
+    plan: Plan, contender: Contender, minutes: float, fold: int, seed: int, folder: Path
+) -> dict[str, Any]:
     if folder.exists():
         # Of a race that was ended: its time can't be had again.
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     began = time.monotonic()
     heat = Heat(
         data=plan.data.resolve(),
-        train=plan.fold["train"],
-        test=plan.fold["val"],
+        train=plan.folds[fold]["train"],
+        test=plan.folds[fold]["val"],
         seconds=60 * minutes,
         seed=seed,
         folder=folder.resolve(),
         left=lambda: 60 * minutes - (time.monotonic() - began),
     )
-    environment = {
+    variables = {
         **os.environ,
         **_ONE_THREAD,
         **contender.environment,
@@ -137,7 +194,7 @@ def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: P
                 ["taskset", "--cpu-list", str(plan.core), *words],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=variables,
                 check=False,
             ).returncode
         stages[stage] = round(time.monotonic() - before, 2)
@@ -152,8 +209,10 @@ def _heat(plan: Plan, contender: Contender, minutes: float, seed: int, folder: P
     return {
         "contender": contender.name,
         "minutes": minutes,
-        "fold": plan.number,
+        "fold": fold,
         "seed": seed,
+        "started": started,
+        "commit": environment.describe(())["commit"],
         "seconds": round(time.monotonic() - began, 2),
         "stages": stages,
         "said": said.strip().splitlines()[-1] if said.strip() else "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,41 +16,47 @@ def mean(result: Mapping[str, Any]) -> float:
 
 
 def markdown(record: Mapping[str, Any] | None) -> str:
-    """Every heat with the mean Dice of each class, what the first contender is ahead by, and what it was."""
+    """Every contender's Dice at every time, what the first one is ahead by, and what was raced with."""
     if record is None:
         return "Not run yet."
-    made_with, first = record["provenance"], record["results"][0]
-    hardware = made_with["hardware"]
+    made_with = record["provenance"]
     versions = {**record["peer_versions"], "jax": made_with["versions"]["jax"]}
     shown = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "python")
+    commits = sorted({str(result["commit"])[:12] for result in record["results"]})
     about = (
-        f"{record['data']} (fold {first['fold']}); one core of an {hardware['processor']}, {shown}, commit "
-        f"{str(made_with['commit'])[:12]}. Leads are mean differences, with 95 % bootstrap intervals."
+        f"{record['data']}; one core of an {made_with['hardware']['processor']}, {shown}, "
+        f"commit {', '.join(commits)}. In brackets: 95 % bootstrap intervals over cases."
     )
-    return f"{heats(record)}\n\n{about}"
+    return f"{standings(record)}\n\n{about}"
 
 
-def heats(record: Mapping[str, Any]) -> str:
+def standings(record: Mapping[str, Any]) -> str:
     """The table alone."""
     ahead = {(row["second"], row["minutes"]): row for row in record["compared"]}
-    classes = list(next(iter(record["results"][0]["dice"].values())))
     rows = []
-    for result in record["results"]:
-        by_class = [np.mean([dice[name] for dice in result["dice"].values()]) for name in classes]
-        row = ahead.get((result["contender"], result["minutes"]))
-        lead = f"{row['difference']:+.3f}" if row else ""
-        if row and row["low"] is not None:  # One case has no interval.
-            lead += f" ({row['low']:+.3f} to {row['high']:+.3f})"
+    for row in sorted(record["scored"], key=lambda row: row["minutes"]):
+        lead = ahead.get((row["contender"], row["minutes"]))
         rows.append(
             (
-                f"{result['minutes']:g}",
-                result["contender"],
-                str(result["seed"]),
-                f"{result['seconds']:.0f}",
-                *(f"{value:.3f}" for value in by_class),
-                f"{mean(result):.3f}",
-                lead,
+                f"{row['minutes']:g}",
+                row["contender"],
+                _numbers(row["folds"]),
+                _numbers(row["seeds"]),
+                str(row["cases"]),
+                f"{row['seconds']:.0f}",
+                *(_value(dice, "") for dice in row["dice"].values()),
+                _value(lead, "+") if lead else "",
             )
         )
-    head = ("minutes", "program", "seed", "seconds taken", *classes, "mean", "the first one is ahead by")
+    regions = record["scored"][0]["dice"]
+    head = ("minutes", "program", "folds", "seeds", "cases", "seconds", *regions, "the first one's lead")
     return table(head, rows)
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _value(found: Mapping[str, float | None], sign: str) -> str:
+    ends = "" if found["low"] is None else f" ({found['low']:{sign}.3f} to {found['high']:{sign}.3f})"
+    return f"{found['value']:{sign}.3f}{ends}"

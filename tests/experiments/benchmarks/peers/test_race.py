@@ -16,6 +16,7 @@ from experiments.benchmarks.peers.contenders import Contender
 from experiments.benchmarks.publishing import race_tables
 
 CASES = ("case_0", "case_1", "case_2")
+FOLDS = {0: {"train": (), "val": CASES}}
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def plan(tmp_path):
     described = {"labels": {"0": "nothing", "1": "head", "2": "tail"}, "modality": {"0": "MRI"}}
     (data / "dataset.json").write_text(json.dumps(described))
     core = min(os.sched_getaffinity(0))
-    return race.Plan(data, {"train": (), "val": CASES}, 0, (1.0,), (0,), core, tmp_path / "race")
+    return race.Plan(data, FOLDS, (1.0,), (0,), core, tmp_path / "race")
 
 
 def copier(name, wrong=0, status=0):
@@ -57,13 +58,31 @@ def test_dice_and_lead_are_those_of_the_labels(plan):
     assert [race_tables.mean(result) for result in results] == [1.0, pytest.approx(2 / 3)]
     assert results[1]["dice"]["case_0"] == {"head": 1.0, "tail": 0.0}
     assert results[0]["said"] == "3 steps" and results[0]["seconds"] >= results[0]["stages"]["train"] > 0
-    (row,) = race.compared(results, "right")
-    assert row["difference"] == pytest.approx(1 / 3) and row["cases"] == 3
-    assert 0 <= row["low"] <= row["difference"] <= row["high"] <= 0.5
-    table = race_tables.heats({"results": results, "compared": [row]})
+    (lead,) = race.compared(results, "right")
+    assert lead["value"] == pytest.approx(1 / 3) and lead["cases"] == 3
+    assert 0 <= lead["low"] <= lead["value"] <= lead["high"] <= 0.5
+    right, wrong = race.scored(results)
+    assert right["dice"]["mean"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert wrong["dice"]["head"]["value"] == 1.0 and wrong["dice"]["tail"]["value"] == pytest.approx(1 / 3)
+    table = race_tables.standings({"scored": [right, wrong], "compared": [lead]})
     assert "+0.333" in table and "head" in table
     # What is done is not run again.
     assert race.run(plan, [copier("right", status=1)], lines.append) == results[:1]
+
+
+def test_folds_are_pooled_and_seeds_are_averaged_by_case(plan):
+    folds = {3: {"train": (), "val": CASES[:2]}, 4: {"train": (), "val": CASES[2:]}}
+    plan = plan._replace(folds=folds, seeds=(5, 6))
+    results = race.run(plan, [copier("right"), copier("wrong", wrong=1)], [].append)
+    assert [(result["fold"], result["seed"]) for result in results[::2]] == [(3, 5), (3, 6), (4, 5), (4, 6)]
+    # Of a second seed that segmented everything.
+    results[3] = {**results[3], "dice": results[2]["dice"]}
+    right, wrong = race.scored(results)
+    assert (right["folds"], right["seeds"], right["cases"]) == ([3, 4], [5, 6], 3)
+    assert wrong["dice"]["tail"]["value"] == pytest.approx((0.5 + 1 + 0) / 3)
+    # A fold that only one of them has run is not compared.
+    (lead,) = race.compared([r for r in results if r["contender"] == "right" or r["fold"] == 4], "right")
+    assert lead["cases"] == 1 and lead["value"] == pytest.approx(0.5) and lead["low"] is None
 
 
 def test_a_contender_that_fails_ends_the_race_with_what_it_said(plan):
