@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import ds_dense_unet_569
+from configs import ds_dense_unet_569, networks
 from configs.base import base_config
 from dsdenseunet.models import registry
 from dsdenseunet.training.settings import check_config, flatten
@@ -45,3 +45,28 @@ def test_variants_of_the_paper_differ_from_the_base_as_they_say(variant, changed
 def test_unknown_variant_names_the_known_ones():
     with pytest.raises(ValueError, match="ds, standard, ds_literal or standard_literal"):
         ds_dense_unet_569.get_config("separable")
+
+
+@pytest.mark.parametrize("name", networks.VARIANTS)
+def test_networks_differ_from_the_base_in_network_and_patch_alone(name):
+    base = flatten(base_config().to_dict())
+    config = networks.get_config(name)
+    check_config(config)
+    registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
+    given = flatten(config.to_dict())
+    changed = {field for field in base.keys() | given.keys() if base.get(field) != given.get(field)}
+    assert {field for field in changed if not field.startswith("model.")} <= {"name", "data.patch_size"}
+    assert given["name"] == f"networks:{name}"
+
+
+@pytest.mark.parametrize("name", [name for name, one in networks.VARIANTS.items() if one.authors])
+def test_recipes_of_networks_authors(name):
+    config = networks.get_config(f"{name}_authors")
+    check_config(config)
+    registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
+    assert config.name == f"networks:{name}_authors"
+
+
+def test_unknown_network_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"expected one of unet, .*unet_authors"):
+        networks.get_config("u-net")

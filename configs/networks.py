@@ -1,0 +1,115 @@
+"""Published networks for LiTS on one recipe, and on their authors' own.
+
+    python -m experiments.train --config=configs/networks.py:unet --workdir=runs/unet
+
+`NAME` trains a network by the common recipe: configs/base.py's, of which only the network is replaced, and
+the patch where the network's stride does not divide it. `NAME_authors` trains it as its authors do, as far as
+this program can; the function that makes the changes says what it cannot. None has been run to its end yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from configs.base import base_config, in_order, phase
+
+# For networks that halve all three axes up to five times; the paper's 12 x 224 x 224 has 2 % more voxels.
+_CUBOID = (64, 96, 96)
+
+
+class Variant(NamedTuple):
+    """A network and how it is trained.
+
+    Attributes:
+        model: `config.model`; docs/reference/networks.md says what each field means.
+        patch_size: of the common recipe, (D, H, W).
+        authors: changes the common recipe into the authors'; None where they have none for LiTS.
+    """
+
+    model: Mapping[str, Any]
+    patch_size: tuple[int, int, int]
+    authors: Callable[[ConfigDict], None] | None = None
+
+
+def nnunet(config: ConfigDict) -> None:
+    """nnU-Net's training (nnUNetTrainer of version 2.8): 1000 epochs of 250 steps of two patches of 128^3.
+
+    The coarsest of its outputs has weight 0 in its loss, and is left out here. Not as there: cases keep their
+    own spacing and the task's window, scaling is by axis, brightness adds instead of multiplying, and decay
+    is of kernels alone and decoupled from the gradient.
+    """
+    config.model.auxiliary_outputs = 3
+    config.loss.deep_supervision = (0.5, 0.25, 0.125)
+    _cross_entropy_and_dice(config)
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.momentum = 0.99
+    config.optimizer.nesterov = True
+    config.optimizer.weight_decay = 3e-5
+    config.optimizer.clip_norm = 12.0
+    config.optimizer.schedule = "polynomial"
+    config.optimizer.lr_floor = 0.0
+    _nnunet_data(config)
+
+
+def _cross_entropy_and_dice(config: ConfigDict) -> None:
+    config.loss.cross_entropy.class_weights = (1.0, 1.0, 1.0)
+    config.loss.dice.weight = 1.0
+
+
+def _nnunet_data(config: ConfigDict) -> None:
+    """Patches, augmentation, length and sliding window, which MedNeXt's training has from nnU-Net."""
+    config.data.patch_size = (128, 128, 128)
+    config.data.batch_size = 2
+    # One patch of two is centred on a class of the foreground.
+    config.data.centre_share = (0.5, 0.25, 0.25)
+    config.data.scale_range = (1.0, 1.0)
+    augment = config.augment
+    augment.rotation = {"probability": 0.2, "degrees": (30.0, 30.0, 30.0)}
+    augment.scaling = {"probability": 0.2, "range": (0.7, 1.4)}
+    augment.noise = {"probability": 0.1, "range": (0.0, 0.316)}
+    augment.blur = {"probability": 0.2, "range": (0.5, 1.0)}
+    augment.brightness = {"probability": 0.15, "range": (-0.1, 0.1)}
+    augment.contrast = {"probability": 0.15, "range": (0.75, 1.25)}
+    augment.low_resolution = {"probability": 0.25, "range": (0.5, 1.0)}
+    augment.gamma = {"probability": 0.3, "range": (0.7, 1.5)}
+    config.phases = in_order(train=phase(1000))
+    config.training.steps_per_epoch = 250
+    config.inference.mirror_axes = (0, 1, 2)
+
+
+_UNET = {
+    "family": "unet",
+    "in_channels": 1,
+    "num_classes": 3,
+    "widths": (32, 64, 128, 256, 320, 320),
+    "encoder_convs": (2, 2, 2, 2, 2, 2),
+    "decoder_convs": (2, 2, 2, 2, 2),
+    "norm_epsilon": 1e-5,
+    "dtype": "float32",
+    "remat": "none",
+    "auxiliary_outputs": 0,
+}
+
+VARIANTS: dict[str, Variant] = {
+    # nnU-Net's plain U-Net.
+    "unet": Variant(_UNET, _CUBOID, nnunet),
+}
+
+
+def get_config(variant: str = "unet") -> ConfigDict:
+    """Args: a name of `VARIANTS`, or, where it has `authors`, the name followed by `_authors`."""
+    known = [*VARIANTS, *(f"{name}_authors" for name, one in VARIANTS.items() if one.authors)]
+    if variant not in known:
+        raise ValueError(f"variant {variant!r}: expected one of {', '.join(known)}")
+    name = variant.removesuffix("_authors")
+    config = base_config()
+    config.name = f"networks:{variant}"
+    config.model = ConfigDict(dict(VARIANTS[name].model))
+    config.data.patch_size = VARIANTS[name].patch_size
+    authors = VARIANTS[name].authors
+    if variant != name and authors:
+        authors(config)
+    return config
