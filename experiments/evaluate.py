@@ -26,7 +26,6 @@ from dsdenseunet.reporting.score_lines import score_lines
 from dsdenseunet.reporting.score_page import write_score_page
 from dsdenseunet.runtime import cli
 from dsdenseunet.tasks import decathlon
-from dsdenseunet.tasks.task import Task
 
 PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder of predicted label volumes.", required=True)
 REFERENCES = flags.DEFINE_string("references", None, "Folder of reference label volumes.", required=True)
@@ -51,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         workers=WORKERS.value,
         compare=COMPARE.value,
         images=IMAGES.value,
-        task=Task.of(CONFIG.value.task) if CONFIG.value else decathlon.task_of(REFERENCES.value),
+        task=decathlon.task_of(REFERENCES.value, CONFIG.value),
     )
     for line in score_lines(result):
         print(line)

@@ -20,7 +20,6 @@ from dsdenseunet.data.scans import walk
 from dsdenseunet.data.scans.lits import find_cases
 from dsdenseunet.runtime import cli
 from dsdenseunet.tasks import decathlon
-from dsdenseunet.tasks.task import Task
 
 DATA = flags.DEFINE_string(
     "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True
@@ -39,8 +38,7 @@ PRUNE = flags.DEFINE_bool(
 def main(argv: Sequence[str]) -> int:
     """Prepares, prints the table, and fails if any case did."""
     del argv
-    described = decathlon.task_of(DATA.value)
-    task = Task.of(CONFIG.value.task) if CONFIG.value else described
+    task = decathlon.task_of(DATA.value, CONFIG.value)
     found = find_cases(DATA.value)
     with tqdm(total=len(found.used), unit="case", disable=None) as progress:
 

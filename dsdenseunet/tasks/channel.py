@@ -85,6 +85,11 @@ class Channel:
         return mean, factor, -_MOST, _MOST, outside
 
 
+def are_hounsfield(channels: Sequence[Channel]) -> bool:
+    """Whether images of these channels are CT, all of whose values are Hounsfield units."""
+    return all(channel.is_hounsfield for channel in channels)
+
+
 def statistics_of(channels: Sequence[Channel], image: NDArray[np.number]) -> tuple[tuple[float, ...], ...]:
     """The statistics of a case, a tuple a channel.
 

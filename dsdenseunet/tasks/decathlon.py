@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ml_collections import ConfigDict
+
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import some
@@ -24,17 +26,21 @@ _CT_WINDOW = (-200.0, 250.0)
 _FOLDERS = {"image": "imagesTr", "label": "labelsTr"}
 
 
-def task_of(folder: str | os.PathLike[str]) -> Task:
-    """The task of a data set: of the dataset.json in its folder or the one above; LiTS where there is none.
+def task_of(folder: str | os.PathLike[str], config: ConfigDict | None = None) -> Task:
+    """The task that a command works on: the config's, if one is given; else the data set's own.
 
-    The Decathlon's own liver data are LiTS.
+    That is the one of the dataset.json in its folder or the folder above, and LiTS where there is none. The
+    Decathlon's own liver data are LiTS.
 
     Args:
         folder: of the data set, or of its labels.
+        config: an experiment's.
 
     Raises:
-        InputError: as `read_task`.
+        InputError: as `Task.of` and `read_task`.
     """
+    if config:
+        return Task.of(config.task)
     for candidate in (Path(folder), Path(folder).absolute().parent):
         if (candidate / FILE).is_file():
             return read_task(candidate)

@@ -19,3 +19,8 @@ TASK = Task(
 )
 # What the Medical Segmentation Decathlon's Task03_Liver calls the same classes.
 DECATHLON_CLASSES = ("background", "liver", "cancer")
+
+
+def is_lits(task: Task) -> bool:
+    """Whether a task's labels are those of LiTS, so that its scorer and its anatomy apply."""
+    return task.classes == TASK.classes

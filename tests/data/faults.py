@@ -262,7 +262,7 @@ FAULTS = {
     ),
     "scaled to bytes": (lambda d: rewrite(d / VOLUME, scale_to_bytes), "hu-scale", VOLUME),
     "intercept lost": (lambda d: rewrite(d / VOLUME, lambda array: array + 1024), "hu-scale", VOLUME),
-    "one value": (lambda d: rewrite(d / VOLUME, np.zeros_like), "hu-constant", VOLUME),
+    "one value": (lambda d: rewrite(d / VOLUME, np.zeros_like), "image-constant", VOLUME),
     "NaN": (
         lambda d: rewrite(d / VOLUME, lambda array: set_first_voxel(np.nan)(array.astype(np.float32))),
         "nan",
@@ -289,7 +289,7 @@ FAULTS = {
         "duplicate",
         "volume-9.nii.gz",
     ),
-    "empty liver": (lambda d: rewrite(d / LABELS, np.zeros_like), "liver-empty", LABELS),
+    "empty liver": (lambda d: rewrite(d / LABELS, np.zeros_like), "label-empty", LABELS),
     "tumour outside liver": (lambda d: canonical(d / LABELS, blob_outside), "tumour-outside", LABELS),
     "no labels": (lambda d: (d / LABELS).unlink(), "label-missing", VOLUME),
 }

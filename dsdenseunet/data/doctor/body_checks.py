@@ -1,7 +1,7 @@
-"""Common sense about a CT and its labels: the body's own directions, and where liver and tumour lie.
+"""Common sense about LiTS' CTs and labels: the body's own directions, and where liver and tumour lie.
 
-All arrays are canonical (D towards the head, H towards the front, W towards the patient's right); what
-contradicts that is a header that is wrong.
+Only `fits_better` is for any task. All arrays are canonical (D towards the head, H towards the front, W
+towards the patient's right); what contradicts that is a header that is wrong.
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.channel import are_hounsfield
+from dsdenseunet.tasks.task import Task
+
 _BODY_HU = -300
 _BONE_HU = 200
 _LUNG_HU = -500
+_OTHER_TISSUE_HU = 200
 # Finer than this is not needed to tell up from down.
 _COARSE_SIDE = 96
 # Least difference of the air's share between the body's upper and lower third.
@@ -47,7 +52,7 @@ def flipped_axes(image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer] |
     if np.count_nonzero(bones) > 0.002 * np.count_nonzero(body) and _offset(bones, body, 1) > _OFF_CENTRE:
         flipped.append(1)
     if labels_DHW is not None:
-        liver = labels_DHW[coarse] > 0
+        liver = lits.TASK.region("liver").mask(labels_DHW[coarse])
         if liver.any() and _offset(liver, body, 2) < -_OFF_CENTRE:
             flipped.append(2)
     return tuple(flipped)
@@ -58,7 +63,7 @@ def label_shift(image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer]) -
 
     Moved labels are better if what they gain looks more like liver than what they lose.
     """
-    liver = labels_DHW > 0
+    liver = lits.TASK.region("liver").mask(labels_DHW)
     if np.count_nonzero(liver.any(axis=(1, 2))) < 3:
         return 0
     alike = _like_liver(image_DHW, liver)
@@ -77,15 +82,20 @@ def label_shift(image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer]) -
 
 
 def fits_better(
-    image_DHW: NDArray[np.int16], labels_DHW: NDArray[np.integer], others_DHW: NDArray[np.integer]
+    image_DHW: NDArray[np.number],
+    labels_DHW: NDArray[np.integer],
+    others_DHW: NDArray[np.integer],
+    task: Task,
 ) -> bool:
-    """Whether the first of two label volumes fits the image clearly better: its liver is more of one kind."""
+    """Whether the first of two label volumes fits the image clearly better: its voxels are more of a kind."""
+    # Farther away is another tissue, however far.
+    most = _OTHER_TISSUE_HU if are_hounsfield(task.channels) else float(np.std(image_DHW))
     spreads = []
     for labels in (labels_DHW, others_DHW):
         values = image_DHW[labels > 0].astype(np.float32)
         if not values.size:
             return False
-        spreads.append(float(np.mean(np.minimum(np.abs(values - np.median(values)), 200))))
+        spreads.append(float(np.mean(np.minimum(np.abs(values - np.median(values)), most))))
     return spreads[0] < 0.8 * spreads[1]
 
 
@@ -102,8 +112,9 @@ def moved_slices(array_DHW: NDArray[Any], shift: int) -> NDArray[Any]:
 
 
 def tumour_outside_liver(labels_DHW: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Voxels of tumours that touch no liver: 26-connected pieces of any label without one of label 1."""
-    pieces = cc3d.connected_components(np.ascontiguousarray(labels_DHW > 0), connectivity=26)
+    """Voxels of tumours that touch no liver: 26-connected pieces of either label without one of label 1."""
+    labelled = lits.TASK.region("liver").mask(labels_DHW)
+    pieces = cc3d.connected_components(np.ascontiguousarray(labelled), connectivity=26)
     with_liver = np.zeros(int(pieces.max()) + 1, np.bool_)
     with_liver[np.unique(pieces[labels_DHW == 1])] = True
     with_liver[0] = True

@@ -17,6 +17,9 @@ from dsdenseunet.data.doctor.voxel_checks import Voxels
 from dsdenseunet.data.scans import header_grid, nifti
 from dsdenseunet.data.scans.lits import Case
 from dsdenseunet.data.scans.nifti_file import NiftiFile, read_header
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.channel import are_hounsfield
+from dsdenseunet.tasks.task import Task
 
 # Grids that differ by less are rounding in the header.
 _SAME_GRID_VOXELS = 0.1
@@ -28,13 +31,13 @@ _HEADER_REPAIRS = {
     "assumed-size": _FROM_DICOM,
     "sizes-differ": _FROM_DICOM,
     "sheared": f"{_FROM_DICOM}; resample a tilted gantry's slices onto axes at right angles",
-    "no-geometry": "take spacing and affine from the scan's DICOM files; "
-    "millimetres of this case mean nothing",
-    "contradiction": "find out which is right (the liver lies on the patient's right); "
-    "copies have the sform in both",
+    "no-geometry": "take spacing and affine from the scan's DICOM files, unless voxels are known to be 1 mm: "
+    "lengths and volumes of this case mean nothing otherwise",
+    "contradiction": "find out which is right{hint}; copies have the sform in both",
 }
 _HEADER_CHECKS = {"no-geometry": "spacing-unknown", "contradiction": "sform-qform"}
 _ANEW = "write the header anew, as it is read here"
+_LIVER_SIDE = " (the liver lies on the patient's right)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +59,11 @@ class Examined:
     facts: tuple[dict[str, Any], ...]
 
 
-def examine_case(case: Case) -> Examined:
-    """Examines the files of one case."""
+def examine_case(case: Case, task: Task = lits.TASK) -> Examined:
+    """Examines the files of one case by what its task says of images and labels."""
     findings: list[Finding] = []
-    image = _read(case.image, findings)
-    labels = _read(case.labels, findings, image) if case.labels else None
+    image = _read_image(case.image, task, findings)
+    labels = _read_labels(case.labels, image, findings) if case.labels else None
     if case.labels is None and not case.test:
         found = Finding(
             "warning", "label-missing", case.image, "no label volume", "add it, or leave the case out"
@@ -68,29 +71,30 @@ def examine_case(case: Case) -> Examined:
         findings.append(found)
     plan = Plan(flipped=(), shift=0, turned=False)
     if labels:
-        findings += voxel_checks.check_labels(labels.file, labels.voxels)
+        findings += voxel_checks.check_labels(labels.file, labels.voxels[0], task)
     if image:
-        findings += voxel_checks.check_image(image.file, image.voxels)
-        findings += _check_header(image)
+        findings += voxel_checks.check_image(image.file, task.channels, image.voxels)
+        findings += _check_header(image, task)
         labels_DHW = None
         if labels:
-            paired, turned = _check_pair(image, labels)
+            paired, turned = _check_pair(image, labels, task)
             findings += paired
             plan = dataclasses.replace(plan, turned=turned)
             if turned:
                 labels_DHW = labels.array_DHW
             elif labels.grid.shape_IJK == image.grid.shape_IJK:
                 # Voxel by voxel, as such data sets pair them, whatever the labels' header says.
-                labels_DHW = image.grid.to_canonical(labels.voxels.array_IJK)
-        body, plan = _check_body(image, labels, labels_DHW, plan)
-        findings += body
+                labels_DHW = image.grid.to_canonical(labels.stored_IJK)
+        if lits.is_lits(task):
+            body, plan = _check_body(image, labels, labels_DHW, plan)
+            findings += body
     if labels and not any(finding.check == "label-values" for finding in findings):
-        findings += _check_liver(labels)
+        findings += _check_regions(labels, task)
     return Examined(
         case,
         tuple(findings),
         plan if image and (labels or case.labels is None) else None,
-        (image.voxels.fingerprint if image else "", labels.voxels.fingerprint if labels else ""),
+        (image.fingerprint if image else "", labels.fingerprint if labels else ""),
         tuple(_facts(opened) for opened in (image, labels) if opened),
     )
 
@@ -98,7 +102,7 @@ def examine_case(case: Case) -> Examined:
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Opened:
     file: NiftiFile
-    voxels: Voxels
+    voxels: tuple[Voxels, ...]
     grid: nifti.Grid
     notes: tuple[header_grid.Note, ...]
 
@@ -107,8 +111,18 @@ class _Opened:
         return self.file.path
 
     @property
+    def stored_IJK(self) -> np.ndarray:  # noqa: N802
+        """The labels, or the image's first channel, in the file's own order."""
+        return self.voxels[0].array_IJK
+
+    @property
     def array_DHW(self) -> np.ndarray:  # noqa: N802
-        return self.grid.to_canonical(self.voxels.array_IJK)
+        """The same in canonical order."""
+        return self.grid.to_canonical(self.stored_IJK)
+
+    @property
+    def fingerprint(self) -> str:
+        return " ".join(channel.fingerprint for channel in self.voxels)
 
     @property
     def placed(self) -> bool:
@@ -116,7 +130,17 @@ class _Opened:
         return not any(header_grid.KINDS[note.kind] for note in self.notes)
 
 
-def _read(path: Path, findings: list[Finding], image: _Opened | None = None) -> _Opened | None:
+def _read_image(path: Path, task: Task, findings: list[Finding]) -> _Opened | None:
+    try:
+        file = read_header(path, len(task.channels))
+        voxels = voxel_checks.read_voxels(file, exact=not are_hounsfield(task.channels))
+        return _Opened(file, voxels, nifti.read_grid(path), header_grid.place(file.header, path).notes)
+    except InputError as error:
+        findings.append(Finding("error", "unreadable", path, error.found, error.fix))
+        return None
+
+
+def _read_labels(path: Path, image: _Opened | None, findings: list[Finding]) -> _Opened | None:
     try:
         file = read_header(path)
         voxels = voxel_checks.read_voxels(file)
@@ -132,8 +156,9 @@ def _read(path: Path, findings: list[Finding], image: _Opened | None = None) -> 
         return None
 
 
-def _check_header(image: _Opened) -> list[Finding]:
+def _check_header(image: _Opened, task: Task) -> list[Finding]:
     findings = []
+    hint = _LIVER_SIDE if lits.is_lits(task) else ""
     for note in image.notes:
         assumed = header_grid.KINDS[note.kind]
         findings.append(
@@ -142,14 +167,14 @@ def _check_header(image: _Opened) -> list[Finding]:
                 _HEADER_CHECKS.get(note.kind, "affine"),
                 image.path,
                 note.text,
-                _HEADER_REPAIRS.get(note.kind, _ANEW),
+                _HEADER_REPAIRS.get(note.kind, _ANEW).format(hint=hint),
                 repairable=not assumed,
             )
         )
     return findings
 
 
-def _check_pair(image: _Opened, labels: _Opened) -> tuple[list[Finding], bool]:
+def _check_pair(image: _Opened, labels: _Opened, task: Task) -> tuple[list[Finding], bool]:
     """Faults of the labels' grid, and whether the labels' voxels must be turned as their header says."""
     path = labels.path
     findings = [
@@ -165,8 +190,8 @@ def _check_pair(image: _Opened, labels: _Opened) -> tuple[list[Finding], bool]:
         and labels.placed
         and labels.grid.shape_DHW == image.grid.shape_DHW
     ):
-        as_stored = image.grid.to_canonical(labels.voxels.array_IJK) if same_shape else None
-        if as_stored is None or body_checks.fits_better(image.array_DHW, labels.array_DHW, as_stored):
+        as_stored = image.grid.to_canonical(labels.stored_IJK) if same_shape else None
+        if as_stored is None or body_checks.fits_better(image.array_DHW, labels.array_DHW, as_stored, task):
             found = (
                 f"voxels stored along {codes[0]}, the image's along {codes[1]}: they don't pair one by one"
             )
@@ -211,14 +236,15 @@ def _check_body(
     return findings, dataclasses.replace(plan, flipped=flipped, shift=shift)
 
 
-def _check_liver(labels: _Opened) -> list[Finding]:
+def _check_regions(labels: _Opened, task: Task) -> list[Finding]:
     path = labels.path
-    if not (labels.voxels.array_IJK > 0).any():
-        return [
-            Finding(
-                "error", "liver-empty", path, "no voxel of liver or tumour", "annotate it, or leave it out"
-            )
-        ]
+    if not any(region.mask(labels.stored_IJK).any() for region in task.regions):
+        # Every scan of LiTS shows a liver; elsewhere a case can be a healthy one.
+        severity = "error" if lits.is_lits(task) else "warning"
+        found = f"no voxel of {' or '.join(region.name for region in task.regions)}"
+        return [Finding(severity, "label-empty", path, found, "annotate it, or leave it out")]
+    if not lits.is_lits(task):
+        return []
     outside = int(np.count_nonzero(body_checks.tumour_outside_liver(labels.array_DHW)))
     if outside:
         found = f"{outside} voxels of tumour that touch no liver"
@@ -227,7 +253,8 @@ def _check_liver(labels: _Opened) -> list[Finding]:
 
 
 def _facts(opened: _Opened) -> dict[str, Any]:
-    low, high = opened.voxels.finite.low, opened.voxels.finite.high
+    low = min(channel.finite.low for channel in opened.voxels)
+    high = max(channel.finite.high for channel in opened.voxels)
     return {
         "path": str(opened.path),
         "sha256": files.sha256(opened.path),

@@ -16,11 +16,14 @@ from dsdenseunet.data.doctor.repair import repair_case
 from dsdenseunet.data.isolated import WorkerDiedError, run_each
 from dsdenseunet.data.scans import walk
 from dsdenseunet.data.scans.lits import Case, find_cases
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.task import Task
 
 
 def examine(
     root: str | os.PathLike[str],
     *,
+    task: Task = lits.TASK,
     repair_to: str | os.PathLike[str] | None = None,
     workers: int = 1,
     on_case: Callable[[Examined], None] = lambda examined: None,
@@ -31,14 +34,15 @@ def examine(
     is a finding of its own.
 
     Args:
-        root: a data set, as `lits.find_cases` takes it.
+        root: a data set, as `find_cases` takes it.
+        task: what its images and labels must be.
         repair_to: another folder for copies of all cases that can be used, repaired where that is
             possible, under the names and in the subfolders of the originals; None: write none.
         workers: processes.
         on_case: called for each case.
 
     Returns:
-        findings, worst first, and the manifest: `files` (hash, shape, spacing, orientation, values),
+        findings, worst first, and the manifest: `task`, `files` (hash, shape, spacing, orientation, values),
         `findings`, `copies`, `passed_over`.
 
     Raises:
@@ -54,7 +58,7 @@ def examine(
     found = find_cases(root)
     cases = found.used
     done: dict[int, Examined] = {}
-    for index, answer in run_each(examine_case, [(case,) for case in cases], workers):
+    for index, answer in run_each(examine_case, [(case, task) for case in cases], workers):
         if isinstance(answer, Exception):
             failed = _failed("not-examined", cases[index], answer)
             answer = Examined(cases[index], (failed,), None, ("", ""), ())
@@ -69,7 +73,7 @@ def examine(
             finding.path for finding in findings if finding.severity == "error" and not finding.repairable
         }
         jobs = [
-            (examined.case, examined.plan, Path(root), Path(repair_to))
+            (examined.case, examined.plan, Path(root), Path(repair_to), task)
             for examined in examinations
             if examined.plan is not None and not left_out & {examined.case.image, examined.case.labels}
         ]
@@ -82,6 +86,7 @@ def examine(
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     manifest = {
         "root": str(root),
+        "task": task.to_config(),
         "passed_over": walk.to_json(found.passed_over),
         "files": [fact for examined in examinations for fact in examined.facts],
         "findings": [{**dataclasses.asdict(f), "path": str(f.path)} for f in findings],

@@ -46,7 +46,7 @@ class Findings(list[Finding]):
         """Appends a finding of this file."""
         self.append(Finding(severity, check, self._path, found, repair, repairable))
 
-    def add_non_finite(self, count: int, repair: str, repairable: bool = False) -> None:
-        """Appends that there are NaN or infinite voxels, if there are."""
+    def add_non_finite(self, count: int, repair: str, repairable: bool = False, of: str = "") -> None:
+        """Appends that there are NaN or infinite voxels, if there are; `of` says of what."""
         if count:
-            self.add("error", "nan", f"{count} NaN or infinite voxels", repair, repairable)
+            self.add("error", "nan", f"{of}{count} NaN or infinite voxels", repair, repairable)

@@ -13,6 +13,9 @@ from dsdenseunet.data.doctor import body_checks, grid_checks, voxel_checks
 from dsdenseunet.data.scans import header_grid, nifti
 from dsdenseunet.data.scans.lits import Case
 from dsdenseunet.data.scans.nifti_file import Header, read_header
+from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.channel import are_hounsfield
+from dsdenseunet.tasks.task import Task
 
 _MM = 2
 
@@ -32,14 +35,15 @@ class Plan:
     turned: bool
 
 
-def repair_case(case: Case, plan: Plan, root: Path, out: Path) -> dict[str, Any]:
-    """Writes copies of a case's image and labels: finite HU in range, uint8 labels, one grid for both.
+def repair_case(case: Case, plan: Plan, root: Path, out: Path, task: Task = lits.TASK) -> dict[str, Any]:
+    """Writes copies of a case's image and labels: finite values (of a CT in range), uint8 labels, one grid.
 
     Args:
         case: its files stay as they are.
         plan: what to mend beyond the values.
         root: the data set.
         out: another folder; the copies lie in it as the originals do in `root`.
+        task: what image and labels are.
 
     Returns:
         for the manifest: `name`, the written `image` and `labels` (None without).
@@ -50,26 +54,34 @@ def repair_case(case: Case, plan: Plan, root: Path, out: Path) -> dict[str, Any]
     """
     targets = [out / path.relative_to(root) for path in (case.image, case.labels) if path is not None]
     try:
-        return _copy(case, plan, targets)
+        return _copy(case, plan, targets, task)
     except BaseException:
         for target in targets:
             target.unlink(missing_ok=True)
         raise
 
 
-def _copy(case: Case, plan: Plan, targets: list[Path]) -> dict[str, Any]:
-    voxels = voxel_checks.read_voxels(read_header(case.image))
+def _copy(case: Case, plan: Plan, targets: list[Path], task: Task) -> dict[str, Any]:
+    is_ct = are_hounsfield(task.channels)
+    channels = voxel_checks.read_voxels(read_header(case.image, len(task.channels)), exact=not is_ct)
     grid = nifti.read_grid(case.image)
     affine = grid_checks.turned_affine(grid, plan.flipped)
-    _save(targets[0], np.clip(voxels.array_IJK, *voxel_checks.HU_RANGE), affine, grid.header)
+    arrays = [channel.array_IJK for channel in channels]
+    if is_ct:
+        arrays = [np.clip(array, *voxel_checks.HU_RANGE) for array in arrays]
+    image = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+    _save(targets[0], image, affine, grid.header)
     record: dict[str, Any] = {"name": case.name, "image": str(targets[0]), "labels": None}
     if case.labels is not None:
         like = None if plan.turned else grid
-        labels_DHW = nifti.read_labels(case.labels, like=like).array_DHW
+        labels_DHW = nifti.read_labels(case.labels, task, like=like, with_ignored=True).array_DHW
         labels_DHW = body_checks.moved_slices(labels_DHW, plan.shift)
-        labels_DHW[body_checks.tumour_outside_liver(labels_DHW)] = 0
+        if lits.is_lits(task):
+            labels_DHW[body_checks.tumour_outside_liver(labels_DHW)] = 0
         # Voxel by voxel as before: only what the header says of their place has changed.
-        _save(targets[1], grid.from_canonical(labels_DHW), affine, grid.header)
+        header = grid.header.copy()
+        header.set_data_shape(grid.shape_IJK)
+        _save(targets[1], grid.from_canonical(labels_DHW), affine, header)
         record["labels"] = str(targets[1])
     return record
 

@@ -26,7 +26,7 @@ from dsdenseunet.data.scans import header_grid, stored_values
 from dsdenseunet.data.scans.grid import Grid, Spacing, Volume, grid_of, orientation
 from dsdenseunet.data.scans.nifti_file import Header, NiftiFile, read_header
 from dsdenseunet.tasks import lits
-from dsdenseunet.tasks.channel import Channel
+from dsdenseunet.tasks.channel import Channel, are_hounsfield
 from dsdenseunet.tasks.task import Task
 
 _INT16 = np.iinfo(np.int16)
@@ -67,7 +67,7 @@ def read_image(
             voxels, values that are no Hounsfield units, or a header from which no voxel size can be read.
     """
     nifti = read_header(path, len(channels))
-    is_ct = all(channel.is_hounsfield for channel in channels)
+    is_ct = are_hounsfield(channels)
     # Beside what the caller counts: further channels, and of float32 four bytes more until it is narrowed.
     more = len(channels) * (2 if is_ct else 6) - 2
     check_room(path, nifti.shape_IJK, bytes_per_voxel + more)
@@ -235,7 +235,7 @@ def write_stored(path: str | os.PathLike[str], header: Header, array_IJK: np.nda
     Args:
         path: ends in .nii or .nii.gz, in any case.
         header: its type of voxels is the file's; what it says of where voxels begin is set anew.
-        array_IJK: of the header's shape.
+        array_IJK: of the header's shape; channels come last.
 
     Raises:
         InputError: not a .nii or .nii.gz name.
@@ -252,8 +252,9 @@ def write_stored(path: str | os.PathLike[str], header: Header, array_IJK: np.nda
         packed = path.name.lower().endswith(".gz")
         with gzip.GzipFile("", "wb", 4, raw, mtime=0) if packed else contextlib.nullcontext(raw) as stream:
             stream.write(header.binaryblock + bytes(4))
-            for slab_JI in array_IJK.transpose(2, 1, 0):
-                stream.write(slab_JI.astype(header.get_data_dtype(), copy=False).tobytes())
+            for volume_IJK in np.moveaxis(array_IJK, 3, 0) if array_IJK.ndim == 4 else [array_IJK]:
+                for slab_JI in volume_IJK.transpose(2, 1, 0):
+                    stream.write(slab_JI.astype(header.get_data_dtype(), copy=False).tobytes())
 
 
 def for_display(slice_HW: np.ndarray) -> np.ndarray:
