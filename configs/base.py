@@ -198,7 +198,7 @@ def base_config() -> ConfigDict:
     config.training.budget_seconds = 0.0
     # Micro-batches whose gradients are averaged before one update; batch_size is the whole batch.
     config.training.accumulate = 1
-    # Epochs between the validations that choose the best weights (also always at a phase's end).
+    # Epochs between the validations that choose the best weights (0: none). A phase's end always validates.
     config.training.validate_epochs = 10
     # Patches of the validation cases that they look at, the same ones every time (0: whole volumes instead).
     config.training.validate_patches = 32

@@ -64,8 +64,8 @@ class Phase:
         return self.epochs * self.steps_per_epoch
 
     def due(self, step: int, every_epochs: int) -> bool:
-        """Whether `step` ends an epoch that is a multiple of `every_epochs`."""
-        return step > 0 and step % (every_epochs * self.steps_per_epoch) == 0
+        """Whether `step` ends an epoch that is a multiple of `every_epochs` (0: none is)."""
+        return step > 0 and every_epochs > 0 and step % (every_epochs * self.steps_per_epoch) == 0
 
 
 def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> None:

@@ -73,7 +73,7 @@ _FIELDS: Mapping[str, Check] = {
     "training.steps_per_epoch": integer(1),
     "training.budget_seconds": number(low=0),
     "training.accumulate": integer(1),
-    "training.validate_epochs": integer(1),
+    "training.validate_epochs": integer(0),
     "training.validate_patches": integer(0),
     "training.validate_cases": integer(0),
     "training.checkpoint_epochs": integer(1),
