@@ -10,9 +10,10 @@ from ml_collections import ConfigDict
 
 from configs.base import in_order, phase
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.cache import Cache
 from dsdenseunet.models import registry
 from dsdenseunet.runtime import clock, parallel
-from dsdenseunet.training import budget, cascade
+from dsdenseunet.training import budget, cascade, loop
 from dsdenseunet.training.budget import Budget
 from tests.training import tiny
 from tests.training.test_logs import read_lines
@@ -113,14 +114,15 @@ def test_the_clock_counts_from_the_start_of_the_process():
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A second a batch, ten before the first one."""
-    time, place = Clock(10.0), parallel.place_batch
+    """A second a batch, ten before the first one; a second a validation, however busy the machine is."""
+    time, place, validated = Clock(10.0), parallel.place_batch, Budget.validated
 
     def counted(*arguments):
         time.now += 1
         return place(*arguments)
 
     monkeypatch.setattr(parallel, "place_batch", counted)
+    monkeypatch.setattr(Budget, "validated", lambda self, _: validated(self, 1.0))
     monkeypatch.setattr(budget.Budget.__init__, "__defaults__", (0.0, 0.0, time))
     monkeypatch.setattr(registry, "build", tiny.build_tiny)
     return time
@@ -131,12 +133,6 @@ def test_a_run_ends_with_its_time_and_its_schedule(cache: Path, tmp_path: Path, 
     config.data.cache = str(cache)
     config.optimizer.schedule, config.optimizer.lr_floor = "cosine", 0.0
     config.training.validate_epochs = config.training.checkpoint_epochs = 10
-    cascade.run(config, tmp_path / "validated")
-    lines = read_lines(tmp_path / "validated/metrics.jsonl")
-    steps = [line["step"] for line in lines if "loss" in line]
-    assert [line["step"] for line in lines if "validation" in line] == [20, max(steps)]
-    # No weights but the last ones.
-    fake.now, config.training.validate_epochs = 0.0, 0
     cascade.run(config, tmp_path)
     lines = read_lines(tmp_path / "metrics.jsonl")
     rates = [line["learning_rate"] for line in lines if "loss" in line]
@@ -144,8 +140,12 @@ def test_a_run_ends_with_its_time_and_its_schedule(cache: Path, tmp_path: Path, 
     assert rates[0] == rates[1] == pytest.approx(0.1)
     assert all(np.diff(rates[1:]) < 0)
     assert rates[-1] < 0.003
-    assert [line["step"] for line in lines if "validation" in line] == [len(rates)]
+    assert [line["step"] for line in lines if "validation" in line] == [20, len(rates)]
     assert not any("volumes" in line for line in lines)
+    # Every 0 epochs is never: then no weights but the last ones can be the best.
+    only = loop.Phase("only", config, tmp_path, Cache.open(str(cache)), (), ())
+    assert [step for step in range(25) if only.due(step, 2)] == [4, 8, 12, 16, 20, 24]
+    assert not any(only.due(step, 0) for step in range(25))
     # It is over, whatever the clock says after another start; and it is no other run's time.
     fake.now = 5.0
     before = tiny.final_arrays(tmp_path, "only")
