@@ -101,15 +101,26 @@ VARIANTS: dict[str, Variant] = {
 
 def get_config(variant: str = "unet") -> ConfigDict:
     """Args: a name of `VARIANTS`, or, where it has `authors`, the name followed by `_authors`."""
-    known = [*VARIANTS, *(f"{name}_authors" for name, one in VARIANTS.items() if one.authors)]
+    return config_of(VARIANTS, "networks", variant)
+
+
+def config_of(variants: Mapping[str, Variant], file: str, variant: str) -> ConfigDict:
+    """The config of a table's network.
+
+    Args:
+        variants: the table.
+        file: name of the config file that has it.
+        variant: see `get_config`.
+    """
+    known = [*variants, *(f"{name}_authors" for name, one in variants.items() if one.authors)]
     if variant not in known:
         raise ValueError(f"variant {variant!r}: expected one of {', '.join(known)}")
     name = variant.removesuffix("_authors")
     config = base_config()
-    config.name = f"networks:{variant}"
-    config.model = ConfigDict(dict(VARIANTS[name].model))
-    config.data.patch_size = VARIANTS[name].patch_size
-    authors = VARIANTS[name].authors
+    config.name = f"{file}:{variant}"
+    config.model = ConfigDict(dict(variants[name].model))
+    config.data.patch_size = variants[name].patch_size
+    authors = variants[name].authors
     if variant != name and authors:
         authors(config)
     return config

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import ds_dense_unet_569, networks
+from configs import ds_dense_unet_569, networks, table_one
 from configs.base import base_config
 from dsdenseunet.models import registry
 from dsdenseunet.training.settings import check_config, flatten
@@ -47,24 +47,30 @@ def test_unknown_variant_names_the_known_ones():
         ds_dense_unet_569.get_config("separable")
 
 
-@pytest.mark.parametrize("name", networks.VARIANTS)
-def test_networks_differ_from_the_base_in_network_and_patch_alone(name):
+TABLES = (networks, table_one)
+
+
+@pytest.mark.parametrize(("table", "name"), [(table, name) for table in TABLES for name in table.VARIANTS])
+def test_networks_differ_from_the_base_in_network_and_patch_alone(table, name):
     base = flatten(base_config().to_dict())
-    config = networks.get_config(name)
+    config = table.get_config(name)
     check_config(config)
     registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
     given = flatten(config.to_dict())
     changed = {field for field in base.keys() | given.keys() if base.get(field) != given.get(field)}
     assert {field for field in changed if not field.startswith("model.")} <= {"name", "data.patch_size"}
-    assert given["name"] == f"networks:{name}"
+    assert given["name"] == f"{table.__name__.removeprefix('configs.')}:{name}"
 
 
-@pytest.mark.parametrize("name", [name for name, one in networks.VARIANTS.items() if one.authors])
-def test_recipes_of_networks_authors(name):
-    config = networks.get_config(f"{name}_authors")
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [(table, name) for table in TABLES for name, one in table.VARIANTS.items() if one.authors],
+)
+def test_recipes_of_networks_authors(table, name):
+    config = table.get_config(f"{name}_authors")
     check_config(config)
     registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
-    assert config.name == f"networks:{name}_authors"
+    assert config.name == f"{table.__name__.removeprefix('configs.')}:{name}_authors"
 
 
 def test_unknown_network_names_the_known_ones():

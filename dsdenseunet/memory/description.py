@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -203,7 +204,7 @@ class _Tracer:
         maps |= new
         return Stage(
             name=name,
-            operation=", ".join(filter(None, map(_words, inside))),
+            operation=_stage_in_words(inside),
             shape=tuple(stage.output.shape[1:]),
             trainable=_size(variables["params"].get(name, {})),
             non_trainable=_size(variables.get("batch_stats", {}).get(name, {})),
@@ -221,6 +222,16 @@ def _pool(before: tuple[int, ...], pooled: jax.Array) -> Stage:
     shape = tuple(pooled.shape[1:])
     factors = " x ".join(str(-(-b // a)) for b, a in zip(before[:3], shape[:3]))
     return Stage("pool", f"pool by {factors}", shape, activation_bytes=pooled.nbytes)
+
+
+def _stage_in_words(inside: Sequence[_Call]) -> str:
+    """What a stage computes; of parts in a row that are alike the first, with their number."""
+    parts = [
+        ", ".join(filter(None, map(_words, calls)))
+        for _, calls in itertools.groupby(inside, lambda call: call.module.path[:2])
+    ]
+    alike = [(part, len(list(group))) for part, group in itertools.groupby(filter(None, parts))]
+    return ", ".join(f"{count} x ({part})" if count > 1 else part for part, count in alike)
 
 
 def _words(call: _Call) -> str:

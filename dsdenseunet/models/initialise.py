@@ -16,6 +16,7 @@ Path = tuple[str, ...]
 Shape = tuple[int, ...]
 # A parameter's first values, from its path in the network, its shape and a source of random numbers.
 Draw = Callable[[Path, Shape, np.random.Generator], np.ndarray]
+_ONES = ("scale", "var", "gamma")
 
 
 def drawn(network: nn.Module, seed: int, draw: Draw) -> dict[str, Any]:
@@ -36,7 +37,19 @@ def he_normal(path: Path, shape: Shape, generator: np.random.Generator) -> np.nd
     """Kernels normal with variance 2 / fan_in (He et al. 2015), scales and variances one, all else zero."""
     if path[-1] == "kernel":
         return normal(shape, 2 / fan_in(shape), generator)
-    return np.full(shape, 1.0 if path[-1] in ("scale", "var") else 0.0, np.float32)
+    return np.full(shape, 1.0 if path[-1] in _ONES else 0.0, np.float32)
+
+
+def glorot_uniform(path: Path, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    """Kernels uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010), the rest as `he_normal`.
+
+    This is Keras' default.
+    """
+    if path[-1] != "kernel":
+        return he_normal(path, shape, generator)
+    fan_out = math.prod(shape[-5:-2]) * shape[-1]
+    bound = math.sqrt(6 / (fan_in(shape) + fan_out))
+    return generator.uniform(-bound, bound, shape).astype(np.float32)
 
 
 def fan_in(shape: Shape) -> int:

@@ -156,13 +156,17 @@ class BatchNormReLU(nn.Module):
             self.mean.value = m * self.mean.value + (1 - m) * mean
             self.variance.value = m * self.variance.value + (1 - m) * variance
 
+    def statistics(self, x_BDHWC: Array, train: bool) -> tuple[Array, Array]:
+        """Mean and variance: where `train` the batch's, which move the running ones, else those."""
+        if not train:
+            return self.mean.value, self.variance.value
+        mean, variance = checkpoint_name(moments(x_BDHWC), STATISTICS)
+        self.update(mean, variance)
+        return mean, variance
+
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:
-        """Normalises by the batch's statistics where `train`, else by the running ones."""
-        if train:
-            mean, variance = checkpoint_name(moments(x_BDHWC), STATISTICS)
-            self.update(mean, variance)
-        else:
-            mean, variance = self.mean.value, self.variance.value
+        """Normalises by `statistics`; returns the input's type."""
+        mean, variance = self.statistics(x_BDHWC, train)
         return normalise_relu(x_BDHWC, mean, variance, self.scale, self.bias, self.settings.epsilon)
 
 

@@ -11,12 +11,14 @@ from dsdenseunet.core import fields
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.models.dense_unet import DenseUNet3D
+from dsdenseunet.models.h_dense_unet.alone import DenseUNetAlone
 from dsdenseunet.models.network import Network
 from dsdenseunet.models.separable_unet import SeparableUNet
 from dsdenseunet.models.unet import UNet
 
 FAMILIES: dict[str, type[Network]] = {
     "dense_unet": DenseUNet3D,
+    "dense_unet_alone": DenseUNetAlone,
     "separable_unet": SeparableUNet,
     "unet": UNet,
 }

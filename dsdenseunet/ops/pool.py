@@ -1,8 +1,9 @@
-"""Max pooling on channels-last volumes."""
+"""Pooling on channels-last volumes."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +12,44 @@ from jax import Array, lax
 from dsdenseunet.ops.axes import interleave, shift
 
 
-def max_pool(x_BDHWC: Array) -> Array:
-    """Maximum over 3^3 windows at a stride of 2, padded by one voxel on both sides with the lowest value.
+def max_pool(x_BDHWC: Array, axes: Sequence[int] = (1, 2, 3)) -> Array:
+    """Maximum over windows of 3 at a stride of 2 along `axes`, padded by one voxel on both sides.
 
-    The gradient goes to the first voxel of a window, in the order (D, H, W), that has its maximum, as that of
-    `lax.reduce_window` does. One axis after the other, innermost first, in elementwise passes: XLA's CPU
-    backend visits windows one by one, and keeps the place of each maximum to find the gradient's.
+    What is padded with is the lowest value. The gradient goes to the first voxel of a window, in the order
+    (D, H, W), that has its maximum, as that of `lax.reduce_window` does. One
+    axis after the other, innermost first, in elementwise passes: XLA's CPU backend visits windows one by one,
+    and keeps the place of each maximum to find the gradient's.
 
     Args:
         x_BDHWC: any float type; kept.
+        axes: of 1, 2, 3 = D, H, W.
 
     Returns:
-        (B, ceil(D / 2), ceil(H / 2), ceil(W / 2), C).
+        (B, ceil(D / 2), ceil(H / 2), ceil(W / 2), C) where all axes are pooled.
     """
-    for axis in (3, 2, 1):
+    for axis in sorted(axes, reverse=True):
         x_BDHWC = _halve(x_BDHWC, axis)
     return x_BDHWC
+
+
+def max_pool_pairs(x_BDHWC: Array, axes: Sequence[int]) -> Array:
+    """Maximum over windows of 2 at a stride of 2 along `axes`, whose sizes are even."""
+    for axis in sorted(axes, reverse=True):
+        x_BDHWC = jnp.maximum(*_pairs(x_BDHWC, axis))
+    return x_BDHWC
+
+
+def average_pool_pairs(x_BDHWC: Array, axes: Sequence[int]) -> Array:
+    """Mean over windows of 2 at a stride of 2 along `axes`, whose sizes are even."""
+    for axis in sorted(axes, reverse=True):
+        first, second = _pairs(x_BDHWC, axis)
+        x_BDHWC = (first + second) / 2
+    return x_BDHWC
+
+
+def _pairs(x: Array, axis: int) -> tuple[Array, Array]:
+    size = x.shape[axis]
+    return lax.slice_in_dim(x, 0, size, 2, axis), lax.slice_in_dim(x, 1, size, 2, axis)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -1,4 +1,4 @@
-"""Linear upsampling by 2, as weighted sums of neighbours."""
+"""Upsampling by 2, as copies or weighted sums of neighbours."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def upsample_linear(x_BDHWC: Array, axes: Sequence[int]) -> Array:
     # Innermost axis first: the largest maps are then only ever taken apart along D, in whole planes.
     for axis in sorted(axes, reverse=True):
         x_BDHWC = _double(x_BDHWC, axis)
+    return x_BDHWC
+
+
+def upsample_nearest(x_BDHWC: Array, axes: Sequence[int]) -> Array:
+    """Doubles the given axes by repeating each value, as Keras' `UpSampling` does; arguments as above."""
+    for axis in sorted(axes, reverse=True):
+        x_BDHWC = interleave([x_BDHWC, x_BDHWC], axis)
     return x_BDHWC
 
 

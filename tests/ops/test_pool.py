@@ -1,4 +1,4 @@
-"""Max pooling by hand, and against `lax.reduce_window`."""
+"""Pooling by hand, and against `lax.reduce_window`."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dsdenseunet.ops.pool import max_pool
+from dsdenseunet.ops.pool import average_pool_pairs, max_pool, max_pool_pairs
 
 
 def reference(x):
@@ -49,3 +49,17 @@ def test_keeps_the_type(dtype):
     x = jnp.ones((1, 2, 2, 2, 1), dtype)
     y, pull = jax.vjp(max_pool, x)
     assert y.dtype == pull(y)[0].dtype == dtype
+
+
+def test_only_the_named_axes_are_pooled():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 6, 2))
+    expected = nn.max_pool(x, (1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1)))
+    np.testing.assert_array_equal(max_pool(x, (2, 3)), expected)
+
+
+def test_pairs():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 6, 2))
+    window = (2, 2, 2)
+    np.testing.assert_array_equal(max_pool_pairs(x, (1, 2, 3)), nn.max_pool(x, window, window))
+    expected = nn.avg_pool(x, (1, 2, 2), (1, 2, 2))
+    np.testing.assert_allclose(average_pool_pairs(x, (2, 3)), expected, rtol=1e-5, atol=1e-6)

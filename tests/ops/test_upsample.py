@@ -1,11 +1,11 @@
-"""Linear upsampling against jax.image.resize and by hand."""
+"""Upsampling against jax.image.resize and by hand."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsdenseunet.ops.upsample import upsample_linear
+from dsdenseunet.ops.upsample import upsample_linear, upsample_nearest
 
 
 def test_hand_computed():
@@ -30,3 +30,9 @@ def test_one_voxel_is_repeated():
     np.testing.assert_array_equal(upsample_linear(x, (1, 2, 3)).ravel(), np.full(8, 3.0))
     (gradient,) = jax.vjp(lambda x: upsample_linear(x, (3,)), x)[1](jnp.ones((1, 1, 1, 2, 1)))
     assert gradient.item() == 2.0
+
+
+def test_nearest_repeats_each_value():
+    x = jnp.arange(8.0).reshape(1, 2, 2, 2, 1)
+    expected = np.repeat(np.repeat(x, 2, axis=2), 2, axis=3)
+    np.testing.assert_array_equal(upsample_nearest(x, (2, 3)), expected)
