@@ -54,6 +54,24 @@ def nnunet(config: ConfigDict) -> None:
     _nnunet_data(config)
 
 
+def mednext(config: ConfigDict) -> None:
+    """MedNeXt's training: nnU-Net's data, loss and length, with AdamW at a constant rate.
+
+    Constant is what the paper says; the released trainer inherits nnU-Net's polynomial decay, to be had by
+    --config.optimizer.schedule=polynomial. Not as there: see `nnunet`, and cases have 1 mm spacing there.
+    """
+    config.model.auxiliary_outputs = 4
+    config.loss.deep_supervision = (0.5, 0.25, 0.125, 0.0625)
+    _cross_entropy_and_dice(config)
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.epsilon = 1e-4
+    config.optimizer.weight_decay = 3e-5
+    config.optimizer.clip_norm = 12.0
+    config.optimizer.decay_factor = 1.0
+    _nnunet_data(config)
+
+
 def _cross_entropy_and_dice(config: ConfigDict) -> None:
     config.loss.cross_entropy.class_weights = (1.0, 1.0, 1.0)
     config.loss.dice.weight = 1.0
@@ -93,9 +111,42 @@ _UNET = {
     "auxiliary_outputs": 0,
 }
 
+# Blocks and expansions of the stages, and whether the authors compute blocks again in the backward pass.
+_MEDNEXT = {
+    "s": ((2, 2, 2, 2, 2, 2, 2, 2, 2), (2, 2, 2, 2, 2, 2, 2, 2, 2), "none"),
+    "b": ((2, 2, 2, 2, 2, 2, 2, 2, 2), (2, 3, 4, 4, 4, 4, 4, 3, 2), "none"),
+    "m": ((3, 4, 4, 4, 4, 4, 4, 4, 3), (2, 3, 4, 4, 4, 4, 4, 3, 2), "block"),
+    "l": ((3, 4, 8, 8, 8, 8, 8, 4, 3), (3, 4, 8, 8, 8, 8, 8, 4, 3), "block"),
+}
+
+
+def _mednext(size: str, kernel: int) -> dict[str, Any]:
+    blocks, expansion, remat = _MEDNEXT[size]
+    return {
+        "family": "mednext",
+        "in_channels": 1,
+        "num_classes": 3,
+        "width": 32,
+        "blocks": blocks,
+        "expansion": expansion,
+        "kernel_size": kernel,
+        "norm_epsilon": 1e-5,
+        "dtype": "float32",
+        "remat": remat,
+        "auxiliary_outputs": 0,
+    }
+
+
 VARIANTS: dict[str, Variant] = {
     # nnU-Net's plain U-Net.
     "unet": Variant(_UNET, _CUBOID, nnunet),
+    # MedNeXt v1. With kernels 5^3 its authors start from trained weights with 3^3:
+    # --config.phases.phase1.start=DIR (of `_authors` phases.train.start), the folder of such a run.
+    **{
+        f"mednext_{size}_k{kernel}": Variant(_mednext(size, kernel), _CUBOID, mednext)
+        for size in _MEDNEXT
+        for kernel in (3, 5)
+    },
 }
 
 

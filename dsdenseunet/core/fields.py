@@ -45,6 +45,11 @@ def number(
     return check
 
 
+def odd(value: Any) -> str | None:
+    """An odd integer from 1 on."""
+    return None if is_integer(value) and value > 0 and value % 2 else "an odd integer >= 1"
+
+
 def choice(*options: str) -> Check:
     """One of some texts."""
     return lambda value: (

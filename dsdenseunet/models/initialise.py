@@ -60,3 +60,8 @@ def fan_in(shape: Shape) -> int:
 def normal(shape: Shape, variance: float | np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Normal float32 values with mean 0; `variance` is broadcast."""
     return generator.standard_normal(shape, np.float32) * np.sqrt(variance).astype(np.float32)
+
+
+def uniform(shape: Shape, bound: float, generator: np.random.Generator) -> np.ndarray:
+    """Float32 values spread evenly between -`bound` and `bound`."""
+    return ((2 * generator.random(shape, np.float32) - 1) * np.float32(bound)).astype(np.float32)

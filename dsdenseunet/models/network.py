@@ -89,6 +89,14 @@ class Network(nn.Module, kw_only=True):
         init = jax.jit(lambda key: self.init(key, jnp.zeros(_least_image(self)), train=False))
         return jax.tree.map(np.asarray, init(jax.random.key(seed)))
 
+    @nn.nowrap
+    def adapted(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Weights of a related network, brought to this one's shapes where the family knows how.
+
+        The rest stays as it is, to be refused by name (`training.warm_start`). Leaves are NumPy arrays.
+        """
+        return params
+
 
 class Operation(NamedTuple):
     """A convolution, or a normalisation with its activation: what a module's `operations` lists.

@@ -12,6 +12,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.models.h_dense_unet.alone import DenseUNetAlone
+from dsdenseunet.models.mednext import MedNeXt
 from dsdenseunet.models.network import Network
 from dsdenseunet.models.separable_unet import SeparableUNet
 from dsdenseunet.models.unet import UNet
@@ -19,6 +20,7 @@ from dsdenseunet.models.unet import UNet
 FAMILIES: dict[str, type[Network]] = {
     "dense_unet": DenseUNet3D,
     "dense_unet_alone": DenseUNetAlone,
+    "mednext": MedNeXt,
     "separable_unet": SeparableUNet,
     "unet": UNet,
 }

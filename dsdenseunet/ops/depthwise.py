@@ -51,6 +51,22 @@ def depthwise_conv(
     return _shifted(x_BDHWC, kernel, stride)
 
 
+def transposed_depthwise_conv(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    """The transpose of `depthwise_conv`: hands each voxel to all those that it would be computed from.
+
+    As PyTorch's transposed convolutions with a padding of k // 2, of whose kernels these are the same.
+
+    Args:
+        x_BDHWC: input.
+        kernel: (kd, kh, kw, 1, C), odd sides.
+        stride: step along (D, H, W), in the output.
+
+    Returns:
+        (B, (D - 1) sd + 1, (H - 1) sh + 1, (W - 1) sw + 1, C), of the input's type.
+    """
+    return _transposed(x_BDHWC, kernel, stride)
+
+
 def _grouped(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
     return lax.conv_general_dilated(
         x_BDHWC,
@@ -142,3 +158,28 @@ def _filter_gradient_by_tap(padded: Array, gradient_BDHWC: Array, kernel: Array,
 
 
 _shifted.defvjp(_shifted_forward, _shifted_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _transposed(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
+    batch, *sides, channels = x_BDHWC.shape
+    shape = (batch, *((n - 1) * s + 1 for n, s in zip(sides, stride)), channels)
+    return _input_gradient(x_BDHWC, kernel, stride, shape)
+
+
+def _transposed_forward(x_BDHWC: Array, kernel: Array, stride: Stride) -> tuple[Array, tuple[Array, Array]]:
+    return _transposed(x_BDHWC, kernel, stride), (x_BDHWC, kernel)
+
+
+def _transposed_backward(
+    stride: Stride, residuals: tuple[Array, Array], gradient_BDHWC: Array
+) -> tuple[Array, Array]:
+    x_BDHWC, kernel = residuals
+    # Input and output change places.
+    return (
+        _shifted(gradient_BDHWC, kernel, stride),
+        _filter_gradient(gradient_BDHWC, x_BDHWC, kernel, stride),
+    )
+
+
+_transposed.defvjp(_transposed_forward, _transposed_backward)

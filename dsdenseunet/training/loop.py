@@ -98,7 +98,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
         state = state.replace(key=jax.random.fold_in(state.key, phase.number))
         origin = "starts from random weights"
         if start is not None:
-            state = warm_start(state, start, f"phases.{phase.name}.leave_out")
+            field = f"phases.{phase.name}.leave_out"
+            state = warm_start(state, start, field, recipe.model.adapted)
             origin = f"starts from {start.source}"
         state = parallel.place_state(mesh, state)
     step, total = int(state.step), None if budget else phase.total_steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.traverse_util
@@ -33,22 +33,32 @@ class Start:
     leave_out: tuple[str, ...] = ()
 
 
-def warm_start(state: TrainState, start: Start, field: str = "leave_out") -> TrainState:
+def warm_start(
+    state: TrainState,
+    start: Start,
+    field: str = "leave_out",
+    adapted: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda params: params,
+) -> TrainState:
     """Replaces the state's parameters and batch statistics by those of `start`; momentum and step stay new.
 
     Prints how many arrays were loaded, and names every one that is missing, has another shape or type there,
-    or has no place in this network; and those that were left out because that was asked for.
+    or has no place in this network; those that were left out because that was asked for; and how many
+    parameters the network has brought to another shape.
 
     Args:
       state: a new state.
       start: where its arrays come from.
       field: the dotted name of the field that `start.leave_out` is from.
+      adapted: what the network makes of parameters of a related one, see `Network.adapted`.
 
     Raises:
         InputError: not every array of the state was found, or some have no place in it, and they were not
             left out; or a pattern of what to leave out fits no array.
     """
-    mine, its = named(variables_of(state)), named(start.variables)
+    given = named(start.variables)
+    mine = named(variables_of(state))
+    its = named({**start.variables, "params": adapted(start.variables["params"])})
+    reshaped = sum(_form(its[name]) != _form(array) for name, array in given.items())
     check_patterns(start.leave_out, sorted(mine.keys() | its.keys()), field)
     left_out = {name for name in mine.keys() | its.keys() if matches(name, start.leave_out)}
     wanted, offered = mine.keys() - left_out, its.keys() - left_out
@@ -63,6 +73,7 @@ def warm_start(state: TrainState, start: Start, field: str = "leave_out") -> Tra
         print(
             f"warm start from {start.source}: {loaded} of {len(mine)} arrays loaded, {len(missing)} missing, "
             f"{len(mismatched)} mismatched, {len(unexpected)} unexpected"
+            + (f", {reshaped} brought to another shape" if reshaped else "")
             + (f", left out as asked for: {', '.join(sorted(left_out))}" if left_out else ""),
             flush=True,
         )

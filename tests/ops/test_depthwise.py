@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsdenseunet.ops.depthwise import depthwise_conv
+from dsdenseunet.ops.depthwise import depthwise_conv, transposed_depthwise_conv
 
 
 def random_case(shape, kernel, seed, dtype=jnp.float32):
@@ -41,6 +41,31 @@ def test_shifted_equals_grouped(shape, kernel, stride, seed):
     x, kernel = random_case(shape, kernel, seed)
     expected = value_and_gradients(x, kernel, stride, "grouped")
     got = value_and_gradients(x, kernel, stride, "shifted")
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sides", "kernel", "stride"),
+    [((2, 3, 2), (3, 3, 3), (2, 2, 2)), ((2, 2, 3), (1, 3, 5), (1, 3, 2))],
+)
+def test_transposed_is_the_transpose_of_the_grouped_one(sides, kernel, stride):
+    x, kernel = random_case((1, *sides, 2), kernel, 0)
+    large = jax.ShapeDtypeStruct((1, *((n - 1) * s + 1 for n, s in zip(sides, stride)), 2), jnp.float32)
+
+    def by_transposition(x, kernel):
+        grouped = functools.partial(depthwise_conv, kernel=kernel, stride=stride, implementation="grouped")
+        return jax.linear_transpose(grouped, large)(x)[0]
+
+    def value_and_gradients(form):
+        weights = jnp.cos(jnp.arange(large.size, dtype=jnp.float32)).reshape(large.shape)
+        gradients = jax.grad(lambda x, kernel: jnp.sum(form(x, kernel) * weights), argnums=(0, 1))
+        return form(x, kernel), *gradients(x, kernel)
+
+    fast = functools.partial(transposed_depthwise_conv, stride=stride)
+    got, expected = (
+        jax.jit(lambda form=form: value_and_gradients(form))() for form in (fast, by_transposition)
+    )
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 

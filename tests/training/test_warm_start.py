@@ -51,3 +51,17 @@ def test_array_without_a_place_is_refused():
 def test_many_names_are_shortened():
     with pytest.raises(InputError, match="and 3 more"):
         warm_start(new_state(), Start("elsewhere", {"params": {}, "batch_stats": {}}))
+
+
+def test_parameters_that_the_network_adapts(capsys: pytest.CaptureFixture[str]):
+    variables = other_variables()
+    variables["params"]["Conv_1"]["bias"] = np.zeros(2, np.float32)
+
+    def adapted(params: dict) -> dict:
+        conv = {**params["Conv_1"], "bias": np.full(3, 7, np.float32)}
+        return {**params, "Conv_1": conv}
+
+    state = warm_start(new_state(), Start("elsewhere", variables), adapted=adapted)
+    assert "8 of 8 arrays loaded" in (printed := capsys.readouterr().out)
+    assert "1 brought to another shape" in printed
+    np.testing.assert_array_equal(state.params["Conv_1"]["bias"], [7, 7, 7])
