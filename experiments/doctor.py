@@ -25,7 +25,9 @@ from dsdenseunet.data.scans import walk
 from dsdenseunet.runtime import cli
 from dsdenseunet.tasks import decathlon
 
-DATA = flags.DEFINE_string("data", None, "Folder of a data set, LiTS or Decathlon layout.", required=True)
+DATA = flags.DEFINE_string(
+    "data", None, "Folder of a data set: LiTS, Decathlon or nnU-Net layout.", required=True
+)
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/, for its task.")
 MANIFEST = cli.output_file("manifest", "doctor.json", "JSON file to write with all files and findings.")
 REPAIR = cli.output_folder("repair", None, "Folder for repaired copies, outside the data set.")

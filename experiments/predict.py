@@ -45,9 +45,9 @@ _PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (
 def main(argv: Sequence[str]) -> int:
     """Reads the flags, predicts, prints the sums."""
     del argv
-    found = find_scans(_INPUT.value, _OUTPUT.value)
-    scans, failures_name = take_shard(found.used, _SHARD.value)
     config, variables = load_best(_WORKDIR.value, _PHASE.value)
+    found = find_scans(_INPUT.value, _OUTPUT.value, len(config.task.channels))
+    scans, failures_name = take_shard(found.used, _SHARD.value)
     given = {
         "inference.overlap": ("--overlap", _OVERLAP.value),
         "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),

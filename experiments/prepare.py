@@ -17,12 +17,12 @@ from tqdm import tqdm
 from dsdenseunet.data.preparation import Row, prepare
 from dsdenseunet.data.preparation_report import report
 from dsdenseunet.data.scans import walk
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 from dsdenseunet.runtime import cli
 from dsdenseunet.tasks import decathlon
 
 DATA = flags.DEFINE_string(
-    "data", None, "Folder with LiTS or Medical Segmentation Decathlon scans.", required=True
+    "data", None, "Folder of a data set: LiTS, Decathlon or nnU-Net layout.", required=True
 )
 CACHE = cli.output_folder("cache", None, "Folder to write the cache to.", required=True)
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/, for its task.")
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     """Prepares, prints the table, and fails if any case did."""
     del argv
     task = decathlon.task_of(DATA.value, CONFIG.value)
-    found = find_cases(DATA.value)
+    found = find_cases(DATA.value, len(task.channels))
     with tqdm(total=len(found.used), unit="case", disable=None) as progress:
 
         def show(row: Row) -> None:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from configs.base import base_config, in_order, phase
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.preparation import prepare
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
@@ -73,6 +73,17 @@ def write_scans(folder):
     return folder
 
 
+def split_channels(data, folder):
+    """The scans with a file for each channel, as nnU-Net has them."""
+    (folder / "imagesTr").mkdir(parents=True)
+    for path in (data / "imagesTr").iterdir():
+        volume = nibabel.load(path)
+        for number, channel in enumerate(np.moveaxis(np.asanyarray(volume.dataobj), -1, 0)):
+            name = path.name.replace(".nii", f"_{number:04d}.nii")
+            nibabel.save(nibabel.Nifti1Image(channel, volume.affine), folder / "imagesTr" / name)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_scans(tmp_path_factory.mktemp("toy"))
@@ -112,9 +123,22 @@ def test_from_scans_to_scores(data, tmp_path, monkeypatch):
     labels_DHW = predictor.segment(case.image_DHW, case.spacing_mm, statistics=case.statistics)
     assert np.count_nonzero(labels_DHW) == np.count_nonzero(np.asarray(predicted.dataobj))
 
+    # A file for each channel says the same; a scan without its second one fails alone.
+    split = split_channels(data, tmp_path / "split")
+    (split / "imagesTr/toy_3_0001.nii.gz").unlink()
+    scans = find_scans(split, tmp_path / "of_split", channels=2).used
+    outcome = predict_folder([predictor], scans, tmp_path / "of_split")
+    assert sorted(outcome.done) == ["toy_0", "toy_1", "toy_2"]
+    (failure,) = outcome.failures
+    assert "toy_3_0001.nii.gz" in failure.message and "toy_3_0000.nii.gz" in failure.message
+    again = nibabel.load(tmp_path / "of_split/toy_0.nii.gz")
+    np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(predicted.dataobj))
+    np.testing.assert_array_equal(again.affine, predicted.affine)
+
     result = evaluate(
-        tmp_path / "predictions", data / "labelsTr", tmp_path / "scores", images=data, task=task
+        tmp_path / "predictions", data / "labelsTr", tmp_path / "scores", images=split, task=task
     )
+    assert all("_0000" in paths["image"] for paths in result["files"].values())
     scores = result["modes"]["regions"]["scores"]
     assert scores["mean_dice"] == scores["whole_dice"] > 0.8
     assert {"whole_hd95_mm", "kernel_recall"} <= set(scores)

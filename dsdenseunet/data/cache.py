@@ -33,7 +33,7 @@ from dsdenseunet.data.manifest import (
     read_task,
     untouched,
 )
-from dsdenseunet.data.scans.lits import natural_key
+from dsdenseunet.data.scans.layouts import natural_key
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 

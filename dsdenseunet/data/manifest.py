@@ -12,7 +12,7 @@ from typing import Any
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.scans.lits import natural_key
+from dsdenseunet.data.scans.layouts import natural_key
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
@@ -38,7 +38,7 @@ class Record:
 
     Attributes:
         name: case name; also the name of its folder.
-        image, labels: the files it was made from.
+        images, labels: the files it was made from; of the image, one, or one for each channel.
         shape: (D, H, W).
         spacing_mm: (D, H, W).
         label_counts: voxels of each class.
@@ -51,7 +51,7 @@ class Record:
     """
 
     name: str
-    image: Source
+    images: tuple[Source, ...]
     labels: Source
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -64,9 +64,9 @@ class Record:
     dtype: str = "int16"
 
     @property
-    def sources(self) -> tuple[Source, Source]:
+    def sources(self) -> tuple[Source, ...]:
         """The files that it was made from."""
-        return self.image, self.labels
+        return *self.images, self.labels
 
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each of the case's arrays."""
@@ -205,7 +205,8 @@ def _record(entry: Mapping[str, Any]) -> Record:
     d_mm, h_mm, w_mm = (float(side) for side in entry["spacing_mm"])
     return Record(
         name,
-        Source(**entry["image"]),
+        # Older versions knew of one file only.
+        tuple(Source(**image) for image in entry.get("images") or [entry["image"]]),
         Source(**entry["labels"]),
         (depth, height, width),
         (d_mm, h_mm, w_mm),

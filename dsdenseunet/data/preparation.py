@@ -17,9 +17,9 @@ import numpy as np
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data import cache, manifest
-from dsdenseunet.data.doctor import grid_checks
-from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import Case, natural_key
+from dsdenseunet.data.scans import channel_files, nifti
+from dsdenseunet.data.scans.grid import axis_codes
+from dsdenseunet.data.scans.layouts import Case, natural_key
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.channel import statistics_of
 from dsdenseunet.tasks.task import Task
@@ -174,6 +174,7 @@ def _rows(
 
 def _prepare_case(case: Case, root: Path, known: manifest.Record | None, task: Task, verify: bool) -> Row:
     try:
+        channel_files.require(case.images, task.channels)
         if known and (current := _still_current(case, root, known, task, verify)):
             return Row(case.name, "current", current)
         return Row(case.name, "new", _write_case(case, root, task))
@@ -199,15 +200,20 @@ def _still_current(
             here.verify(case.name)
     except InputError:
         return None
-    image, labels = _renewed(known.image, case.image), _renewed(known.labels, case.labels)
+    if len(known.images) != len(case.images):
+        return None
+    images = [_renewed(*files) for files in zip(known.images, case.images, strict=True)]
+    labels = _renewed(known.labels, case.labels)
     grid = nifti.read_grid(case.image)
-    as_read = (grid.shape_DHW, grid.spacing_mm, grid_checks.axis_codes(grid))
+    as_read = (grid.shape_DHW, grid.spacing_mm, axis_codes(grid))
     # The same bytes can be read otherwise by another version of this program.
-    if not (image and labels) or as_read != (known.shape, known.spacing_mm, known.axes):
+    if None in images or labels is None or as_read != (known.shape, known.spacing_mm, known.axes):
         return None
     # What was said of the values stays; they are not read again.
     marks = tuple(dict.fromkeys((*grid.marks, *known.marks)))
-    return dataclasses.replace(known, image=image, labels=labels, marks=marks, outdated="")
+    return dataclasses.replace(
+        known, images=tuple(filter(None, images)), labels=labels, marks=marks, outdated=""
+    )
 
 
 def _renewed(source: manifest.Source, path: Path) -> manifest.Source | None:
@@ -234,12 +240,12 @@ def _write_case(case: Case, root: Path, task: Task) -> manifest.Record:
             expected="a name that a folder of the cache can have",
             fix="rename the scan and its labels",
         )
-    image_source, labels_source = _source(case.image), _source(case.labels)
-    image = nifti.read_image(case.image, channels=task.channels)
+    image_sources, labels_source = tuple(map(_source, case.images)), _source(case.labels)
+    image = nifti.read_image(case.images, channels=task.channels)
     labels = nifti.read_labels(case.labels, task, like=image.grid, with_ignored=True).array_DHW
     classes = len(task.classes)
     counts_DC = np.stack([np.bincount(plane.ravel(), minlength=classes)[:classes] for plane in labels])
-    for source in (image_source, labels_source):
+    for source in (*image_sources, labels_source):
         if not manifest.untouched(source):
             raise InputError(
                 source.path, found="changed while it was read", expected="a file at rest", fix="run again"
@@ -255,13 +261,13 @@ def _write_case(case: Case, root: Path, task: Task) -> manifest.Record:
     depth, height, width = labels.shape
     return manifest.Record(
         case.name,
-        image_source,
+        image_sources,
         labels_source,
         (depth, height, width),
         image.spacing_mm,
         tuple(int(count) for count in counts_DC.sum(axis=0)),
         hashes,
-        grid_checks.axis_codes(image.grid),
+        axis_codes(image.grid),
         image.grid.marks,
         statistics=statistics_of(task.channels, image.array_DHW),
         dtype=image.array_DHW.dtype.name,

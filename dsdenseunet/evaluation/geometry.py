@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsdenseunet.data.doctor import grid_checks
+from dsdenseunet.data.scans.grid import SAME_GRID_VOXELS, distance_voxels
 from dsdenseunet.data.scans.nifti import Grid
-
-# Headers hold 32-bit numbers, so a tenth of a voxel is no rounding.
-_SAME_GRID_VOXELS = 0.1
 
 
 def differences(grid: Grid, other: Grid) -> list[str]:
@@ -27,9 +24,9 @@ def differences(grid: Grid, other: Grid) -> list[str]:
     """
     if grid.shape_DHW != other.shape_DHW:
         raise ValueError(f"shapes differ: {grid.shape_DHW}, {other.shape_DHW}")
-    if grid_checks.distance_voxels(grid, other) <= _SAME_GRID_VOXELS:
+    if distance_voxels(grid, other) <= SAME_GRID_VOXELS:
         return []
-    within_mm = _SAME_GRID_VOXELS * min(grid.spacing_mm)
+    within_mm = SAME_GRID_VOXELS * min(grid.spacing_mm)
     steps = np.array(grid.shape_DHW) - 1
     starts, axes = zip(*(_canonical(one) for one in (grid, other)), strict=True)
     sides = [np.linalg.norm(vectors, axis=0) for vectors in axes]

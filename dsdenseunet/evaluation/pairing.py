@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted
-from dsdenseunet.data.scans.lits import IMAGE, kind_of, natural_key
+from dsdenseunet.data.scans.layouts import IMAGE, kind_of, natural_key
 from dsdenseunet.data.scans.walk import Found, PassedOver, VolumeFile, describe, not_used, two_files, walk
 
 # LiTS, and the Medical Segmentation Decathlon's names for the training part of it.

@@ -17,8 +17,8 @@ import numpy as np
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import some
-from dsdenseunet.data.doctor import grid_checks
 from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.grid import axis_codes, distance_voxels
 from dsdenseunet.data.scans.walk import (
     Found,
     PassedOver,
@@ -153,7 +153,7 @@ def _write_entry(prediction: Path, scan: Path, target: Path) -> Entry:
         )
     names = geometry.differences(grid, own)
     if names:
-        apart = grid_checks.distance_voxels(grid, own)
+        apart = distance_voxels(grid, own)
         raise InputError(
             prediction,
             found=f"a grid up to {apart:.1f} voxels away from the scan's (another {' and '.join(names)})",
@@ -184,7 +184,7 @@ def _all_of(faults: list[InputError], cases: int, predictions: str | os.PathLike
 
 
 def _describe(grid: nifti.Grid) -> str:
-    return f"{' x '.join(map(str, grid.shape_IJK))} voxels along {grid_checks.axis_codes(grid)}"
+    return f"{' x '.join(map(str, grid.shape_IJK))} voxels along {axis_codes(grid)}"
 
 
 def _zip_info(path: Path) -> zipfile.ZipInfo:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dsdenseunet.core import failures
 from dsdenseunet.core.failures import Failure
-from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans import channel_files, nifti
 from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.records import Records
@@ -193,10 +193,11 @@ class _Job:
     def _read(self, scan: Scan) -> _Work:
         work = _Work(scan)
         with self._stage(work, "read"):
+            channel_files.require(scan.images, self.channels)
             work.key = self.records.key(scan)
             self.records.check_replaceable(scan)
             work.replaceable = True
-            volume = nifti.read_image(scan.image, channels=self.channels, bytes_per_voxel=_BYTES_PER_VOXEL)
+            volume = nifti.read_image(scan.images, channels=self.channels, bytes_per_voxel=_BYTES_PER_VOXEL)
             work.grid, work.image_DHW = volume.grid, volume.array_DHW
         return work
 

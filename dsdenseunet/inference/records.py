@@ -60,12 +60,12 @@ class Records:
         return self._output / (scan.name + self._suffix)
 
     def key(self, scan: Scan) -> dict[str, Any]:
-        """What makes a prediction current: the scan's file; network, weights and options; the code."""
-        stat = scan.image.stat()
+        """What makes a prediction current: the scan's files; network, weights and options; the code."""
+        stats = [path.stat() for path in scan.images]
         return {
-            "scan": str(scan.image.resolve()),
-            "scan_bytes": stat.st_size,
-            "scan_mtime_ns": stat.st_mtime_ns,
+            "scan": [str(path.resolve()) for path in scan.images],
+            "scan_bytes": [stat.st_size for stat in stats],
+            "scan_mtime_ns": [stat.st_mtime_ns for stat in stats],
             **self._made_by,
         }
 
@@ -88,7 +88,7 @@ class Records:
         target = self.target(scan)
         if not target.exists():
             return
-        if not self._path(scan).exists() or same_file(target, scan.image):
+        if not self._path(scan).exists() or any(same_file(target, path) for path in scan.images):
             found = "a file that predict did not write"
         elif self._is_changed(scan) and _is_whole(target):
             found = "a prediction that another program has changed"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.scans import lits
+from dsdenseunet.data.scans import layouts
 from dsdenseunet.data.scans.walk import (
     Found,
     PassedOver,
@@ -28,22 +28,35 @@ SUFFIXES = (".nii.gz", ".nii")
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """A CT to segment and the name of its prediction, without ending."""
+    """A scan to segment.
 
-    image: Path
+    Attributes:
+        images: one file, or one for each channel of the task; of those one may be missing.
+        name: of its prediction, without ending.
+    """
+
+    images: tuple[Path, ...]
     name: str
 
+    @property
+    def image(self) -> Path:
+        """The first file, by which messages call the scan."""
+        return self.images[0]
 
-def find_scans(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> Found[Scan]:
+
+def find_scans(
+    path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, channels: int = 1
+) -> Found[Scan]:
     """The scans of a file or folder, in natural order.
 
     A folder gives the images in LiTS or Decathlon layout below it, and every other volume that lies in it
     directly. `volume-N` becomes `segmentation-N`, `test-volume-N` becomes `test-segmentation-N`; others
-    keep their name, without nnU-Net's `_0000`.
+    keep their name, without nnU-Net's `_0000`; with several channels, their files belong together.
 
     Args:
-        path: the file or folder.
+        path: the file or folder; one channel's file stands for its scan.
         output: folder that the predictions will be written to, if that is to be checked.
+        channels: how many the task has.
 
     Raises:
         InputError: no such path, no scan in it, two scans of one name, or predictions that would lie among
@@ -52,7 +65,7 @@ def find_scans(path: str | os.PathLike[str], output: str | os.PathLike[str] | No
     path = Path(path)
     if output is not None:
         _refuse_own_input(path, Path(output))
-    images, others = _in_folder(path) if path.is_dir() else _single(path)
+    images, others = (_in_folder if path.is_dir() else _single)(path, channels)
     if not images:
         found = ["no scan", *describe(others)] if path.exists() else ["no such file or folder"]
         raise InputError(
@@ -63,14 +76,16 @@ def find_scans(path: str | os.PathLike[str], output: str | os.PathLike[str] | No
         )
     scans: dict[str, Scan] = {}
     doubled = []
-    for name, image in sorted(images, key=lambda named: lits.natural_key(named[0])):
-        scan = Scan(image, prediction_name(name))
+    for name, paths in sorted(images, key=lambda named: layouts.natural_key(named[0])):
+        scan = Scan(paths, prediction_name(name))
         first = scans.setdefault(scan.name, scan)
-        if first is not scan and not same_file(first.image, image):
-            doubled.append((scan.name, first.image, image))
+        if first is not scan and not same_file(first.image, scan.image):
+            doubled.append((scan.name, first.image, scan.image))
     if doubled:
         raise two_files(doubled)
-    return Found(tuple(scans.values()), not_used(others, [scan.image for scan in scans.values()]))
+    return Found(
+        tuple(scans.values()), not_used(others, [path for scan in scans.values() for path in scan.images])
+    )
 
 
 def _refuse_own_input(path: Path, output: Path) -> None:
@@ -90,19 +105,21 @@ def prediction_name(scan_name: str) -> str:
     return re.sub(r"^(test-)?volume-([0-9]+)$", r"\1segmentation-\2", scan_name)
 
 
-def _single(path: Path) -> tuple[list[tuple[str, Path]], list[PassedOver]]:
-    stem = volume_stem(path.name)
-    if stem is None or not path.is_file():
+_Images = list[tuple[str, tuple[Path, ...]]]
+
+
+def _single(path: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
+    if volume_stem(path.name) is None or not path.is_file():
         return [], []
     if was_predicted(path):
         return [], [PassedOver(path, "written by predict")]
-    return [(stem, path)], []
+    return [layouts.files_of(path, channels)], []
 
 
-def _in_folder(folder: Path) -> tuple[list[tuple[str, Path]], list[PassedOver]]:
-    """(name, image) of each scan, and what is none."""
+def _in_folder(folder: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
+    """(name, files) of each scan, and what is none."""
     tree = walk(folder)
-    found = lits.sort_files(tree.used)
+    found = layouts.sort_files(tree.used, channels)
     plain: list[VolumeFile] = []
     others = [*tree.passed_over, *found.passed_over]
     others += [PassedOver(file.path, "labels") for file in found.labels]
@@ -113,9 +130,9 @@ def _in_folder(folder: Path) -> tuple[list[tuple[str, Path]], list[PassedOver]]:
             others.append(PassedOver(file.path, "in a subfolder; point at that folder to segment it"))
         else:
             plain.append(file)
-    named, second_channels = lits.without_channels(plain, ())
-    images = [(case.name, case.image) for case in found.cases]
-    return images + [(name, file.path) for name, file in named], [*others, *second_channels]
+    named, further = layouts.group_channels(plain, (), channels)
+    images = [(case.name, case.images) for case in found.cases]
+    return [*images, *named.items()], [*others, *further]
 
 
 def take_shard(scans: Sequence[Scan], shard: str) -> tuple[Sequence[Scan], str]:

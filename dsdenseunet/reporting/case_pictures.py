@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.scans import nifti
+from dsdenseunet.data.scans.nifti_file import read_header
 from dsdenseunet.reporting import overlays, pictures
 from dsdenseunet.reporting.pictures import Picture
 from dsdenseunet.reporting.results import finite
@@ -71,7 +72,9 @@ def draw(out: Path, choice: Choice, paths: Paths, task: Task, region: str) -> Pi
 
 
 def _figure(paths: Paths, turned: bool, title: str, task: Task) -> Figure:
-    image = nifti.read_image(paths["image"] or "", channels=task.channels)
+    # Of channels that are a file each, it is the first one's.
+    channels = task.channels[: read_header(paths["image"] or "", channels=None).channels]
+    image = nifti.read_image(paths["image"] or "", channels=channels)
     image_DHW = with_channels(image.array_DHW)[..., 0]
     truth, prediction = scored_labels(
         image.grid, paths["reference"] or "", paths["prediction"] or "", turned, task

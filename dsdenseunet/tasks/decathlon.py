@@ -1,6 +1,7 @@
-"""The task that a data set of the Medical Segmentation Decathlon describes in its own dataset.json.
+"""The task that a data set of the Medical Segmentation Decathlon or of nnU-Net describes in its dataset.json.
 
-The newer form that nnU-Net writes (`channel_names`, labels by name) is read as well.
+nnU-Net's form has `channel_names`, labels by name, and regions: names of several labels, in the order of
+`regions_class_order`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ FILE = "dataset.json"
 # Of soft tissue in the abdomen, for most of the Decathlon's CTs; a config can set another one.
 _CT_WINDOW = (-200.0, 250.0)
 _FOLDERS = {"image": "imagesTr", "label": "labelsTr"}
+_ENDINGS = (".nii.gz", ".nii")
+_IGNORE = "ignore"
+# nnU-Net's number of a channel, before the ending of a file's name.
+_CHANNEL = re.compile(r"_[0-9]{4}(\.nii(?:\.gz)?)$", re.IGNORECASE)
 
 
 def task_of(folder: str | os.PathLike[str], config: ConfigDict | None = None) -> Task:
@@ -48,9 +53,9 @@ def task_of(folder: str | os.PathLike[str], config: ConfigDict | None = None) ->
 
 
 def read_task(folder: str | os.PathLike[str]) -> Task:
-    """The task that `folder`/dataset.json describes: a region for each class, all beside each other.
+    """The task that `folder`/dataset.json describes; where it names no regions, one for each class.
 
-    CT is windowed, every other modality z-scored over the case.
+    CT is windowed, a channel called noNorm stays as it is, every other one is z-scored over the case.
 
     Raises:
         InputError: no such file, one that describes no task, or one that contradicts the files beside it.
@@ -61,22 +66,18 @@ def read_task(folder: str | os.PathLike[str]) -> Task:
         _refuse(
             path, f"{type(values).__name__} in place of the fields", "name, labels, modality and training"
         )
-    classes = tuple(_by_number(path, "labels", values.get("labels")))
-    names = tuple(_by_number(path, "modality", values.get("modality", values.get("channel_names"))))
+    classes, regions, ignore_label = _labels(path, values)
+    field = "modality" if "modality" in values else "channel_names"
+    channels = tuple(map(_channel, _by_number(path, field, values.get(field))))
     _check_files(path, values)
-    channels = tuple(
-        Channel(name, "window", _CT_WINDOW) if name.upper() == "CT" else Channel(name, "zscore")
-        for name in names
-    )
     if classes in (lits.TASK.classes, lits.DECATHLON_CLASSES) and len(channels) == 1:
         return lits.TASK
-    regions = tuple(Region(name, (label,)) for label, name in enumerate(classes) if label)
     task = Task(
         name=str(values.get("name") or path.absolute().parent.name),
         classes=classes,
         regions=regions,
         channels=channels,
-        ignore_label=-1,
+        ignore_label=ignore_label,
         stratify_by="",
         select_by=tuple(region.name for region in regions),
         detect=(),
@@ -85,8 +86,61 @@ def read_task(folder: str | os.PathLike[str]) -> Task:
     return Task.of(task.to_config(), str(path))
 
 
+def _channel(name: str) -> Channel:
+    if name.upper() == "CT":
+        return Channel(name, "window", _CT_WINDOW)
+    return Channel(name, "none" if name.lower() == "nonorm" else "zscore")
+
+
+def _labels(path: Path, values: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Region, ...], int]:
+    """Classes, regions, and the label that counts nowhere (-1: none), as the field `labels` has them."""
+    found = values.get("labels")
+    if not isinstance(found, Mapping) or not any(isinstance(labels, list) for labels in found.values()):
+        names = [_as_name(name, label) for label, name in enumerate(_by_number(path, "labels", found))]
+        # nnU-Net's name for what nobody has annotated; it is the last label.
+        ignored = names.index(_IGNORE) if names[-1] == _IGNORE else -1
+        classes = tuple(names[:ignored] if ignored >= 0 else names)
+        return classes, tuple(Region(name, (n,)) for n, name in enumerate(classes) if n), ignored
+    sets = {str(name): labels if isinstance(labels, list) else [labels] for name, labels in found.items()}
+    if not all(labels and all(map(_is_label, labels)) for labels in sets.values()):
+        _refuse(path, f"labels: {dict(found)!r}", "each name with one label or a list of them")
+    alone = {name: labels[0] for name, labels in sets.items() if len(labels) == 1}
+    background = next((name for name, label in alone.items() if label == 0), None)
+    ignored = next((label for name, label in alone.items() if name.lower() == _IGNORE), -1)
+    regions = tuple(
+        Region(_as_name(name, min(labels)), tuple(labels))
+        for name, labels in sets.items()
+        if name != background and labels != [ignored]
+    )
+    numbers = {label for region in regions for label in region.labels}
+    if background is None or sorted(numbers) != list(range(1, len(numbers) + 1)):
+        _refuse(
+            path,
+            f"labels with the numbers {', '.join(map(str, sorted(numbers)))}, background {background!r}",
+            "background as 0, and all labels from 1 on without gaps",
+        )
+    # The label that nnU-Net writes where a region is the last one in this order to hold.
+    order = values.get("regions_class_order")
+    if order is None:
+        order = [region.labels[0] if len(region.labels) == 1 else 0 for region in regions]
+    elif not isinstance(order, list) or len(order) != len(regions):
+        _refuse(path, f"regions_class_order {order!r}", f"a label for each of {len(regions)} regions")
+    else:
+        for region, label in zip(regions, order, strict=True):
+            if label not in region.labels:
+                _refuse(
+                    path, f"regions_class_order with {label!r} for {region.name}", f"one of {region.labels}"
+                )
+    named = {label: region.name for region, label in zip(regions, order, strict=True)} | {0: "background"}
+    return tuple(named.get(n, f"label_{n}") for n in range(len(numbers) + 1)), regions, ignored
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+
+
 def _by_number(path: Path, field: str, found: Any) -> list[str]:
-    """Names in the order of their numbers, which run from 0 without gaps; labels as they may be called."""
+    """Names in the order of their numbers, which run from 0 without gaps."""
     expected = f"names by number, from 0 without gaps, as {field}"
     if not isinstance(found, Mapping) or not found:
         _refuse(path, f"{field}: {found!r}", expected)
@@ -94,13 +148,10 @@ def _by_number(path: Path, field: str, found: Any) -> list[str]:
     try:
         names = {int(number): str(name) for number, name in pairs}
     except (TypeError, ValueError):
-        _refuse(
-            path, f"{field}: {dict(found)!r}", f"{expected}; regions of several labels belong in a config"
-        )
+        _refuse(path, f"{field}: {dict(found)!r}", expected)
     if sorted(names) != list(range(len(pairs))):
         _refuse(path, f"{field} with the numbers {', '.join(map(str, sorted(names)))}", expected)
-    ordered = [names[number] for number in range(len(names))]
-    return ordered if field != "labels" else [_as_name(name, label) for label, name in enumerate(ordered)]
+    return [names[number] for number in range(len(names))]
 
 
 def _as_name(name: str, label: int) -> str:
@@ -110,21 +161,36 @@ def _as_name(name: str, label: int) -> str:
 
 
 def _check_files(path: Path, values: Mapping[str, Any]) -> None:
-    """Refuses a list of training cases that is not what lies beside it."""
-    listed = values.get("training")
+    """Refuses a list or a number of training cases that is not what lies beside it."""
+    ending = values.get("file_ending", _ENDINGS[0])
+    if ending not in _ENDINGS:
+        _refuse(path, f"file_ending {ending!r}", " or ".join(_ENDINGS), "convert the volumes to NIfTI")
+    there = {
+        kind: {file.name for file in (path.parent / folder).glob("[!.]*") if _is_volume(file.name)}
+        for kind, folder in _FOLDERS.items()
+    }
+    number, listed = values.get("numTraining"), values.get("training")
     if listed is None:
+        if number not in (None, len(there["label"])) and there["label"]:
+            _refuse(
+                path,
+                f"numTraining {number}, and {len(there['label'])} files in {_FOLDERS['label']}",
+                "the same number",
+            )
         return
     entries = listed if isinstance(listed, list) else [listed]
     if not all(isinstance(entry, dict) and set(_FOLDERS) <= set(entry) for entry in entries):
         _refuse(path, "training cases without image or label", "both of each case")
-    number = values.get("numTraining", len(entries))
-    if number != len(entries):
+    if number not in (None, len(entries)):
         _refuse(path, f"numTraining {number}, and {len(entries)} training cases", "the same number")
+    # A scan that is listed by its name may lie there as a file for each channel.
+    scans = {_CHANNEL.sub(r"\1", name) for name in there["image"]}
     missing = [
         str(entry[kind])
         for entry in entries
         for kind in _FOLDERS
         if not (path.parent / str(entry[kind])).is_file()
+        and not (kind == "image" and Path(str(entry[kind])).name in scans)
     ]
     if missing:
         _refuse(
@@ -133,17 +199,21 @@ def _check_files(path: Path, values: Mapping[str, Any]) -> None:
             "every file that it lists",
             "restore the files, or take their cases out of it (and correct numTraining)",
         )
-    names = {kind: {Path(str(entry[kind])).name for entry in entries} for kind in _FOLDERS}
     for kind, folder in _FOLDERS.items():
-        inside = (path.parent / folder).glob("[!.]*")
-        there = {file.name for file in inside if file.name.lower().endswith((".nii", ".nii.gz"))}
-        if others := sorted(there - names[kind]):
+        names = {Path(str(entry[kind])).name for entry in entries}
+        if others := sorted(
+            name for name in there[kind] - names if kind == "label" or _CHANNEL.sub(r"\1", name) not in names
+        ):
             _refuse(
                 path,
                 f"files in {folder} that it does not list: {some(others)}",
                 "a list of all training cases",
                 "add them to it (and correct numTraining), or move them elsewhere",
             )
+
+
+def _is_volume(name: str) -> bool:
+    return name.lower().endswith(_ENDINGS)
 
 
 def _refuse(path: Path, found: str, expected: str, fix: str = "") -> NoReturn:

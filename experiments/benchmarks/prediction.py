@@ -30,8 +30,8 @@ _OUT = cli.output_file("out", None, "File to write everything that was measured 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints a table."""
     del argv
-    scans = find_scans(_INPUT.value).used
     config, variables = load_best(_WORKDIR.value)
+    scans = find_scans(_INPUT.value, channels=len(config.task.channels)).used
     use_compilation_cache()
     predictor = Predictor.of(config, registry.build(config.model), variables)
     lanes = [predictor.on(device) for device in jax.local_devices()]

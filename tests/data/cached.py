@@ -7,7 +7,7 @@ import numpy as np
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.preparation import _prepare_case, prepare
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 
 
 def write_case(root, number, shape=(10, 40, 48), classes=(0, 1, 2), seed=None, ending=".nii"):

@@ -14,7 +14,7 @@ from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.preparation_report import report, table
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import Case, find_cases
+from dsdenseunet.data.scans.layouts import Case, find_cases
 from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import die_on_the_second, write_case
 
@@ -44,8 +44,8 @@ def test_the_cache_holds_what_the_files_hold(tmp_path):
 
     record = rows[0].record
     source = tmp_path / "data" / "volume-7.nii"
-    assert record.image == manifest.Source(
-        str(source), source.stat().st_size, source.stat().st_mtime_ns, files.sha256(source)
+    assert record.images == (
+        manifest.Source(str(source), source.stat().st_size, source.stat().st_mtime_ns, files.sha256(source)),
     )
     assert record.sha256["labels"] == files.sha256(tmp_path / "cache/volume-7/labels.npy")
     assert not leftovers(tmp_path)
@@ -233,9 +233,9 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, monkeypatch):
     write_case(tmp_path / "data", 0)
     read = nifti.read_image
 
-    def meddle(path, channels):
-        volume = read(path, channels=channels)
-        os.utime(path, (1, 1))
+    def meddle(paths, channels):
+        volume = read(paths, channels=channels)
+        os.utime(paths[0], (1, 1))
         return volume
 
     monkeypatch.setattr(nifti, "read_image", meddle)
@@ -249,10 +249,10 @@ def test_a_fault_nobody_thought_of_fails_its_case_alone(tmp_path, monkeypatch, f
         write_case(tmp_path / "data", number)
     read = nifti.read_image
 
-    def fail(path, channels):
-        if path.name == "volume-0.nii":
+    def fail(paths, channels):
+        if paths[0].name == "volume-0.nii":
             raise fault
-        return read(path, channels=channels)
+        return read(paths, channels=channels)
 
     monkeypatch.setattr(nifti, "read_image", fail)
     rows = prepare(find_cases(tmp_path / "data").used, tmp_path / "cache")
@@ -261,7 +261,7 @@ def test_a_fault_nobody_thought_of_fails_its_case_alone(tmp_path, monkeypatch, f
 
 
 def test_a_source_that_is_gone(tmp_path):
-    rows = prepare([Case("a", tmp_path / "a.nii", tmp_path / "b.nii")], tmp_path / "cache")
+    rows = prepare([Case("a", (tmp_path / "a.nii",), tmp_path / "b.nii")], tmp_path / "cache")
     assert "no such file" in rows[0].error
 
 
@@ -298,7 +298,7 @@ def test_the_manifest_is_plain_json(tmp_path):
     (entry,) = written["cases"]
     assert entry["name"] == "volume-0"
     assert entry["shape"] == [10, 40, 48]
-    assert set(entry["image"]) == {"path", "size", "mtime_ns", "sha256"}
+    assert set(entry["images"][0]) == {"path", "size", "mtime_ns", "sha256"}
     assert set(entry) >= {"labels", "spacing_mm", "label_counts", "sha256"}
 
 

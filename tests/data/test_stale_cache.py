@@ -11,7 +11,7 @@ from dsdenseunet.data.manifest import MANIFEST
 from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.preparation_report import report
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 from dsdenseunet.tasks.lits import TASK
 from tests.data.cached import make_cache, write_case
 

@@ -131,10 +131,10 @@ def test_reading_and_writing_overlap_with_the_network(scans, tmp_path):
     reading_second = threading.Event()
     read_image = nifti.read_image
 
-    def watched(path, **options):
-        if path.name == "volume-1.nii":
+    def watched(paths, **options):
+        if paths[0].name == "volume-1.nii":
             reading_second.set()
-        return read_image(path, **options)
+        return read_image(paths, **options)
 
     class Waiting(Bright):
         def network_labels(self, image_DHW, progress):

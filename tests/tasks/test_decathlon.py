@@ -1,4 +1,5 @@
 import copy
+import itertools
 import json
 
 import pytest
@@ -55,6 +56,64 @@ def test_the_form_of_nnunet(tmp_path):
     assert str(task.channels[0]) == "CT window -200 250"
 
 
+REGIONS = {"background": 0, "whole tumour": [1, 2, 3], "core": [2, 3], "enhancing": 3}
+
+
+def nnunets(folder, **changes):
+    """The form of nnU-Net: no list of cases, a file for each channel."""
+    values = {
+        "channel_names": {"0": "T1", "1": "noNorm"},
+        "labels": REGIONS,
+        "regions_class_order": [1, 2, 3],
+        "numTraining": 2,
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(values | changes))
+    for kind, numbers in (("imagesTr", ("_0000", "_0001")), ("labelsTr", ("",))):
+        (folder / kind).mkdir()
+        for case, number in itertools.product("ab", numbers):
+            (folder / kind / f"{case}{number}.nii.gz").touch()
+    return folder
+
+
+def test_nnunets_regions_are_the_tasks(tmp_path):
+    task = decathlon.task_of(nnunets(tmp_path))
+    assert task.name == tmp_path.name
+    assert task.classes == ("background", "whole_tumour", "core", "enhancing")
+    assert [(region.name, region.labels) for region in task.regions] == [
+        ("whole_tumour", (1, 2, 3)),
+        ("core", (2, 3)),
+        ("enhancing", (3,)),
+    ]
+    assert [str(channel) for channel in task.channels] == ["T1 zscore", "noNorm none"]
+    check_config(configs.get_config(str(tmp_path)))
+
+
+def test_a_label_that_is_no_region_of_its_own_has_its_number_as_name(tmp_path):
+    labels = {"background": 0, "kidney": [1, 2], "cyst": 2, "ignore": 3}
+    task = decathlon.task_of(nnunets(tmp_path, labels=labels, regions_class_order=None))
+    assert task.classes == ("background", "label_1", "cyst")
+    assert [region.name for region in task.regions] == ["kidney", "cyst"]
+    assert task.ignore_label == 3
+
+
+def test_nnunets_ignore_label_is_no_class(tmp_path):
+    task = decathlon.task_of(nnunets(tmp_path, labels={"background": 0, "spleen": 1, "ignore": 2}))
+    assert task.classes == ("background", "spleen")
+    assert task.ignore_label == 2
+
+
+def test_the_number_of_cases_must_be_that_of_the_label_files(tmp_path):
+    with pytest.raises(InputError, match="numTraining 3, and 2 files in labelsTr"):
+        decathlon.task_of(nnunets(tmp_path, numTraining=3))
+
+
+def test_a_list_may_name_scans_without_their_channels(tmp_path):
+    """As the first version of nnU-Net did."""
+    training = [{"image": f"imagesTr/{n}.nii.gz", "label": f"labelsTr/{n}.nii.gz"} for n in "ab"]
+    assert len(decathlon.task_of(nnunets(tmp_path, training=training)).channels) == 2
+
+
 @pytest.mark.parametrize("tumour", ["cancer", "tumour"])
 def test_the_decathlons_liver_is_lits(tmp_path, tumour):
     labels = {"0": "background", "1": "liver", "2": tumour}
@@ -77,7 +136,12 @@ def test_without_the_file_it_is_lits(tmp_path):
         ),
         ({"training": ["imagesTr/case_0.nii.gz"], "numTraining": 1}, "without image or label"),
         ({"labels": {"0": "background", "2": "core"}}, "labels with the numbers 0, 2"),
-        ({"labels": {"background": 0, "whole": [1, 2]}}, "labels"),
+        ({"labels": {"background": 0, "whole": [1, 3]}}, "labels with the numbers 1, 3"),
+        ({"labels": {"background": 0, "whole": [1, "2"]}}, "labels: "),
+        ({"labels": {"whole": [1, 2]}}, "background None"),
+        ({"labels": REGIONS, "regions_class_order": [1]}, "regions_class_order [1]"),
+        ({"labels": REGIONS, "regions_class_order": [1, 1, 3]}, "regions_class_order with 1 for core"),
+        ({"file_ending": ".mha"}, "file_ending '.mha'"),
         ({"labels": {}}, "labels: {}"),
         ({"modality": {"1": "CT"}}, "modality with the numbers 1"),
         ({"modality": None}, "modality: None"),

@@ -90,10 +90,10 @@ def make_cache(folder: Path) -> Path:
     """Three phantoms of 32^3 voxels, prepared."""
     from dsdenseunet.data import preparation
     from dsdenseunet.data.samples import phantom
-    from dsdenseunet.data.scans import lits
+    from dsdenseunet.data.scans import layouts
 
     phantom.write_phantoms(folder / "data", cases=3, seed=0, size=(32, 32, 32))
-    preparation.prepare(lits.find_cases(folder / "data").used, folder / "cache")
+    preparation.prepare(layouts.find_cases(folder / "data").used, folder / "cache")
     return folder / "cache"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,18 @@ import numpy as np
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.doctor import body_checks, grid_checks, voxel_checks
+from dsdenseunet.data.doctor import body_checks, voxel_checks
 from dsdenseunet.data.doctor.findings import Finding
 from dsdenseunet.data.doctor.repair import Plan
 from dsdenseunet.data.doctor.voxel_checks import Voxels
-from dsdenseunet.data.scans import header_grid, nifti
-from dsdenseunet.data.scans.lits import Case
+from dsdenseunet.data.scans import channel_files, header_grid, nifti
+from dsdenseunet.data.scans.grid import SAME_GRID_VOXELS, axis_codes, distance_voxels
+from dsdenseunet.data.scans.layouts import Case
 from dsdenseunet.data.scans.nifti_file import NiftiFile, read_header
 from dsdenseunet.tasks import lits
-from dsdenseunet.tasks.channel import are_hounsfield
+from dsdenseunet.tasks.channel import Channel, are_hounsfield
 from dsdenseunet.tasks.task import Task
 
-# Grids that differ by less are rounding in the header.
-_SAME_GRID_VOXELS = 0.1
 _FROM_DICOM = "take the affine from the scan's DICOM files"
 # What to do about a header's fault, by the kind of `header_grid.Note`.
 _HEADER_REPAIRS = {
@@ -62,7 +62,8 @@ class Examined:
 def examine_case(case: Case, task: Task = lits.TASK) -> Examined:
     """Examines the files of one case by what its task says of images and labels."""
     findings: list[Finding] = []
-    image = _read_image(case.image, task, findings)
+    files = _read_channels(case.images, task, findings)
+    image = _as_one(files) if files else None
     labels = _read_labels(case.labels, image, findings) if case.labels else None
     if case.labels is None and not case.test:
         found = Finding(
@@ -73,8 +74,9 @@ def examine_case(case: Case, task: Task = lits.TASK) -> Examined:
     if labels:
         findings += voxel_checks.check_labels(labels.file, labels.voxels[0], task)
     if image:
-        findings += voxel_checks.check_image(image.file, task.channels, image.voxels)
-        findings += _check_header(image, task)
+        for channels, opened in _channels_of(files, task):
+            findings += voxel_checks.check_image(opened.file, channels, opened.voxels)
+            findings += _check_header(opened, task)
         labels_DHW = None
         if labels:
             paired, turned = _check_pair(image, labels, task)
@@ -95,7 +97,7 @@ def examine_case(case: Case, task: Task = lits.TASK) -> Examined:
         tuple(findings),
         plan if image and (labels or case.labels is None) else None,
         (image.fingerprint if image else "", labels.fingerprint if labels else ""),
-        tuple(_facts(opened) for opened in (image, labels) if opened),
+        tuple(_facts(opened) for opened in (*files, *([labels] if labels else []))),
     )
 
 
@@ -130,14 +132,39 @@ class _Opened:
         return not any(header_grid.KINDS[note.kind] for note in self.notes)
 
 
-def _read_image(path: Path, task: Task, findings: list[Finding]) -> _Opened | None:
+def _read_channels(paths: Sequence[Path], task: Task, findings: list[Finding]) -> list[_Opened]:
+    """The files of an image; none if one of them is missing, cannot be read or has another grid."""
+    check = "channel-missing"
     try:
-        file = read_header(path, len(task.channels))
-        voxels = voxel_checks.read_voxels(file, exact=not are_hounsfield(task.channels))
-        return _Opened(file, voxels, nifti.read_grid(path), header_grid.place(file.header, path).notes)
+        channel_files.require(paths, task.channels)
+        check = "unreadable"
+        opened = []
+        count = len(task.channels) if len(paths) == 1 else 1
+        for path in paths:
+            file = read_header(path, count)
+            voxels = voxel_checks.read_voxels(file, exact=not are_hounsfield(task.channels))
+            notes = header_grid.place(file.header, path).notes
+            opened.append(_Opened(file, voxels, nifti.read_grid(path), notes))
+        check = "channel-grid"
+        channel_files.common_grid([one.file for one in opened], [one.grid for one in opened])
     except InputError as error:
-        findings.append(Finding("error", "unreadable", path, error.found, error.fix))
-        return None
+        found = error.found if check == "unreadable" else f"{error.found}; expected {error.expected}"
+        findings.append(Finding("error", check, Path(error.where), found, error.fix))
+        return []
+    return opened
+
+
+def _as_one(files: Sequence[_Opened]) -> _Opened:
+    """An image of several files as one: the first one's grid and header, all channels."""
+    return dataclasses.replace(files[0], voxels=tuple(channel for file in files for channel in file.voxels))
+
+
+def _channels_of(files: Sequence[_Opened], task: Task) -> Iterator[tuple[Sequence[Channel], _Opened]]:
+    """Each file with the channels that it holds."""
+    start = 0
+    for file in files:
+        yield task.channels[start : start + len(file.voxels)], file
+        start += len(file.voxels)
 
 
 def _read_labels(path: Path, image: _Opened | None, findings: list[Finding]) -> _Opened | None:
@@ -182,7 +209,7 @@ def _check_pair(image: _Opened, labels: _Opened, task: Task) -> tuple[list[Findi
         for note in labels.notes
         if image.placed
     ]
-    codes = grid_checks.axis_codes(labels.grid), grid_checks.axis_codes(image.grid)
+    codes = axis_codes(labels.grid), axis_codes(image.grid)
     same_shape = labels.grid.shape_IJK == image.grid.shape_IJK
     if (
         codes[0] != codes[1]
@@ -207,7 +234,7 @@ def _check_pair(image: _Opened, labels: _Opened, task: Task) -> tuple[list[Findi
         found = (
             f"a header with axes along {codes[0]}, the image's along {codes[1]}; the voxels pair one by one"
         )
-    elif (apart := grid_checks.distance_voxels(image.grid, labels.grid)) > _SAME_GRID_VOXELS:
+    elif (apart := distance_voxels(image.grid, labels.grid)) > SAME_GRID_VOXELS:
         found = f"a grid that lies {apart:.1f} voxels away from the image's"
     else:
         return findings, False
@@ -260,7 +287,7 @@ def _facts(opened: _Opened) -> dict[str, Any]:
         "sha256": files.sha256(opened.path),
         "shape": list(opened.grid.shape_IJK),
         "spacing_mm_DHW": list(opened.grid.spacing_mm),
-        "orientation": grid_checks.axis_codes(opened.grid),
+        "orientation": axis_codes(opened.grid),
         "dtype": opened.file.dtype.name,
         "low": low if np.isfinite(low) else None,
         "high": high if np.isfinite(high) else None,

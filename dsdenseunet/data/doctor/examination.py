@@ -15,7 +15,7 @@ from dsdenseunet.data.doctor.findings import SEVERITIES, Finding
 from dsdenseunet.data.doctor.repair import repair_case
 from dsdenseunet.data.isolated import WorkerDiedError, run_each
 from dsdenseunet.data.scans import walk
-from dsdenseunet.data.scans.lits import Case, find_cases
+from dsdenseunet.data.scans.layouts import Case, find_cases
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
@@ -55,7 +55,7 @@ def examine(
             expected="another place: repaired copies never mix with the originals",
             fix="choose a folder elsewhere",
         )
-    found = find_cases(root)
+    found = find_cases(root, len(task.channels))
     cases = found.used
     done: dict[int, Examined] = {}
     for index, answer in run_each(examine_case, [(case, task) for case in cases], workers):
@@ -75,14 +75,14 @@ def examine(
         jobs = [
             (examined.case, examined.plan, Path(root), Path(repair_to), task)
             for examined in examinations
-            if examined.plan is not None and not left_out & {examined.case.image, examined.case.labels}
+            if examined.plan is not None and not left_out & {*examined.case.images, examined.case.labels}
         ]
         for index, answer in run_each(repair_case, jobs, workers):
             if isinstance(answer, Exception):
                 findings.append(_failed("not-copied", jobs[index][0], answer))
             else:
                 copies.append(answer)
-        copies.sort(key=lambda copy: str(copy["image"]))
+        copies.sort(key=lambda copy: str(copy["images"][0]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     manifest = {
         "root": str(root),

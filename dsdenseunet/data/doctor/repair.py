@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsdenseunet.data.doctor import body_checks, grid_checks, voxel_checks
-from dsdenseunet.data.scans import header_grid, nifti
-from dsdenseunet.data.scans.lits import Case
-from dsdenseunet.data.scans.nifti_file import Header, read_header
+from dsdenseunet.data.doctor import body_checks, voxel_checks
+from dsdenseunet.data.scans import channel_files, header_grid, nifti
+from dsdenseunet.data.scans.grid import turned_affine
+from dsdenseunet.data.scans.layouts import Case
+from dsdenseunet.data.scans.nifti_file import Header
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.channel import are_hounsfield
 from dsdenseunet.tasks.task import Task
@@ -46,13 +47,13 @@ def repair_case(case: Case, plan: Plan, root: Path, out: Path, task: Task = lits
         task: what image and labels are.
 
     Returns:
-        for the manifest: `name`, the written `image` and `labels` (None without).
+        for the manifest: `name`, the written `images` and `labels` (None without).
 
     Raises:
         InputError: a file that can't be read.
         OSError: a copy that can't be written. There is no copy of the case then, not even half of it.
     """
-    targets = [out / path.relative_to(root) for path in (case.image, case.labels) if path is not None]
+    targets = [out / path.relative_to(root) for path in (*case.images, case.labels) if path is not None]
     try:
         return _copy(case, plan, targets, task)
     except BaseException:
@@ -63,15 +64,16 @@ def repair_case(case: Case, plan: Plan, root: Path, out: Path, task: Task = lits
 
 def _copy(case: Case, plan: Plan, targets: list[Path], task: Task) -> dict[str, Any]:
     is_ct = are_hounsfield(task.channels)
-    channels = voxel_checks.read_voxels(read_header(case.image, len(task.channels)), exact=not is_ct)
-    grid = nifti.read_grid(case.image)
-    affine = grid_checks.turned_affine(grid, plan.flipped)
-    arrays = [channel.array_IJK for channel in channels]
-    if is_ct:
-        arrays = [np.clip(array, *voxel_checks.HU_RANGE) for array in arrays]
-    image = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
-    _save(targets[0], image, affine, grid.header)
-    record: dict[str, Any] = {"name": case.name, "image": str(targets[0]), "labels": None}
+    files, grids = channel_files.open_scan(case.images, task.channels)
+    images = targets[: len(files)]
+    for target, file, own in zip(images, files, grids, strict=True):
+        arrays = [channel.array_IJK for channel in voxel_checks.read_voxels(file, exact=not is_ct)]
+        if is_ct:
+            arrays = [np.clip(array, *voxel_checks.HU_RANGE) for array in arrays]
+        image = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+        _save(target, image, turned_affine(own, plan.flipped), own.header)
+    record: dict[str, Any] = {"name": case.name, "images": list(map(str, images)), "labels": None}
+    grid = grids[0]
     if case.labels is not None:
         like = None if plan.turned else grid
         labels_DHW = nifti.read_labels(case.labels, task, like=like, with_ignored=True).array_DHW
@@ -81,8 +83,8 @@ def _copy(case: Case, plan: Plan, targets: list[Path], task: Task) -> dict[str, 
         # Voxel by voxel as before: only what the header says of their place has changed.
         header = grid.header.copy()
         header.set_data_shape(grid.shape_IJK)
-        _save(targets[1], grid.from_canonical(labels_DHW), affine, header)
-        record["labels"] = str(targets[1])
+        _save(targets[-1], grid.from_canonical(labels_DHW), turned_affine(grid, plan.flipped), header)
+        record["labels"] = str(targets[-1])
     return record
 
 

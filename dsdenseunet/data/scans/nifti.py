@@ -22,7 +22,7 @@ from nibabel.orientations import axcodes2ornt
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.memory import check_room
-from dsdenseunet.data.scans import header_grid, stored_values
+from dsdenseunet.data.scans import channel_files, header_grid, stored_values
 from dsdenseunet.data.scans.grid import Grid, Spacing, Volume, grid_of, orientation
 from dsdenseunet.data.scans.nifti_file import Header, NiftiFile, read_header
 from dsdenseunet.tasks import lits
@@ -43,7 +43,7 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
 
 
 def read_image(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[Path],
     *,
     channels: Sequence[Channel] = lits.TASK.channels,
     bytes_per_voxel: int = 3,
@@ -57,58 +57,66 @@ def read_image(
     float32 otherwise.
 
     Args:
-        path: the file.
-        channels: of the task; several lie along the file's fourth axis.
+        path: the file; or those of the channels, in their order.
+        channels: of the task; several in one file lie along its fourth axis.
         bytes_per_voxel: what the caller will hold at once for each voxel, this image included; compared
             with the machine's memory before any is taken. The default is an image and its labels.
 
     Raises:
         InputError: no NIfTI, truncated or damaged, not 3D, too large for this machine, NaN or infinite
-            voxels, values that are no Hounsfield units, or a header from which no voxel size can be read.
+            voxels, values that are no Hounsfield units, or a header from which no voxel size can be read;
+            a channel's file that is missing or has another grid.
     """
-    nifti = read_header(path, len(channels))
+    files, grids = channel_files.open_scan(
+        [Path(path)] if isinstance(path, str | os.PathLike) else path, channels
+    )
     is_ct = are_hounsfield(channels)
     # Beside what the caller counts: further channels, and of float32 four bytes more until it is narrowed.
     more = len(channels) * (2 if is_ct else 6) - 2
-    check_room(path, nifti.shape_IJK, bytes_per_voxel + more)
-    grid = grid_of(nifti)
+    check_room(files[0].path, files[0].shape_IJK, bytes_per_voxel + more)
+    grid = channel_files.common_grid(files, grids)
     if not is_ct:
-        return _intensities(nifti, grid)
-    seen = stored_values.HounsfieldRange()
+        return _intensities(files, grids, grid)
+    seen = {nifti.path: stored_values.HounsfieldRange() for nifti in files}
 
-    def to_hu(stored: np.ndarray) -> np.ndarray:
+    def to_hu(nifti: NiftiFile, stored: np.ndarray) -> np.ndarray:
         values = stored_values.scaled(nifti, stored)
         kind, size = values.dtype.kind, values.dtype.itemsize
         if size == 1 or (kind == "i" and size == 2):
             return values
         if not np.isfinite(values).all():
             raise _not_finite(nifti, "finite Hounsfield units", -1024)
-        seen.add(values)
+        seen[nifti.path].add(values)
         low = 0 if kind == "u" else _INT16.min
         return np.clip(values if kind in "iu" else np.rint(values), low, _INT16.max)
 
-    array_DHW = _read(nifti, np.dtype(np.int16), to_hu, grid)
-    if wrong := seen.wrong():
-        raise InputError(nifti.path, **wrong)
-    if mark := seen.mark():
-        grid = dataclasses.replace(grid, marks=(*grid.marks, mark))
+    array_DHW = _read(files, grids, np.dtype(np.int16), to_hu)
+    for place, found in seen.items():
+        if wrong := found.wrong():
+            raise InputError(place, **wrong)
+        if mark := found.mark():
+            grid = dataclasses.replace(grid, marks=(*grid.marks, mark))
     return Volume(array_DHW, grid.spacing_mm, grid)
 
 
-def _intensities(nifti: NiftiFile, grid: Grid) -> Volume:
+def _intensities(files: Sequence[NiftiFile], grids: Sequence[Grid], grid: Grid) -> Volume:
     """An image of any scale, as narrow as it can be kept exactly."""
 
-    def to_float(stored: np.ndarray) -> np.ndarray:
+    def to_float(nifti: NiftiFile, stored: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             values = stored_values.scaled(nifti, stored).astype(np.float32)
         if not np.isfinite(values).all():
             raise _not_finite(nifti, "finite numbers", 0)
         return values
 
-    exact = (nifti.slope, nifti.inter) == (1, 0) and nifti.dtype.newbyteorder("=") in _WITHIN_INT16
+    exact = all(
+        (nifti.slope, nifti.inter) == (1, 0) and nifti.dtype.newbyteorder("=") in _WITHIN_INT16
+        for nifti in files
+    )
     if exact:
-        return Volume(_read(nifti, np.dtype(np.int16), lambda stored: stored, grid), grid.spacing_mm, grid)
-    array_DHW = stored_values.narrowed(_read(nifti, np.dtype(np.float32), to_float, grid))
+        array_DHW = _read(files, grids, np.dtype(np.int16), lambda _, stored: stored)
+        return Volume(array_DHW, grid.spacing_mm, grid)
+    array_DHW = stored_values.narrowed(_read(files, grids, np.dtype(np.float32), to_float))
     return Volume(array_DHW, grid.spacing_mm, grid)
 
 
@@ -154,7 +162,7 @@ def read_labels(
 
     ignore_label = task.ignore_label if with_ignored else -1
 
-    def to_label(stored: np.ndarray) -> np.ndarray:
+    def to_label(_: NiftiFile, stored: np.ndarray) -> np.ndarray:
         values = stored_values.scaled(nifti, stored)
         labels, wrong = stored_values.as_labels(values, len(task.classes), ignore_label)
         if wrong.any():
@@ -163,7 +171,7 @@ def read_labels(
             )
         return labels
 
-    return Volume(_read(nifti, np.dtype(np.uint8), to_label, grid), grid.spacing_mm, grid)
+    return Volume(_read([nifti], [grid], np.dtype(np.uint8), to_label), grid.spacing_mm, grid)
 
 
 def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Grid) -> None:
@@ -263,13 +271,17 @@ def for_display(slice_HW: np.ndarray) -> np.ndarray:
 
 
 def _read(
-    nifti: NiftiFile, dtype: np.dtype, convert: Callable[[np.ndarray], np.ndarray], grid: Grid
+    files: Sequence[NiftiFile],
+    grids: Sequence[Grid],
+    dtype: np.dtype,
+    convert: Callable[[NiftiFile, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The canonical array, filled where each block of the file belongs: nothing is held twice."""
-    several = nifti.channels > 1
-    array = np.empty((*grid.shape_DHW, *([nifti.channels] if several else [])), dtype)
-    volumes_DHW = np.moveaxis(array, -1, 0) if several else array[None]
-    volumes_IJK = [grid.from_canonical(volume_DHW) for volume_DHW in volumes_DHW]
-    for channel, place, stored in nifti.channel_blocks():
-        volumes_IJK[channel][place] = convert(stored)
+    """The canonical array, filled where each block of a file belongs: nothing is held twice."""
+    count = sum(nifti.channels for nifti in files)
+    array = np.empty((*grids[0].shape_DHW, *([count] if count > 1 else [])), dtype)
+    volumes_DHW = iter(np.moveaxis(array, -1, 0) if count > 1 else array[None])
+    for nifti, grid in zip(files, grids, strict=True):
+        volumes_IJK = [grid.from_canonical(next(volumes_DHW)) for _ in range(nifti.channels)]
+        for channel, place, stored in nifti.channel_blocks():
+            volumes_IJK[channel][place] = convert(nifti, stored)
     return array

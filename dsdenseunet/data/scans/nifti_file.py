@@ -174,7 +174,8 @@ def _shape(header: Header, path: Path, channels: int | None) -> tuple[tuple[int,
             path,
             found=found,
             expected=f"a 4D volume of {channels} channels, as the task has",
-            fix="join the channels along the fourth axis, or give the task those that are there",
+            fix="join the channels along the fourth axis, or end the names of their files in _0000, _0001, "
+            "...; or give the task those that are there",
         )
     return (sides[0], sides[1], sides[2]), there
 

@@ -16,7 +16,7 @@ from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import BatchIterator, make_training_iterator
 from dsdenseunet.data.preparation import prepare
 from dsdenseunet.data.samples.phantom import write_phantoms
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training.device_input import Augment, DeviceInput

@@ -10,7 +10,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.doctor import repair
 from dsdenseunet.data.doctor.case_checks import examine_case
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import Case
+from dsdenseunet.data.scans.layouts import Case
 
 AFFINE = np.array([[-0.8, 0, 0, 11], [0, -0.7, 0, -7], [0, 0, 2.5, 3], [0, 0, 0, 1]])
 HEADER = 348
@@ -39,7 +39,7 @@ WHOLE = case_bytes()
 
 
 def examine(folder, image, labels):
-    case = Case("volume-1", folder / "data/volume-1.nii", folder / "data/segmentation-1.nii")
+    case = Case("volume-1", (folder / "data/volume-1.nii",), folder / "data/segmentation-1.nii")
     case.image.parent.mkdir(exist_ok=True)
     case.image.write_bytes(image)
     case.labels.write_bytes(labels)

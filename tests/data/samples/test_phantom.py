@@ -7,7 +7,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.samples.phantom import ORIENTATIONS, make_phantom, write_phantoms
 from dsdenseunet.data.samples.phantom_anatomy import Blob
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 
 SMALL = (48, 64, 64)
 

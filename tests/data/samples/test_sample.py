@@ -8,7 +8,7 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.samples import sample
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.lits import find_cases
+from dsdenseunet.data.scans.layouts import find_cases
 
 
 @pytest.fixture

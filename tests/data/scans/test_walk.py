@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.manifest import is_folder_name
-from dsdenseunet.data.scans import lits, walk
+from dsdenseunet.data.scans import layouts, walk
 from dsdenseunet.evaluation import pairing
 from dsdenseunet.inference.scans import find_scans
 from tests.data.trees import ODD_STEMS, looks_like_a_scan, odd_tree, touch
@@ -28,7 +28,7 @@ def paths_of(found):
 def finders(root, predictions):
     """What each command's search finds."""
     return {
-        "prepare and doctor": lambda: lits.find_cases(root),
+        "prepare and doctor": lambda: layouts.find_cases(root),
         "predict": lambda: find_scans(root),
         "evaluate": lambda: pairing.find_pairs(predictions, root),
         "the walk": lambda: walk.walk(root),
@@ -54,7 +54,7 @@ def test_every_command_uses_or_names_every_file_of_a_tree_of_odd_names(tmp_path,
 
 def test_a_tree_of_odd_names_gives_these_cases_and_scans(tmp_path):
     root, _ = odd_tree(tmp_path)
-    cases = {case.name: case for case in lits.find_cases(root).used}
+    cases = {case.name: case for case in layouts.find_cases(root).used}
     stems = {walk.volume_stem(f"{stem}.nii") for stem in ODD_STEMS}
     assert len(stems) == len(ODD_STEMS)
     assert all(stem.encode() for stem in stems)  # any text can hold them
@@ -115,7 +115,7 @@ def test_links_are_entered_once_and_those_that_lead_nowhere_are_named(tmp_path):
     (root / "volume-3.nii").symlink_to(tmp_path / "unmounted" / "volume-3.nii")
     (root / "copy").mkdir()
     (root / "copy" / "volume-1.nii").symlink_to(store / "volume-1.nii")
-    found = lits.find_cases(root)
+    found = layouts.find_cases(root)
     # A volume's own link is a case, which then fails alone.
     assert [case.name for case in found.used] == ["volume-1", "volume-2", "volume-3"]
     assert {other.path.name: other.why.split(" (")[0] for other in found.passed_over} == {
@@ -130,8 +130,8 @@ def test_the_name_of_a_link_counts(tmp_path):
     touch(tmp_path / "a_store" / "p1.nii", tmp_path / "b_store" / "p1.nii")
     (tmp_path / "imagesTr").symlink_to("a_store")
     (tmp_path / "labelsTr").symlink_to("b_store")
-    found = lits.find_cases(tmp_path)
-    assert found.used == (lits.Case("p1", tmp_path / "imagesTr/p1.nii", tmp_path / "labelsTr/p1.nii"),)
+    found = layouts.find_cases(tmp_path)
+    assert found.used == (layouts.Case("p1", (tmp_path / "imagesTr/p1.nii",), tmp_path / "labelsTr/p1.nii"),)
     assert found.passed_over == ()
 
 
@@ -151,7 +151,7 @@ def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "volume-2.nii").mkdir()
     touch(tmp_path / "volume-2.nii" / "volume-2.nii")
     assert reasons(tmp_path) == {"volume-1.nii": "neither a file nor a folder"}
-    assert [case.name for case in lits.find_cases(tmp_path).used] == ["volume-2"]
+    assert [case.name for case in layouts.find_cases(tmp_path).used] == ["volume-2"]
 
 
 def test_a_folder_whose_listing_fails_is_named(tmp_path, monkeypatch):
@@ -170,12 +170,12 @@ def test_a_folder_whose_listing_fails_is_named(tmp_path, monkeypatch):
 def test_names_that_differ_in_how_accents_are_stored_are_one(tmp_path):
     composed, decomposed = "M\u00fcller", "Mu\u0308ller"
     touch(tmp_path / f"imagesTr/{decomposed}.nii", tmp_path / f"labelsTr/{composed}.nii")
-    (case,) = lits.find_cases(tmp_path).used
+    (case,) = layouts.find_cases(tmp_path).used
     assert case.name == composed
     assert case.labels
     touch(tmp_path / f"imagesTr/{composed}.nii")
     with pytest.raises(InputError, match="accents") as caught:
-        lits.find_cases(tmp_path)
+        layouts.find_cases(tmp_path)
     # Printed alike, the two would look like one file named twice.
     assert r"Mu\u0308ller" in caught.value.found
     assert r"M\xfcller" in caught.value.found
@@ -184,7 +184,7 @@ def test_names_that_differ_in_how_accents_are_stored_are_one(tmp_path):
 def test_what_predict_wrote_is_not_taken_for_data(tmp_path):
     touch(tmp_path / "volume-0.nii", tmp_path / "pred/segmentation-0.nii", tmp_path / "pred/a.nii")
     touch(tmp_path / "pred/.records/segmentation-0.json", tmp_path / "pred/.records/a.json")
-    found = lits.find_cases(tmp_path)
+    found = layouts.find_cases(tmp_path)
     assert [case.labels for case in found.used] == [None]
     assert "written by predict" in {o.path.name: o.why for o in found.passed_over}["segmentation-0.nii"]
     for own in (tmp_path / "pred", tmp_path / "pred/segmentation-0.nii"):
@@ -230,7 +230,7 @@ def test_any_name_is_used_or_told(tmp_path_factory, stems, endings, places):
     for stem, ending, place in zip(stems, endings, places):
         touch(root / place / f"{stem}{ending}")
     there = {path for path in root.rglob("*") if looks_like_a_scan(path)}
-    for finder in (lits.find_cases, find_scans, walk.walk):
+    for finder in (layouts.find_cases, find_scans, walk.walk):
         try:
             used, others = paths_of(finder(root))
         except InputError as error:
@@ -238,7 +238,7 @@ def test_any_name_is_used_or_told(tmp_path_factory, stems, endings, places):
             continue
         assert set(used) | set(others) == there
         assert not set(used) & set(others)
-        for case in finder(root).used if finder is lits.find_cases else ():
+        for case in finder(root).used if finder is layouts.find_cases else ():
             assert is_folder_name(case.name) or case.name == "manifest.json"
 
 
@@ -246,4 +246,4 @@ def test_any_name_is_used_or_told(tmp_path_factory, stems, endings, places):
 def test_any_names_have_one_natural_order(some, order):
     shuffled = list(some)
     order.shuffle(shuffled)
-    assert sorted(some, key=lits.natural_key) == sorted(shuffled, key=lits.natural_key)
+    assert sorted(some, key=layouts.natural_key) == sorted(shuffled, key=layouts.natural_key)

@@ -1,7 +1,7 @@
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.scans.lits import find_cases, natural_key
+from dsdenseunet.data.scans.layouts import find_cases, natural_key
 
 
 def touch(root, *names):
