@@ -10,6 +10,7 @@ this program can; the function that makes the changes says what it cannot. None 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -18,6 +19,8 @@ from configs.base import base_config, in_order, phase
 
 # For networks that halve all three axes up to five times; the paper's 12 x 224 x 224 has 2 % more voxels.
 _CUBOID = (64, 96, 96)
+# nnU-Net's for LiTS.
+_CUBE = (128, 128, 128)
 
 
 class Variant(NamedTuple):
@@ -34,8 +37,8 @@ class Variant(NamedTuple):
     authors: Callable[[ConfigDict], None] | None = None
 
 
-def nnunet(config: ConfigDict) -> None:
-    """nnU-Net's training (nnUNetTrainer of version 2.8): 1000 epochs of 250 steps of two patches of 128^3.
+def nnunet(config: ConfigDict, patch_size: tuple[int, int, int] = _CUBE) -> None:
+    """nnU-Net's training (nnUNetTrainer of version 2.8): 1000 epochs of 250 steps of two patches.
 
     The coarsest of its outputs has weight 0 in its loss, and is left out here. Not as there: cases keep their
     own spacing and the task's window, scaling is by axis, brightness adds instead of multiplying, and decay
@@ -51,7 +54,7 @@ def nnunet(config: ConfigDict) -> None:
     config.optimizer.clip_norm = 12.0
     config.optimizer.schedule = "polynomial"
     config.optimizer.lr_floor = 0.0
-    _nnunet_data(config)
+    _nnunet_data(config, patch_size)
 
 
 def mednext(config: ConfigDict) -> None:
@@ -69,7 +72,7 @@ def mednext(config: ConfigDict) -> None:
     config.optimizer.weight_decay = 3e-5
     config.optimizer.clip_norm = 12.0
     config.optimizer.decay_factor = 1.0
-    _nnunet_data(config)
+    _nnunet_data(config, _CUBE)
 
 
 def _cross_entropy_and_dice(config: ConfigDict) -> None:
@@ -77,9 +80,9 @@ def _cross_entropy_and_dice(config: ConfigDict) -> None:
     config.loss.dice.weight = 1.0
 
 
-def _nnunet_data(config: ConfigDict) -> None:
+def _nnunet_data(config: ConfigDict, patch_size: tuple[int, int, int]) -> None:
     """Patches, augmentation, length and sliding window, which MedNeXt's training has from nnU-Net."""
-    config.data.patch_size = (128, 128, 128)
+    config.data.patch_size = patch_size
     config.data.batch_size = 2
     # One patch of two is centred on a class of the foreground.
     config.data.centre_share = (0.5, 0.25, 0.25)
@@ -105,6 +108,19 @@ _UNET = {
     "widths": (32, 64, 128, 256, 320, 320),
     "encoder_convs": (2, 2, 2, 2, 2, 2),
     "decoder_convs": (2, 2, 2, 2, 2),
+    "norm_epsilon": 1e-5,
+    "dtype": "float32",
+    "remat": "none",
+    "auxiliary_outputs": 0,
+}
+
+_RESIDUAL_UNET = {
+    "family": "residual_unet",
+    "in_channels": 1,
+    "num_classes": 3,
+    "widths": (32, 64, 128, 256, 320, 320),
+    "encoder_blocks": (1, 3, 4, 6, 6, 6),
+    "decoder_convs": (1, 1, 1, 1, 1),
     "norm_epsilon": 1e-5,
     "dtype": "float32",
     "remat": "none",
@@ -140,6 +156,13 @@ def _mednext(size: str, kernel: int) -> dict[str, Any]:
 VARIANTS: dict[str, Variant] = {
     # nnU-Net's plain U-Net.
     "unet": Variant(_UNET, _CUBOID, nnunet),
+    # nnU-Net's residual encoder. Its presets M, L and XL, for cards of 8, 24 and 40 GB, are one network with
+    # larger and larger patches.
+    "residual_unet": Variant(_RESIDUAL_UNET, _CUBOID),
+    **{
+        f"residual_unet_{preset}": Variant(_RESIDUAL_UNET, patch, partial(nnunet, patch_size=patch))
+        for preset, patch in (("m", _CUBE), ("l", (192, 192, 192)), ("xl", (224, 256, 224)))
+    },
     # MedNeXt v1. With kernels 5^3 its authors start from trained weights with 3^3:
     # --config.phases.phase1.start=DIR (of `_authors` phases.train.start), the folder of such a run.
     **{

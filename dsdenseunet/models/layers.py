@@ -171,16 +171,20 @@ class BatchNormReLU(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation, which has no running statistics. With `stack` as `Conv`."""
+    """Instance normalisation, which has no running statistics. With `stack` as `Conv`.
+
+    `first_scale` is what its scale starts with.
+    """
 
     channels: int
     epsilon: float
     stack: int = 0
+    first_scale: float = 1.0
 
     def setup(self) -> None:
         """Declares the parameters."""
         shape = (self.stack, self.channels) if self.stack else (self.channels,)
-        self.scale = self.param("scale", nn.initializers.ones_init(), shape)
+        self.scale = self.param("scale", nn.initializers.constant(self.first_scale), shape)
         self.bias = self.param("bias", nn.initializers.zeros_init(), shape)
 
     def weights(self) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.models.h_dense_unet.alone import DenseUNetAlone
 from dsdenseunet.models.mednext import MedNeXt
 from dsdenseunet.models.network import Network
+from dsdenseunet.models.residual_unet import ResidualUNet
 from dsdenseunet.models.separable_unet import SeparableUNet
 from dsdenseunet.models.unet import UNet
 
@@ -21,6 +22,7 @@ FAMILIES: dict[str, type[Network]] = {
     "dense_unet": DenseUNet3D,
     "dense_unet_alone": DenseUNetAlone,
     "mednext": MedNeXt,
+    "residual_unet": ResidualUNet,
     "separable_unet": SeparableUNet,
     "unet": UNet,
 }

@@ -3,7 +3,7 @@
 `PlainConvUNet` of dynamic-network-architectures (MIC-DKFZ, commit d35f85c): convolutions with bias, of which
 the first of each stage but the first has stride 2; transposed 2^3 convolutions; the encoder's map beside the
 upsampled one. With the defaults, one input channel, three classes and four auxiliary outputs it has the
-31,196,399 parameters of nnU-Net's plan for LiTS.
+31,196,399 parameters of nnU-Net's plan for LiTS. `models.residual_unet` has another encoder.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dsdenseunet.models.layers import CONVOLVED, Conv, InstanceNorm
 from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.axes import depth_to_space
 
-_SLOPE = 0.01
+SLOPE = 0.01
 # He et al. 2015, for a leaky ReLU of this slope.
-_GAIN = 2 / (1 + _SLOPE**2)
+GAIN = 2 / (1 + SLOPE**2)
 _POINT = (1, 1, 1)
 
 
@@ -54,9 +54,9 @@ class Stage(nn.Module):
         channels = self.in_channels
         for index in range(1, self.count + 1):
             stride = (1, 1, 1) if index > 1 else (self.stride,) * 3
-            conv = Conv(channels, self.features, stride=stride, gain=_GAIN, name=f"conv{index}")
+            conv = Conv(channels, self.features, stride=stride, gain=GAIN, name=f"conv{index}")
             x = InstanceNorm(self.features, self.epsilon, name=f"norm{index}")(conv(x_BDHWC))
-            x_BDHWC, channels = nn.leaky_relu(x, _SLOPE), self.features
+            x_BDHWC, channels = nn.leaky_relu(x, SLOPE), self.features
         return x_BDHWC
 
 
@@ -71,42 +71,43 @@ class Up(nn.Module):
     @nn.compact
     def __call__(self, x_BDHWC: Array, skip_BDHWC: Array) -> Array:
         """(B, D, H, W, in_channels) -> (B, 2 D, 2 H, 2 W, features), the shape of `skip_BDHWC`."""
-        conv = Conv(self.in_channels, 8 * self.features, _POINT, use_bias=False, gain=_GAIN, name="up")
+        # PyTorch takes a transposed convolution's fan-in from its outputs.
+        gain = GAIN * self.in_channels / (8 * self.features)
+        conv = Conv(self.in_channels, 8 * self.features, _POINT, use_bias=False, gain=gain, name="up")
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         x = depth_to_space(conv(x_BDHWC)) + bias.astype(x_BDHWC.dtype)
         x = jnp.concatenate([x, skip_BDHWC], axis=-1)
         return Stage(2 * self.features, self.features, self.count, 1, self.epsilon, name="stage")(x)
 
 
-class UNet(Network):
-    """See the module.
+class InstanceNormUNet(Network):
+    """What nnU-Net's U-Nets have in common: all but the way down.
 
     Attributes:
         widths: channels of the stages, the first with the image's sides.
-        encoder_convs: convolutions of each stage on the way down.
         decoder_convs: convolutions of each stage but the last on the way up.
         norm_epsilon: added to variances.
         dtype: of activations; parameters and logits are float32.
         remat: none | stage: whether the backward pass computes the stages again, of which only the
             convolutions' results are kept otherwise.
         auxiliary_outputs: stages before the last that have logits of their own in training.
+        per_stage: the field that has a value for each stage on the way down.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256, 320, 320)
-    encoder_convs: tuple[int, ...] = (2, 2, 2, 2, 2, 2)
     decoder_convs: tuple[int, ...] = (2, 2, 2, 2, 2)
     norm_epsilon: float = 1e-5
     dtype: str = "float32"
     remat: str = "none"
     auxiliary_outputs: int = 4
 
-    remats: ClassVar = {"none": (), "stage": ("encoder", "up")}
+    per_stage: ClassVar[str]
+    remats: ClassVar = {"none": (), "stage": ("stem", "encoder", "up")}
     dtypes: ClassVar = ("float32", "bfloat16")
     checks: ClassVar = {
         "in_channels": integer(1),
         "num_classes": integer(2),
         "widths": sequence(integer(1), shortest=2),
-        "encoder_convs": sequence(integer(1)),
         "decoder_convs": sequence(integer(1)),
         "norm_epsilon": number(above=0),
         "dtype": choice(*dtypes),
@@ -118,7 +119,7 @@ class UNet(Network):
     def check_together(cls, values: Mapping[str, Any]) -> None:
         """Numbers of stages."""
         stages = len(values["widths"])
-        for name, wanted in (("encoder_convs", stages), ("decoder_convs", stages - 1)):
+        for name, wanted in ((cls.per_stage, stages), ("decoder_convs", stages - 1)):
             if len(values[name]) != wanted:
                 found = f"{len(values[name])} values for {stages} widths"
                 raise refusal(f"model.{name}", found, f"{wanted} values")
@@ -132,29 +133,31 @@ class UNet(Network):
         factor = 2 ** (len(self.widths) - 1)
         return factor, factor, factor
 
+    @nn.nowrap
+    def rematerialised(self, module: type[nn.Module], train: bool) -> Any:
+        """A module of which the backward pass keeps what `remat` says."""
+        names = () if self.remat == "stage" else (CONVOLVED,)
+        keep = jax.checkpoint_policies.save_only_these_names(*names)
+        return nn.remat(module, policy=keep) if train else module
+
+    @nn.nowrap
+    def encode(self, x_BDHWC: Array, train: bool) -> list[Array]:
+        """The maps of all stages on the way down, the finest first."""
+        raise NotImplementedError
+
     @nn.compact
     def __call__(self, image_BDHWC: Array, train: bool) -> Outputs:
         """See `Network`."""
-        stage, up = Stage, Up
-        if train:
-            names = () if self.remat == "stage" else (CONVOLVED,)
-            keep = jax.checkpoint_policies.save_only_these_names(*names)
-            stage, up = nn.remat(Stage, policy=keep), nn.remat(Up, policy=keep)
-
-        x = image_BDHWC.astype(jnp.dtype(self.dtype))
-        skips: list[Array] = []
-        for level, (width, count) in enumerate(zip(self.widths, self.encoder_convs, strict=True)):
-            stride = 2 if level else 1
-            x = stage(x.shape[-1], width, count, stride, self.norm_epsilon, name=f"encoder{level}")(x)
-            skips.append(x)
-        maps = [skips.pop()]
+        up = self.rematerialised(Up, train)
+        skips = self.encode(image_BDHWC.astype(jnp.dtype(self.dtype)), train)
+        maps = [x := skips.pop()]
         for level in reversed(range(len(skips))):
             width, count = self.widths[level], self.decoder_convs[level]
             x = up(x.shape[-1], width, count, self.norm_epsilon, name=f"up{level}")(x, skips[level])
             maps.insert(0, x)
 
         def logits(x_BDHWC: Array, name: str) -> Array:
-            conv = Conv(x_BDHWC.shape[-1], self.num_classes, _POINT, gain=_GAIN, name=name)
+            conv = Conv(x_BDHWC.shape[-1], self.num_classes, _POINT, gain=GAIN, name=name)
             return conv(x_BDHWC.astype(jnp.float32))
 
         auxiliary = []
@@ -162,3 +165,27 @@ class UNet(Network):
             coarser = maps[1 : 1 + self.auxiliary_outputs]
             auxiliary = [logits(x, f"auxiliary{level}") for level, x in enumerate(coarser, start=1)]
         return Outputs(logits(x, "head"), tuple(auxiliary))
+
+
+class UNet(InstanceNormUNet):
+    """See the module.
+
+    Attributes:
+        encoder_convs: convolutions of each stage on the way down.
+    """
+
+    encoder_convs: tuple[int, ...] = (2, 2, 2, 2, 2, 2)
+
+    per_stage: ClassVar = "encoder_convs"
+    checks: ClassVar = {**InstanceNormUNet.checks, per_stage: sequence(integer(1))}
+
+    @nn.nowrap
+    def encode(self, x_BDHWC: Array, train: bool) -> list[Array]:
+        """See `InstanceNormUNet`."""
+        stage, maps = self.rematerialised(Stage, train), [x_BDHWC]
+        for level, (width, count) in enumerate(zip(self.widths, self.encoder_convs, strict=True)):
+            stride, x = 2 if level else 1, maps[-1]
+            maps.append(
+                stage(x.shape[-1], width, count, stride, self.norm_epsilon, name=f"encoder{level}")(x)
+            )
+        return maps[1:]

@@ -8,6 +8,7 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.registry import build
+from tests.models import authors
 
 NNUNET = {
     "family": "unet",
@@ -75,3 +76,16 @@ def test_recomputing_changes_no_value_and_no_gradient():
 def test_fields_that_make_no_network_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         build({**NNUNET, **TINY, **changes})
+
+
+def test_values_are_those_of_nnu_nets_network():
+    authors.assert_equal_to_authors("unet", train=True)
+
+
+def test_first_values_are_nnu_nets():
+    """He et al.'s, with PyTorch's idea of a transposed convolution's fan-in: its outputs, 8 x 4 of them."""
+    params = build({**NNUNET, **TINY, "widths": (4, 64)}).first_values()["params"]
+    up, conv = params["up0"]["up"]["kernel"], params["encoder1"]["conv1"]["kernel"]
+    for kernel, fan in ((up, 8 * 4), (conv, 27 * 4)):
+        expected = np.sqrt(2 / 1.0001 / fan)
+        np.testing.assert_allclose(kernel.std(), expected, rtol=5 / np.sqrt(2 * kernel.size))
