@@ -35,7 +35,7 @@ MODE = flags.DEFINE_enum(
     "mode", "both", [*MODES, "both"], "How faults of the challenge's scorer are treated."
 )
 COMPARE = flags.DEFINE_string("compare", None, "Folder of a second method's predictions, to compare with.")
-IMAGES = flags.DEFINE_string("images", None, "Folder of the CTs, for pictures; default: the references'.")
+IMAGES = flags.DEFINE_string("images", None, "Folder of the images, for pictures; default: the references'.")
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases scored at once (up to 2 GB each).", 1)
 
 

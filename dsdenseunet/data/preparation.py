@@ -290,7 +290,7 @@ def _writable(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL:
-            fix = "free some space (a LiTS case takes about 0.4 GB) and run again; what is done is kept"
+            fix = "free some space and run again; what is done is kept"
         elif error.errno in (*_DISK_FAULTS, *_NO_ACCESS):
             fix = "choose a folder that you may write to"
         else:

@@ -13,20 +13,18 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.scans import walk
-from dsdenseunet.evaluation import case_tables as tables
-from dsdenseunet.evaluation import region_summary
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
 from dsdenseunet.evaluation.reading import LIBRARIES
-from dsdenseunet.evaluation.regions import REGIONS
+from dsdenseunet.evaluation.scorers import CASES, LESIONS, Scorer, scorer_of
 from dsdenseunet.evaluation.scoring import score_pairs
-from dsdenseunet.evaluation.summary import compare_methods, differences, summarise, without
+from dsdenseunet.evaluation.summary import without
 from dsdenseunet.runtime import environment
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
 # What stands for the set; the last one is written by `reporting.score_page`.
-RESULTS = ("scores.json", "cases.csv", "lesions.csv", "report.html")
+RESULTS = ("scores.json", CASES, LESIONS, "report.html")
 
 
 def evaluate(
@@ -53,23 +51,22 @@ def evaluate(
         workers: processes.
         compare: folder with a second method's predictions of the same cases; its own results go to
             `out`/compare, the comparison, over the cases that both have scores of, into scores.json.
-        images: folder with the cases' CTs, whose paths go into scores.json for pictures; by default CTs are
-            looked for among the references.
+        images: folder with the cases' images, whose paths go into scores.json for pictures; by default they
+            are looked for among the references.
         task: what the labels are.
 
     Raises:
         InputError: see `pairing.find_pairs`; or no pair can be scored, and then older results are removed.
     """
-    is_lits = task.classes == lits.TASK.classes
-    modes = modes if is_lits else (REGIONS,)
+    scorer = scorer_of(task, modes)
     folders = [(predictions, Path(out))]
     if compare is not None:
         folders.append((compare, Path(out) / "compare"))
     pairs = [find_pairs(folder, references) for folder, _ in folders]
-    cts = [find_images(members.used, images or references) for members in pairs]
+    found = [find_images(members.used, images or references) for members in pairs]
     scores, results = [], []
-    for (folder, target), members, shown in zip(folders, pairs, cts, strict=True):
-        scored, failed = score_pairs(members.used, target, modes, workers, task)
+    for (folder, target), members, shown in zip(folders, pairs, found, strict=True):
+        scored, failed = score_pairs(members.used, target, scorer.modes, workers, task)
         failures.write(target / failures.NAME, failed)
         if not scored:
             raise _nothing_scored(folder, target, failed, task)
@@ -81,9 +78,9 @@ def evaluate(
                 "predictions": os.fspath(folder),
                 "references": os.fspath(references),
                 "task": task.to_config(),
-                "modes": summarise(scored) if is_lits else region_summary.summarise(scored, task),
-                "absent": {mode: cases for mode in modes if (cases := without(mode, scored))},
-                "differences": differences(scored) if is_lits else [],
+                "modes": scorer.summarise(scored),
+                "absent": {mode: cases for mode in scorer.modes if (cases := without(mode, scored))},
+                "differences": scorer.differences(scored),
                 "files": _file_table([pair for pair in members.used if pair.name in scored], shown),
                 "passed_over": walk.to_json(walk.not_used(members.passed_over, shown.values())),
                 "environment": environment.describe(LIBRARIES),
@@ -94,19 +91,18 @@ def evaluate(
             "first": os.fspath(predictions),
             "second": os.fspath(compare),
             "failures": results[1]["failures"],
-            **_compare(scores[0], scores[1], compare, task),
+            **_compare(scores[0], scores[1], compare, scorer),
             "passed_over": results[1]["passed_over"],
         }
     for (_, target), members_scores, result in zip(folders, scores, results, strict=True):
-        files.write_text(target / "cases.csv", tables.cases_csv(members_scores))
-        if is_lits:
-            files.write_text(target / "lesions.csv", tables.lesions_csv(members_scores))
+        for name, table in scorer.tables(members_scores).items():
+            files.write_text(target / name, table)
         files.write_json(target / "scores.json", result)
     return results[0]
 
 
 def _compare(
-    first: Mapping[str, Any], second: Mapping[str, Any], folder: str | os.PathLike[str], task: Task
+    first: Mapping[str, Any], second: Mapping[str, Any], folder: str | os.PathLike[str], scorer: Scorer
 ) -> dict[str, Any]:
     """Two methods over the cases that both have scores of."""
     names = [name for name in first if name in second]
@@ -118,9 +114,7 @@ def _compare(
             fix=f"mend what {failures.NAME} of either method names",
         )
     one, two = ({name: scores[name] for name in names} for scores in (first, second))
-    if task.classes == lits.TASK.classes:
-        return {"cases": len(names), "modes": compare_methods(one, two)}
-    return {"cases": len(names), "modes": region_summary.compare_methods(one, two, task)}
+    return {"cases": len(names), "modes": scorer.compare_methods(one, two)}
 
 
 def _nothing_scored(

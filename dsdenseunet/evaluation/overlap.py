@@ -10,9 +10,6 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-LIVER = 1
-TUMOUR = 2
-
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
@@ -49,24 +46,3 @@ def jaccard(counts: Counts) -> float:
     """Jaccard index |A and B| / |A or B|; both empty give 1, one empty gives 0."""
     union = counts.prediction + counts.reference - counts.intersection
     return counts.intersection / union if union else 1.0
-
-
-def dice_per_class(prediction: NDArray[np.integer], reference: NDArray[np.integer]) -> dict[str, float]:
-    """Dice of the whole liver (label >= 1) and of the tumour (label 2), LiTS conventions.
-
-    Args:
-        prediction: label volume, any shape.
-        reference: label volume of the same shape.
-
-    Returns:
-        `liver` and `tumour`; both empty give 1, one empty gives 0.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    if prediction.shape != reference.shape:
-        raise ValueError(f"shapes differ: prediction {prediction.shape}, reference {reference.shape}")
-    return {
-        "liver": dice(count(prediction >= LIVER, reference >= LIVER)),
-        "tumour": dice(count(prediction == TUMOUR, reference == TUMOUR)),
-    }

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from dsdenseunet.evaluation import components, lesions, overlap, surface, volumes
 from dsdenseunet.evaluation.components import Box, Components
-from dsdenseunet.evaluation.overlap import LIVER, TUMOUR, Counts
+from dsdenseunet.evaluation.overlap import Counts
+
+# LiTS' labels; a tumour is part of the liver.
+LIVER = 1
+TUMOUR = 2
 
 
 class Pair:

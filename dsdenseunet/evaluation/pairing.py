@@ -36,7 +36,7 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
 
     A prediction has its reference's name (`_0000` after one of them is ignored) or, with the number N, one
     of `segmentation-N`, `volume-N`, `liver_N`. LiTS numbers its test part anew, so a test case's prediction
-    is `test-segmentation-N` or `test-volume-N`, and no training case's is. CTs among the references
+    is `test-segmentation-N` or `test-volume-N`, and no training case's is. Images among the references
     (`volume-N`, `imagesTr`) are passed over, and so are predictions without a reference. A reference is
     never its own prediction.
 
@@ -46,11 +46,11 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
     """
     truth, answers = walk(references), walk(predictions)
     labels: list[VolumeFile] = []
-    cts: list[VolumeFile] = []
+    images: list[VolumeFile] = []
     for file in truth.used:
-        (cts if kind_of(file) == IMAGE else labels).append(file)
+        (images if kind_of(file) == IMAGE else labels).append(file)
     others = [*truth.passed_over, *answers.passed_over]
-    others += [PassedOver(file.path, "a CT among the references") for file in cts]
+    others += [PassedOver(file.path, "an image among the references") for file in images]
     if not labels:
         raise InputError(
             references,
@@ -100,11 +100,11 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
 
 
 def find_images(pairs: Iterable[FilePair], root: str | os.PathLike[str]) -> dict[str, Path]:
-    """The CT of each case that has one below a folder, by case name.
+    """The image of each case that has one below a folder, by case name.
 
-    A CT is `volume-N` (`test-volume-N` of a test case), or of the reference's name in a folder `imagesTr` or
-    `imagesTs`. Where two files could be a case's CT, neither is taken: a picture of another patient
-    is worse than none.
+    An image is `volume-N` (`test-volume-N` of a test case), or it has the reference's name and lies in a
+    folder `imagesTr` or `imagesTs`; of channels that are a file each, it is the first. Where two files could
+    be a case's image, neither is taken: a picture of another patient is worse than none.
 
     Raises:
         InputError: no such folder.

@@ -31,7 +31,7 @@ AS_STORED = (
     "headers: the prediction's axes run differently; compared as the voxels lie, as the challenge does"
 )
 TURNED = "headers: the prediction's axes run differently; turned onto the reference's"
-NOT_TURNED = "headers: axes run differently, but the livers agree as the voxels lie; not turned"
+NOT_TURNED = "headers: axes run differently, but the labels agree better as the voxels lie; not turned"
 ONE_SHAPE = "headers: axes run differently, but the shapes agree as the voxels lie only; not turned"
 NOT_OFFICIAL = (
     "no official score: the files store their axes in different orders, and the challenge's scorer does not "
@@ -57,7 +57,7 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
 
     The official mode compares the voxels as they lie in the files, by shape only, with the voxel size that
     nibabel loads from the reference's header. The corrected mode turns a prediction whose header says that
-    its axes run differently (unless the livers agree better as they lie: LiTS has nonsense affines) and
+    its axes run differently (unless the labels agree better as they lie: LiTS has nonsense affines) and
     takes the spacing of the reference's affine. Mode "regions", of any task, reads files as the corrected one
     does. What it found in the headers is among the case's marks.
 
@@ -76,7 +76,7 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
         raise _other_shape(pair, own, reference, if_turned)
     # Labels as the file has them: read with their own grid and put back by it.
     reference_IJK = reference.from_canonical(
-        nifti.read_labels(pair.reference, task, with_ignored=task != lits.TASK).array_DHW
+        nifti.read_labels(pair.reference, task, with_ignored=not lits.is_lits(task)).array_DHW
     )
     prediction_DHW = nifti.read_labels(pair.prediction, task).array_DHW
     predictions_IJK = {

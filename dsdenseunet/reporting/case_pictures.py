@@ -1,4 +1,4 @@
-"""The best, the median and the worst case of an evaluation on their CTs, as they were scored."""
+"""The best, the median and the worst case of an evaluation on their images, as they were scored."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _figure(paths: Paths, turned: bool, title: str, task: Task) -> Figure:
             paths["image"] or "",
             found=f"{' x '.join(map(str, image_DHW.shape))} voxels",
             expected=f"the {' x '.join(map(str, truth.shape))} of {paths['reference']}",
-            fix="name the folder of the CTs that belong to the references with --images",
+            fix="name the folder of the images that belong to the references with --images",
         )
     slices = overlays.choose_slices(truth, SLICES, task.regions)
     return overlays.overlay_figure(image_DHW, truth, prediction, image.spacing_mm, slices, task, title=title)
@@ -95,10 +95,10 @@ def scored_labels(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Reference and prediction as they were compared, in canonical form.
 
-    The reference belongs to its CT voxel by voxel or, where it is stored along other axes, by its header.
+    The reference belongs to its image voxel by voxel or, where it is stored along other axes, by its header.
 
     Args:
-        image: grid of the CT.
+        image: its grid.
         reference: file of the reference.
         prediction: file of the prediction.
         turned: whether it was turned onto the reference's axes by its header, or compared as it is stored.

@@ -1,4 +1,4 @@
-"""Score tables: what scores.json says, in words, as a picture and as rows for a page."""
+"""Score tables: what scores.json says of LiTS, in words, as a picture and as rows for a page."""
 
 from __future__ import annotations
 

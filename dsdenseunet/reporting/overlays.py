@@ -1,4 +1,4 @@
-"""Overlays of labels on CT slices, as in the paper's figure 5."""
+"""Overlays of labels on slices of an image, as in the paper's figure 5."""
 
 from __future__ import annotations
 

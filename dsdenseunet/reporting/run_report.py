@@ -1,4 +1,4 @@
-"""The report of one run on one held-out volume: pictures, one page, and the same as JSON."""
+"""The demo's report, of one run on one held-out volume of LiTS or a phantom: pictures, a page, and JSON."""
 
 from __future__ import annotations
 

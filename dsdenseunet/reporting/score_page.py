@@ -29,7 +29,7 @@ FIX = "run experiments.evaluate again"
 def write_score_page(out: str | os.PathLike[str]) -> Path:
     """Writes report.html and its pictures into a folder that `evaluation.folder.evaluate` has filled.
 
-    A picture that cannot be drawn, such as that of a damaged CT, is replaced by a sentence that says why.
+    A picture that cannot be drawn, such as that of a damaged image, is replaced by a sentence that says why.
 
     Args:
         out: folder with scores.json and cases.csv.

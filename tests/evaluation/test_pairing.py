@@ -70,7 +70,7 @@ def test_the_very_name_wins_and_the_rest_is_named(tmp_path):
     )
     assert pairs == [(name, name) for name in ("case.nii", "case_0000.nii", "segmentation-3.nii")]
     assert [(other.path.name, other.why) for other in others] == [
-        ("case.nii", "a CT among the references"),
+        ("case.nii", "an image among the references"),
         ("nobody.nii", "a prediction without a reference"),
         ("volume-3.nii", "a prediction without a reference"),
     ]
