@@ -1,1 +1,1 @@
-"""One experiment a file; base.py holds every field with its unit and reason."""
+"""One experiment per file; base.py holds every field with its unit and reason."""

@@ -96,7 +96,7 @@ def base_config() -> ConfigDict:
     config.loss.dice = ConfigDict()
     config.loss.dice.weight = 0.0
     config.loss.dice.over = "batch"
-    # Cross-entropy times (1 - probability) ** gamma: looks at what is not yet right.
+    # Cross-entropy times (1 - probability) ** gamma: concentrates on what is still wrong.
     config.loss.focal = ConfigDict()
     config.loss.focal.weight = 0.0
     config.loss.focal.class_weights = (1.0, 1.0, 1.0)

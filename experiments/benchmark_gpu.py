@@ -1,4 +1,4 @@
-"""Measures what an NVIDIA GPU gives, beside PyTorch where it is installed; goes on where it was stopped.
+"""Measures an NVIDIA GPU, beside PyTorch where that is installed; continues where it was stopped.
 
 python -m experiments.benchmark_gpu --out=DIR [--parts=rates,equality,...] [--minutes=10]
 

@@ -1,4 +1,4 @@
-"""Examines every file of a data set, tells faults and repairs, and can write repaired copies elsewhere.
+"""Examines every file of a data set, reports faults and how to repair them, and can write repaired copies.
 
 python -m experiments.doctor --data=DIR [--config=FILE] [--manifest=FILE] [--repair=DIR] [--workers=N]
 
@@ -35,7 +35,7 @@ WORKERS = flags.DEFINE_integer("workers", os.cpu_count() or 1, "Cases at once (u
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints findings by severity, then one line that sums up."""
+    """Prints findings by severity, then a line of totals."""
     del argv
     task = decathlon.task_of(DATA.value, CONFIG.value)
     print(task.in_words())

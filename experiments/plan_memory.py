@@ -1,10 +1,10 @@
-"""Says which patch, batch, remat and precision fit a card, and what each costs, before any card is touched.
+"""Finds which patch, batch, remat and precision fit a card, and what each costs, without using a card.
 
 python -m experiments.plan_memory --config=configs/ds_dense_unet_569.py:ds --budget_gib=8 --device=rtx3070
 
 Compiles the real programs with XLA's compiler for the named card, which need not be there (extra cuda12);
 without that extra, for this machine's processor, and says that the figures are an estimate. Takes minutes a
-program, remembers each, and goes on where it was interrupted.
+program, remembers each, and continues where it was interrupted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads a data set once into a cache that training maps from disk; goes on where it was interrupted.
+"""Reads a data set once into a cache that training maps from disk; continues where it was interrupted.
 
 python -m experiments.prepare --data=DIR --cache=DIR [--config=FILE] [--workers=N] [--verify] [--prune]
 

@@ -1,4 +1,4 @@
-"""Trains all phases of a run, or goes on where the same command was stopped.
+"""Trains all phases of a run, or continues where the same command was stopped.
 
 python -m experiments.train --config=configs/ds_dense_unet_569.py:ds --workdir=DIR [--config.field=value]
 """

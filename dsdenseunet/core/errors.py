@@ -1,4 +1,4 @@
-"""The one error that a user's input can raise, and how the system's own errors become it."""
+"""The one error that bad input raises, and how errors of the operating system are turned into it."""
 
 from __future__ import annotations
 

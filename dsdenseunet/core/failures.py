@@ -1,4 +1,4 @@
-"""A case that could not be done: the one form in which every command records it while the others go on."""
+"""A case that failed: every command records it in this form and continues with the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from dsdenseunet.core import files
 
 NAME = "failures.json"
-# Exit status of a command that did the rest.
+# Exit status of a command that has finished all other cases.
 EXIT_STATUS = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A case that could not be done, and why.
+    """A case that failed, and why.
 
     Attributes:
         scan: the file that the case is known by.
@@ -32,7 +32,7 @@ class Failure:
 
     @classmethod
     def of(cls, scan: str | os.PathLike[str], stage: str, error: BaseException) -> Failure:
-        """Records an error; one that says nothing is named."""
+        """Records an error; one without a message is recorded by its class."""
         kind = type(error).__name__
         return cls(os.fspath(scan), stage, kind, str(error) or kind)
 

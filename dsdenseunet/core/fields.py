@@ -1,4 +1,4 @@
-"""Checks of single config fields: each says what was expected where a value is not it."""
+"""Checks of single config fields: each says what was expected if a value does not fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from dsdenseunet.core.errors import InputError
 
-# Returns what was expected where the value is not it, else None.
+# Returns what was expected if the value does not fit, else None.
 Check = Callable[[Any], str | None]
 
 
@@ -46,7 +46,7 @@ def number(
 
 
 def odd(value: Any) -> str | None:
-    """An odd integer from 1 on."""
+    """An odd integer of at least 1."""
     return None if is_integer(value) and value > 0 and value % 2 else "an odd integer >= 1"
 
 
@@ -85,17 +85,17 @@ def sequence(element: Check, length: int | None = None, shortest: int = 0) -> Ch
 
 
 def is_integer(value: Any) -> bool:
-    """Whether it is an int; True and False are none."""
+    """Whether it is an int; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite int or float; True and False are none."""
+    """Whether it is a finite int or float; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a wrong one, if any is."""
+    """The known name that is closest to a wrong one, if there is one."""
     import difflib
 
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
@@ -103,7 +103,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def refusal(name: str, found: str, expected: str) -> InputError:
-    """What a command that takes `--config.FIELD=VALUE` says of a field that does not fit."""
+    """The error for a field that does not fit, in a command that takes `--config.FIELD=VALUE`."""
     return InputError(
         f"config.{name}",
         found=found,

@@ -14,7 +14,7 @@ from typing import Any
 
 from dsdenseunet.core.errors import InputError, of_system
 
-# Of a file's name, what a temporary name ends with: its own ending, and not so much that it gets too long.
+# How many bytes of a file's name its temporary name ends with: enough for the extension, and not too long.
 _ENDING = 16
 
 
@@ -23,7 +23,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block ends without an error.
 
     The temporary name ends as `path` does, so that writers that go by the suffix work. On an error
-    the temporary file is removed and `path` stays as it was; what the disk refuses is told of `path`.
+    the temporary file is removed and `path` stays as it was; an error of the disk names `path`.
     """
     target = Path(path)
     temporary = target
@@ -85,7 +85,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file.
 
     Raises:
-        InputError: no such file, or not JSON. NaN and infinity are not.
+        InputError: no such file, or not JSON, which has neither NaN nor infinity.
     """
     text = read_text(path, expected="a JSON file")
     try:
@@ -118,12 +118,12 @@ def read_object(path: str | os.PathLike[str], *names: str) -> dict[str, Any]:
 
 
 def refuse_constant(name: str) -> float:
-    """For `json.loads`, which takes NaN and infinity though they are no JSON."""
+    """For `json.loads`, which accepts NaN and infinity although JSON has neither."""
     raise ValueError(f"{name} is no number")
 
 
 def check_folder(path: str | os.PathLike[str], where: str | None = None) -> None:
-    """Tries whether files can be written to a folder, which need not exist; leaves nothing behind.
+    """Checks that files can be written to a folder, which need not exist; leaves nothing behind.
 
     Args:
         path: an output, tried before the work that fills it.
@@ -138,7 +138,7 @@ def check_folder(path: str | os.PathLike[str], where: str | None = None) -> None
 
 
 def check_file(path: str | os.PathLike[str], where: str | None = None) -> None:
-    """Tries whether a file can be written, or written anew; its folders need not exist. See `check_folder`.
+    """Checks that a file can be written or overwritten; its folders need not exist. See `check_folder`.
 
     Raises:
         InputError: as `check_folder`; or a folder, a device or a pipe of that name.
@@ -172,7 +172,7 @@ def _refused(text: str, where: str, expected: str) -> Iterator[None]:
 
 
 def _try(folder: Path, name: str = "") -> None:
-    """Writes in the lowest folder that is there, and looks up the names that are missing below it."""
+    """Writes to the deepest folder that exists, and checks the names that are missing below it."""
     existing, missing = folder.absolute(), [name] if name else []
     while not os.path.lexists(existing):
         missing.insert(0, existing.name)
@@ -193,13 +193,13 @@ def _try(folder: Path, name: str = "") -> None:
 
 
 def cache_folder() -> Path:
-    """What may be deleted and is made again: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet.
+    """The folder for files that can be made again: $XDG_CACHE_HOME/dsdenseunet, or ~/.cache/dsdenseunet.
 
-    Where there is no such place to write to (a container's user without a home) it is a folder of this
-    process alone, which goes with it.
+    If it cannot be written (a container's user without a home), a folder of this process alone takes its
+    place and is removed at its end.
     """
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    with contextlib.suppress(InputError, RuntimeError):  # the latter: nobody knows the home
+    with contextlib.suppress(InputError, RuntimeError):  # The latter: the home folder is unknown.
         # Relative ones are invalid by https://specifications.freedesktop.org/basedir-spec/latest/.
         folder = (given if given.is_absolute() else Path.home() / ".cache") / "dsdenseunet"
         check_folder(folder)

@@ -1,7 +1,7 @@
 """Random changes of a patch's intensities, in the order of `NAMES`.
 
-What is drawn is drawn on the host. It is applied there by NumPy or on a device by JAX, with the same lines:
-`xp` is either module.
+Random numbers are drawn on the host. The changes are applied there by NumPy or on a device by JAX, by the
+same code: `xp` is either module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAMES = tuple(_NEUTRAL)
 
 @dataclasses.dataclass(frozen=True)
 class Appearance:
-    """Which changes there are; equal ones are equal, so that they share a compiled program.
+    """Which changes are made; instances of equal fields are equal, so that they share a compiled program.
 
     Attributes:
         noise: deviation of normal noise, in units of the normalised image as all below.
@@ -60,10 +60,10 @@ class Appearance:
         return any(getattr(self, name) for name in NAMES)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """Draws one patch's changes: a float32 number for each that ever happens; the noise itself.
+        """Draws the changes of one patch: a float32 number for each that is enabled, and the noise itself.
 
         Args:
-            rng: the only source of chance; what never happens draws nothing from it.
+            rng: the only source of randomness; what is not enabled draws nothing from it.
             shape: (D, H, W, C) of the patch.
         """
         drawn = {
@@ -94,7 +94,7 @@ class Appearance:
 
 
 def blurred(xp: ModuleType, image_DHWC: Any, sigma: Any, radius: int) -> Any:
-    """Gaussian blur along D, H and W; beyond its border the image goes on as it ends. `sigma` 0: as it is.
+    """Gaussian blur along D, H and W, the image continued by its outermost voxels; none for `sigma` 0.
 
     Args:
         xp: numpy or jax.numpy.

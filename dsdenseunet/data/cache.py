@@ -42,7 +42,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {"labels": np.dtype(np.uint8), "counts": np.
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CachedCase:
-    """A case's arrays, mapped from disk: nothing is read before it is looked at.
+    """A case's arrays, mapped from disk: nothing is read until it is accessed.
 
     Attributes:
         name: case name.

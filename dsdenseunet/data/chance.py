@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Chance:
-    """A size that is drawn evenly from a range for some patches, and is neutral for the others.
+    """A size that is drawn uniformly from a range for some patches, and is neutral for the others.
 
     Attributes:
         probability: share of patches.

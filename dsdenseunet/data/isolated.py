@@ -1,4 +1,4 @@
-"""Many cases at once, none of which can end the others: not by an error, nor by the death of its process."""
+"""Many cases at once: neither an error in one nor the death of its process ends the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class WorkerDiedError(RuntimeError):
-    """The process that worked on a case ended without an answer."""
+    """The process that worked on a case ended without a result."""
 
     def __init__(self) -> None:
         super().__init__("the worker process died; most often memory ran out")
@@ -20,11 +20,11 @@ def run_each(
 ) -> Iterator[tuple[int, Any]]:
     """Calls a function once for each job and yields what it returned or raised, as soon as it is known.
 
-    Where a process dies, the jobs that it may have taken with it are done again, each in a process of its
-    own, so that only the one to blame is lost.
+    If a process dies, the jobs that may have died with it are repeated, each in a process of its own, so that
+    only the one that caused it is lost.
 
     Args:
-        function: of a module, as it goes to other processes by name.
+        function: defined at the top of a module, as other processes find it by name.
         jobs: its arguments.
         workers: processes; with one, the work is done in this process.
 

@@ -1,4 +1,4 @@
-"""The cache's manifest: its task, what is in it, what that was made from, and whether it still is that."""
+"""The cache's manifest: its task, its cases, what they were made from, and whether that has changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPAIR = "run `python -m experiments.prepare` again, with --verify: it rewrites 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A file that a case was made from, as it was then."""
+    """A file that a case was made from, as it was at that time."""
 
     path: str
     size: int
@@ -81,7 +81,7 @@ def array_path(root: str | os.PathLike[str], name: str, array: str) -> Path:
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether a case's name can be that of its folder: a name becomes a path, and may not lead elsewhere."""
+    """Whether a case's name can be that of its folder: it becomes a path, which must not lead elsewhere."""
     controls = any(unicodedata.category(character) == "Cc" for character in name)
     return bool(name) and not controls and "/" not in name and name[0] != "." and name != MANIFEST
 
@@ -99,7 +99,7 @@ def read_manifest(root: str | os.PathLike[str]) -> dict[str, Record]:
     """Reads the manifest; empty where there is none.
 
     Raises:
-        InputError: a manifest of another format version, or none at all by its content.
+        InputError: a manifest of another format version, or a file that is not a manifest.
     """
     records, damaged = read_entries(root)
     for name, fault in damaged:
@@ -149,7 +149,7 @@ def read_task(root: str | os.PathLike[str]) -> Task | None:
     manifest, path = _read(root), Path(root) / MANIFEST
     if manifest is None:
         return None
-    # Before tasks there was only one.
+    # Versions without tasks knew only LiTS.
     values = manifest.get("task", lits.TASK.to_config())
     try:
         return Task.of(values, str(path))
@@ -186,14 +186,14 @@ def write_manifest(root: str | os.PathLike[str], records: Mapping[str, Record], 
 def remove(
     root: str | os.PathLike[str], records: dict[str, Record], task: Task, names: Sequence[str]
 ) -> None:
-    """Takes cases out of the manifest, then removes their arrays; whatever else is there stays."""
+    """Removes cases from the manifest, then their arrays; other files stay."""
     for name in names:
         del records[name]
     write_manifest(root, records, task)
     for name in names:
         for array in ARRAYS:
             array_path(root, name, array).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # Not empty: somebody put something there.
+        with contextlib.suppress(OSError):  # Not empty: it holds other files too.
             (Path(root) / name).rmdir()
 
 
@@ -205,7 +205,7 @@ def _record(entry: Mapping[str, Any]) -> Record:
     d_mm, h_mm, w_mm = (float(side) for side in entry["spacing_mm"])
     return Record(
         name,
-        # Older versions knew of one file only.
+        # Older versions have one image file per case.
         tuple(Source(**image) for image in entry.get("images") or [entry["image"]]),
         Source(**entry["labels"]),
         (depth, height, width),

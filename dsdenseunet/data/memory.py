@@ -1,4 +1,4 @@
-"""Whether a volume fits into this machine's memory, asked before any of it is taken."""
+"""Whether a volume fits into this machine's memory, checked before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def machine_bytes() -> int:
 
 
 def check_room(path: str | os.PathLike[str], shape: Sequence[int], bytes_per_voxel: int) -> None:
-    """Refuses a volume for which the whole memory of the machine is too small.
+    """Refuses a volume that needs more than the machine's whole memory.
 
     Raises:
-        InputError: with the need, its parts and the memory.
+        InputError: says how much memory is needed, what for, and how much there is.
     """
     needed, there = math.prod(shape) * bytes_per_voxel, machine_bytes()
     if needed > there:

@@ -54,7 +54,7 @@ class PatchSampler:
 
         Args:
             case_index: which of `names`.
-            rng: the only source of chance.
+            rng: the only source of randomness.
 
         Returns:
             image (D, H, W, channel) float32; labels (D, H, W) int32; case, int32.

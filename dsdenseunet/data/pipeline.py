@@ -53,7 +53,7 @@ class BatchIterator(grain.DatasetIterator):
         try:
             batch = next(self._running)
         except Exception as error:
-            # Of a worker that the system kills Grain knows only the exit code.
+            # Grain knows only the exit code of a worker that the system has killed.
             error.add_note(f"while reading batch {self._next}: {self._case_names(self._next)}")
             raise
         self._next += 1
@@ -64,12 +64,12 @@ class BatchIterator(grain.DatasetIterator):
         return {"next_batch": self._next}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on with batch `state["next_batch"]`."""
+        """Continues with batch `state["next_batch"]`."""
         self._stop()
         self._next = int(state["next_batch"])
 
     def start_prefetch(self) -> None:
-        """Begins to read ahead before the first batch is asked for."""
+        """Starts reading ahead before the first batch is requested."""
         if self._running is None:
             self._running = self._start()
             self._running.start_prefetch()
@@ -83,7 +83,7 @@ class BatchIterator(grain.DatasetIterator):
         stream = self._batches[self._next :].to_iter_dataset(self._read)
         if self._workers:
             if not flags.FLAGS.is_parsed():
-                # Grain hands absl's flags on to its workers and fails where no entry point has parsed any.
+                # Grain passes absl's flags on to its workers and fails if no entry point has parsed them.
                 flags.FLAGS.mark_as_parsed()
             stream = stream.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
@@ -203,7 +203,7 @@ def make_training_iterator(
 
 
 def extra(augment: Mapping[str, Any] | None) -> tuple[Warp | None, Appearance | None]:
-    """What `config.augment` asks for: each None where it asks for none of it."""
+    """What `config.augment` asks for; None for each part that is not enabled."""
     if augment is None:
         return None, None
     warp, appearance = Warp.of(augment), Appearance.of(augment)

@@ -1,4 +1,4 @@
-"""Writing the cache: every scan read, checked and stored once; interrupted work goes on where it stopped."""
+"""Writing the cache: every scan is read, checked and stored once; interrupted work is resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dsdenseunet.tasks.task import Task
 
 _LOCK = ".lock"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# What stops every case alike; another fault of the disk is that of a case's folder.
+# Faults that stop every case alike; any other fault of the disk concerns the folder of one case.
 _DISK_FAULTS = (*_DISK_FULL, errno.EROFS)
 _DIED = "its worker process died, most often because memory ran out; run again with --workers=1"
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
@@ -34,7 +34,7 @@ _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
         name: case name.
@@ -78,7 +78,7 @@ def prepare(
         on_row: called with each row of `cases` as it is ready.
 
     Returns:
-        A row a case, in the order of `cases`, then those of cases that only the cache knows.
+        One row per case, in the order of `cases`, then those of cases that are only in the cache.
 
     Raises:
         InputError: the folder is another task's or cannot be written, the disk is full, or another process
@@ -147,7 +147,8 @@ def _rows(
     # A forked child of a process that runs threads can hang: start the workers anew.
     context = multiprocessing.get_context("spawn")
     broken = concurrent.futures.BrokenExecutor
-    # A worker that dies takes down all that is open: each of these then has a process of its own.
+    # A worker that dies breaks the pool for all open jobs: each of them is then repeated in a process of its
+    # own.
     again: list[_Job] = []
     with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
         futures = {}
@@ -209,7 +210,7 @@ def _still_current(
     # The same bytes can be read otherwise by another version of this program.
     if None in images or labels is None or as_read != (known.shape, known.spacing_mm, known.axes):
         return None
-    # What was said of the values stays; they are not read again.
+    # Marks about the values are kept, as the values are not read again.
     marks = tuple(dict.fromkeys((*grid.marks, *known.marks)))
     return dataclasses.replace(
         known, images=tuple(filter(None, images)), labels=labels, marks=marks, outdated=""

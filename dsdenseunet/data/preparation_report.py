@@ -1,4 +1,4 @@
-"""What `prepare` says at its end: a table of the cases, and what one must know of some of them."""
+"""What `prepare` says at its end: a table of the cases, and notes on some of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def report(rows: Sequence[Row], task: Task) -> str:
 
 
 def table(rows: Sequence[Row], task: Task) -> str:
-    """What was found, a line a case and one of totals: millilitres are voxels times their volume."""
+    """What was found, one line per case and one of totals: millilitres are voxels times their volume."""
     lines: list[tuple[str, ...]] = [
         (
             "case",

@@ -29,7 +29,7 @@ def stratified_folds(has_region: Mapping[str, bool], folds: int, seed: int) -> l
     Args:
         has_region: case name to whether it has voxels of the region.
         folds: how many.
-        seed: another one deals anew.
+        seed: another seed deals the cases differently.
 
     Returns:
         For each fold its case names, sorted.
@@ -102,7 +102,7 @@ def stratified_sample(has_region: Mapping[str, bool], count: int, seed: int) -> 
     Args:
         has_region: case name to whether it has voxels of the region; the order plays no part.
         count: how many, from 1 to all of them.
-        seed: another one draws anew.
+        seed: another seed draws other cases.
 
     Returns:
         The names, sorted.

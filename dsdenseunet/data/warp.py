@@ -1,7 +1,7 @@
 """Random rotation and scaling of a patch: each of its voxels is sampled where a matrix says.
 
-What is drawn is drawn on the host. A box of the volume is sampled there by NumPy or on a device by JAX, with
-the same lines: `xp` is either module. Rotations turn what lies in millimetres, whatever the spacing.
+Random numbers are drawn on the host. A box of the volume is sampled there by NumPy or on a device by JAX, by
+the same code: `xp` is either module. Rotations are in millimetres, whatever the spacing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Size = tuple[int, int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Warp:
-    """Which rotations and scalings there are.
+    """Which rotations and scalings are made.
 
     Attributes:
         rotation: share of patches that are turned.

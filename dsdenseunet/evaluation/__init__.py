@@ -1,1 +1,1 @@
-"""Scores of label volumes with explicit spacing in mm; no model is ever seen here."""
+"""Scores of label volumes with explicit spacing in mm; nothing here knows of models."""

@@ -53,7 +53,7 @@ def case_row(name: str, score: CaseScore) -> dict[str, Any]:
 
 
 def cases_csv(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row a case and mode; an undefined number is an empty field."""
+    """One row per case and mode; an undefined number is an empty field."""
     rows = []
     for name, modes in scores.items():
         for score in modes.values():
@@ -63,7 +63,7 @@ def cases_csv(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def lesions_csv(scores: Scores) -> str:
-    """One row a lesion and mode, of the references and of the predictions."""
+    """One row per lesion and mode, of the references and of the predictions."""
     rows = []
     for name, modes in scores.items():
         for mode, score in modes.items():

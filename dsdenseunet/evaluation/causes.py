@@ -1,4 +1,4 @@
-"""One record a lesion and mode, and why the modes differ about it."""
+"""One record per lesion and mode, and why the modes differ about it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from dsdenseunet.runtime import environment
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
-# What stands for the set; the last one is written by `reporting.score_page`.
+# Results of the whole set; the last one is written by `reporting.score_page`.
 RESULTS = ("scores.json", CASES, LESIONS, "report.html")
 
 
@@ -120,7 +120,7 @@ def _compare(
 def _nothing_scored(
     folder: str | os.PathLike[str], target: Path, failed: Sequence[Failure], task: Task
 ) -> InputError:
-    # Results of an earlier run must not pass for this one's.
+    # Results of an earlier run must not be taken for this one's.
     for name in RESULTS:
         (target / name).unlink(missing_ok=True)
     return InputError(

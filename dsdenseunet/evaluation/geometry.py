@@ -1,4 +1,4 @@
-"""In what the grid of a prediction differs from that of its scan or its reference, on which it should lie."""
+"""How the grid of a prediction differs from that of its scan or its reference, which should be the same."""
 
 from __future__ import annotations
 

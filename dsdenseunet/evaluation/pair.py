@@ -23,7 +23,7 @@ class Pair:
     Args:
         prediction: label volume (0 background, 1 liver, 2 tumour), three axes.
         reference: label volume of the same shape.
-        spacing_mm: voxel spacing in mm, one number an axis.
+        spacing_mm: voxel spacing in mm, one number per axis.
 
     Raises:
         ValueError: shapes differ or there are not three axes.

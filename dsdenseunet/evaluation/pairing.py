@@ -60,7 +60,7 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
         )
     own = {os.path.realpath(file.path) for file in labels}
     candidates = [file for file in answers.used if os.path.realpath(file.path) not in own]
-    # What has the very name of a reference is that one's; the others are looked for by wider rules.
+    # A file with exactly a reference's name belongs to it; the others are matched by wider rules.
     names = {_name(file) for file in labels}
     free = [file for file in candidates if _name(file) not in names]
     rules: list[tuple[Rule, list[VolumeFile]]]

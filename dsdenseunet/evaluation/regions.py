@@ -98,7 +98,7 @@ def score_task(
     Args:
         prediction: label volume, three axes.
         reference: label volume of the same shape; where it has the task's `ignore_label` nothing counts.
-        spacing_mm: voxel spacing in mm, one number an axis of the arrays.
+        spacing_mm: voxel spacing in mm, one number per axis of the arrays.
         task: whose regions are scored.
 
     Raises:

@@ -41,7 +41,7 @@ def score_case(
         prediction: label volume (0 background, 1 liver, 2 tumour), three axes in any order. The official
             mode's faults depend on the order; the challenge's is that of the file.
         reference: label volume of the same shape.
-        spacing_mm: voxel spacing in mm, one number an axis of the arrays.
+        spacing_mm: voxel spacing in mm, one number per axis of the arrays.
         mode: "official" or "corrected".
 
     Raises:

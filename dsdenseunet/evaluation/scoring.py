@@ -1,4 +1,4 @@
-"""Scoring a folder of predictions: in parallel, with progress, past bad pairs, on from an interruption."""
+"""Scores a folder of predictions in parallel, skips bad pairs, and resumes after an interruption."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ EDGES_MM = (0.0, 5.0, 10.0, 20.0, math.inf)
 
 
 def score_by_size(cases: Sequence[CaseScore]) -> list[dict[str, Any]]:
-    """One row a bin, over the reference lesions of all cases.
+    """One row per bin, over the reference lesions of all cases.
 
     Returns:
         `from_mm`, `to_mm` (None: no end), `lesions`, and where there are any: `touched` and `detected`

@@ -89,7 +89,7 @@ def measure(
     Args:
         prediction: bool mask.
         reference: bool mask.
-        spacing_mm: voxel spacing in mm, one number an axis of the masks.
+        spacing_mm: voxel spacing in mm, one number per axis of the masks.
     """
     box = components.bounding_box(prediction | reference)
     if box is None:

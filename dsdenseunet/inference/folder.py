@@ -1,4 +1,4 @@
-"""Predicting many scans: what is done is skipped, stages overlap, a bad scan harms no other."""
+"""Predicts many scans: finished ones are skipped, stages overlap, and a bad scan ends no other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BYTES_PER_VOXEL = 6
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a folder.
+    """The outcome of a folder.
 
     Attributes:
         done: names segmented now.
@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def finished(self) -> int:
-        """Scans of which nothing is left to do."""
+        """Number of scans that are finished or have failed."""
         return len(self.done) + len(self.skipped) + len(self.failures)
 
     def summary(self) -> str:
@@ -250,7 +250,7 @@ class _Job:
             work.image_DHW = work.labels_DHW = None
             failure = Failure.of(work.scan.image, stage, error)
             try:
-                # What an earlier run with other weights or options said must not pass for this run's answer.
+                # The result of an earlier run with other weights or options must not be taken for this run's.
                 if work.replaceable:
                     self.records.discard(work.scan)
             except OSError as left:

@@ -1,4 +1,4 @@
-"""What to do where the network cannot segment a scan, for the flags of `experiments.predict`."""
+"""What to do if the network cannot segment a scan, in terms of the flags of `experiments.predict`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dsdenseunet.runtime import out_of_memory, parallel
 
 
 def explained(scan: Scan, predictor: Predictor, error: Exception) -> Exception:
-    """An `InputError` that says the way out where there is one, else the error itself."""
+    """An `InputError` that says what to do, if anything can be done, else the error itself."""
     if isinstance(error, NonFiniteOutputError):
         return _no_numbers(scan, error)
     if out_of_memory.is_cause(error):

@@ -63,7 +63,7 @@ def keep_within(
     if not other_DHW.any():
         kept_DHW[mask_DHW] = 0
         return kept_DHW
-    import edt  # Here, as prediction without clean-up does without it.
+    import edt  # Imported here, since prediction without clean-up does not need it.
 
     distance_DHW = edt.edt(~_largest_component(other_DHW[box]), anisotropy=spacing_mm)
     # The transform is in float32: its rounding must not decide about a voxel at exactly that distance,
@@ -75,7 +75,7 @@ def keep_within(
 
 def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest 6-connected component; of equal ones the first in memory order."""
-    import cc3d  # Here, as prediction without clean-up does without it.
+    import cc3d  # Imported here, since prediction without clean-up does not need it.
 
     components, count = cc3d.connected_components(mask, connectivity=6, return_N=True)
     sizes = np.bincount(components.ravel(), minlength=count + 1)

@@ -25,7 +25,7 @@ from dsdenseunet.tasks.task import Task
 Image = NDArray[Any]
 Statistics = Sequence[Sequence[float]]
 
-# In the place of a label, on its way from the device: the network said NaN or infinity here.
+# Stands in for a label on its way from the device: the network's output is NaN or infinite there.
 _NO_NUMBER = 255
 
 
@@ -124,7 +124,7 @@ class Predictor:
         The next slab is dispatched before the previous one is fetched: the device never waits for the host.
 
         Raises:
-            NonFiniteOutputError: the network said NaN or infinity for a voxel.
+            NonFiniteOutputError: the network's output for a voxel is NaN or infinite.
         """
         pending: Piece | None = None
         for piece in self.pieces(image, statistics):
@@ -167,7 +167,7 @@ class Predictor:
             statistics: of the case's channels (None: they are taken of this image).
 
         Raises:
-            NonFiniteOutputError: the network said NaN or infinity for a voxel.
+            NonFiniteOutputError: the network's output for a voxel is NaN or infinite.
         """
         labels_DHW = self.network_labels(image, progress, statistics)
         return self.clean(labels_DHW, spacing_mm)

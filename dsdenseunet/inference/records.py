@@ -39,7 +39,7 @@ def fingerprint(predictor: Predictor) -> str:
 
 
 class Records:
-    """What is known of the predictions in a folder, one file a scan, so that processes never share one.
+    """The records of the predictions in a folder: one file per scan, so that processes never share one.
 
     Args:
         output: folder of the predictions.
@@ -70,7 +70,7 @@ class Records:
         }
 
     def is_current(self, scan: Scan) -> bool:
-        """Whether nothing is left to do for a scan; False too where that cannot be told."""
+        """Whether a scan's prediction is current; also False if that cannot be determined."""
         try:
             known, size = self.read(scan), self.target(scan).stat().st_size
             return known == {**known, **self.key(scan), "prediction_bytes": size}
@@ -78,9 +78,9 @@ class Records:
             return False
 
     def check_replaceable(self, scan: Scan) -> None:
-        """Checks that a prediction may be written: over nothing, or over one that is as it was written.
+        """Checks that a prediction may be written: there is none yet, or it is as it was written.
 
-        What was written here and cannot be read any more is damaged, and may be replaced too.
+        A prediction that was written here and can no longer be read is damaged, and may be replaced too.
 
         Raises:
             InputError: the file is another program's, or another program has changed it.
@@ -102,7 +102,7 @@ class Records:
         )
 
     def discard(self, scan: Scan) -> None:
-        """Removes an outdated prediction, which must not pass for the answer of now."""
+        """Removes an outdated prediction, which must not be taken for a current one."""
         if self._path(scan).exists():
             self.target(scan).unlink(missing_ok=True)
 

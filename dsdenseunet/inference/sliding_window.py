@@ -1,10 +1,10 @@
-"""Tiling of a volume into patches and Gaussian-weighted blending of what a network says about them.
+"""Tiling of a volume into patches and Gaussian-weighted blending of a network's output.
 
 The volume is walked through along D. Device memory holds one slab of the image and one accumulator, each as
 deep as a patch, whatever the number of slices; the volume itself may be a memory map. Nothing here waits for
 the device: `blend` hands out arrays that may still be computed. Programs are compiled for planes whose sides
-are multiples of `GRAIN`, so that volumes of many sizes share a few of them. What the network says about a
-patch of one value, as outside a scanner's field of view, is computed once.
+are multiples of `GRAIN`, so that volumes of many sizes share a few of them. The output for a patch of a
+single value, as outside a scanner's field of view, is computed once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def patch_starts(size: int, patch: int, overlap: float) -> tuple[int, ...]:
     patch, but never start at the same voxel. `size` must be at least `patch`.
     """
     step = max(patch * (1.0 - overlap), 1.0)
-    # 10 * (1 - 0.8) is a little less than 2: what rounding adds to a whole number of steps is no step more.
+    # 10 * (1 - 0.8) is a little less than 2: a rounding error must not add a step.
     steps = math.ceil((size - patch) / step * (1.0 - 1e-9))
     return tuple(round((size - patch) * index / max(steps, 1)) for index in range(steps + 1))
 
@@ -146,8 +146,8 @@ def blend(
         tiling: where the patches lie.
         network: called with `batch_size` patches at a time, always the same shape.
         scaling: (channels, 5), see `tasks.channel`; around a volume that is smaller than a patch lies `fill`.
-        batch_size: patches per call; an incomplete batch is filled up with a patch of weight 0. A batch of
-            one and the same value is not given to the network a second time running.
+        batch_size: patches per call; an incomplete batch is filled up with a patch of weight 0. A batch of a
+            single value is not given to the network twice in a row.
         device: where to compute (None: JAX's default).
     """
     depth_starts, row_starts, column_starts = tiling.starts
@@ -199,7 +199,7 @@ def _size(values: Sequence[int]) -> Size:
 def _batches(
     corners: list[tuple[int, int]], batch_size: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """Corners (B, 2) of the patches of one slab and their share (B,): 1, or 0 for what fills a batch up."""
+    """Corners (B, 2) of the patches of one slab and their share (B,): 1, or 0 for mere filling."""
     for begin in range(0, len(corners), batch_size):
         batch = corners[begin : begin + batch_size]
         missing = batch_size - len(batch)
@@ -273,7 +273,7 @@ def _add(
 def _advance(
     window_DHWC: jax.Array, depth_sum: jax.Array, plane_sum: jax.Array, finished: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The window divided by its weight, of which the first slices are finished; and it moved on by those."""
+    """The window divided by its weight, whose first slices are finished, and the window advanced by them."""
     depth = window_DHWC.shape[0]
     stays = (jnp.arange(depth) < depth - finished)[:, None, None, None]
     moved = jnp.where(stays, jnp.roll(window_DHWC, -finished, axis=0), 0.0)

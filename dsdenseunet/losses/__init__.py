@@ -1,1 +1,1 @@
-"""Losses: a term a file, and their weighted sum; exact over devices, micro-batches and ignored voxels."""
+"""Losses: one file per term, and their weighted sum; exact over devices, micro-batches and ignored voxels."""

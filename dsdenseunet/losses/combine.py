@@ -41,7 +41,7 @@ class Loss:
 
     @property
     def is_linear(self) -> bool:
-        """Whether every term is, see `Term`."""
+        """Whether every term is linear, see `Term`."""
         return all(term.is_linear for _, term in self.terms)
 
     def __call__(self, outputs: Sequence[Array], labels_BDHW: Array) -> Array:

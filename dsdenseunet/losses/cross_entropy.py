@@ -23,7 +23,7 @@ class CrossEntropy:
     array nor the softmax is kept for the backward pass.
 
     Attributes:
-        class_weights: w, one a class.
+        class_weights: w, one per class.
     """
 
     class_weights: tuple[float, ...]
@@ -32,7 +32,7 @@ class CrossEntropy:
 
     @property
     def is_linear(self) -> bool:
-        """A mean over voxels is."""
+        """True: it is a mean over voxels."""
         return True
 
     def counts(self, labels_BDHW: jax.Array, num_classes: int, ignore_label: int) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that looks at what is not yet right."""
+"""Focal loss: cross-entropy that concentrates on voxels that are still wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Focal:
     Lin et al. 2017 (arXiv 1708.02002), equation 5; the mean divides by the number of voxels.
 
     Attributes:
-        class_weights: w, one a class.
+        class_weights: w, one per class.
         gamma: 0 gives cross-entropy.
     """
 
@@ -33,7 +33,7 @@ class Focal:
 
     @property
     def is_linear(self) -> bool:
-        """A mean over voxels is."""
+        """True: it is a mean over voxels."""
         return True
 
     def counts(self, labels_BDHW: Array, num_classes: int, ignore_label: int) -> Array:

@@ -1,4 +1,4 @@
-"""Soft overlap of prediction and label: the Tversky loss, of which soft Dice is the even case."""
+"""Soft overlap of prediction and label: the Tversky loss, of which soft Dice is the symmetric case."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tversky:
 
     @property
     def is_linear(self) -> bool:
-        """Of a sample's own value the mean is linear; the overlap of a whole batch is not."""
+        """True for a mean over samples; the overlap of a whole batch is not linear."""
         return self.over == "sample"
 
     def counts(self, labels_BDHW: Array, num_classes: int, ignore_label: int) -> Array:
@@ -71,19 +71,19 @@ class Tversky:
         return self._loss(true_C, predicted_C, counts)
 
     def _loss(self, true: Array, predicted: Array, labelled: Array) -> Array:
-        """Of counts (..., C - 1): (...)."""
+        """The loss (...) of counts (..., C - 1)."""
         wrong = self.alpha * (predicted - true) + self.beta * (labelled - true)
         return 1 - jnp.mean((true + self.smooth) / (true + wrong + self.smooth), axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Dice(Tversky):
-    """1 - soft Dice: Tversky's even case."""
+    """1 - soft Dice: the symmetric Tversky loss."""
 
     checks: ClassVar[Mapping[str, Check]] = {"over": choice(*OVER)}
 
 
-# The backward pass computes the probabilities again, so that of all of this only the logits are kept for it.
+# The backward pass recomputes the probabilities, so that only the logits are kept for it.
 @functools.partial(jax.checkpoint, static_argnums=(2,))
 def _soft_counts(logits_BDHWC: Array, labels_BDHW: Array, ignore_label: int) -> tuple[Array, Array, Array]:
     """(B, C - 1) each: true positives, all that is predicted, all that is labelled."""

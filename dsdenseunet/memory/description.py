@@ -79,7 +79,7 @@ class Description:
         return {**sums, "total": sums["trainable"] + sums["non_trainable"]}
 
     def table(self) -> str:
-        """A line a stage and one of totals; multiply-adds in millions, activations in MiB."""
+        """One line per stage and one of totals; multiply-adds in millions, activations in MiB."""
         lines = [("stage", "operation", "output, D x H x W x C", "parameters", "MMAC", "MiB")]
         for stage in self.stages:
             shape = " x ".join(map(str, stage.shape))
@@ -177,7 +177,7 @@ class _Tracer:
         return output
 
     def stages(self, variables: Mapping[str, Any]) -> list[Stage]:
-        """One row a top-level module, and one where something without parameters lies between two."""
+        """One row per top-level module, and one for each part without parameters between two of them."""
         rows: list[Stage] = []
         # By identity: a map that goes from one module to the next is one object.
         maps: dict[int, jax.Array] = {}

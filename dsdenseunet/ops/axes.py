@@ -14,7 +14,7 @@ def pad_for(x_BDHWC: Array, size: Sequence[int]) -> Array:
 
 
 def shift(array: Array, axis: int, by: int, filling: float = 0.0) -> Array:
-    """Moves `by` places along an axis, `filling` coming in; same shape."""
+    """Shifts by `by` places along an axis; what comes in is `filling`; same shape."""
     config = [(by, -by, 0) if a == axis else (0, 0, 0) for a in range(array.ndim)]
     return lax.pad(array, jnp.array(filling, array.dtype), config)
 

@@ -22,13 +22,13 @@ from dsdenseunet.preflight.convolutions import TOLERANCE, Checked
 from dsdenseunet.preflight.versions import FAULT, Finding, Installation
 from dsdenseunet.runtime import parallel
 
-# A change of what is checked makes verdicts void that are kept.
+# Changing what is checked invalidates stored verdicts.
 _VERDICT_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What came out.
+    """The result of a check.
 
     Attributes:
         installed: card and libraries.
@@ -134,7 +134,7 @@ def require(config: ConfigDict, *, training: bool, otherwise: str, say: Callable
 
 
 def _keep(path: Path, verdict: Verdict) -> None:
-    """Without a place to keep it the check is made again next time."""
+    """If the verdict cannot be stored, the check is made again next time."""
     with contextlib.suppress(OSError):
         files.write_json(
             path,

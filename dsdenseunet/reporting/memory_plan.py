@@ -17,7 +17,7 @@ _GIB = 2**30
 
 
 def draw(plan: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Draws a plan as `planner.plan.make_plan` returns it: a panel a precision, to a PNG file."""
+    """Draws a plan as `planner.plan.make_plan` returns it: one panel per precision, to a PNG file."""
     rows = [row for row in plan["rows"] if row["memory"] and row["accumulate"] == 1]
     dtypes = sorted({row["dtype"] for row in rows}, reverse=True)
     patches = sorted({tuple(row["patch"]) for row in rows}, reverse=True)

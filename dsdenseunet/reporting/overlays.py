@@ -30,8 +30,8 @@ def choose_slices(
     """Slices worth looking at, from the feet up: large areas of the last region that are not neighbours.
 
     The slice with the largest area comes first, then again and again the largest at least a sixth of the
-    volume away from those chosen (less, where that leaves too few). Where the case has
-    not the last region, the one before it counts, and so on.
+    volume away from those chosen (less, where that leaves too few). If the case does not have the last
+    region, the one before it counts, and so on.
     """
     masks = (region.mask(truth_DHW) for region in reversed(regions))
     shown_DHW = next((mask for mask in masks if mask.any()), np.zeros(truth_DHW.shape, np.bool_))
@@ -57,7 +57,7 @@ def overlay_figure(
     task: Task = lits.TASK,
     title: str = "",
 ) -> Figure:
-    """One row a slice: the first channel as it is and as the network takes it, the truth, the prediction.
+    """One row per slice: the first channel as it is and as the network takes it, the truth, the prediction.
 
     Shown as a radiologist sees it: front up, the patient's right side on the left.
     """

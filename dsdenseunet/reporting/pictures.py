@@ -28,7 +28,7 @@ class Picture:
 
 
 def draw(path: Path, title: str, figure: Callable[[], Figure]) -> Picture:
-    """Draws and saves a figure as PNG; an older file of that name goes where that fails."""
+    """Draws and saves a figure as PNG; if that fails, an older file of that name is removed."""
     try:
         style.save(figure(), path)
         return Picture(title, html.inline_png(path), "")

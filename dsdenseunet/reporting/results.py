@@ -1,4 +1,4 @@
-"""Result files of this project, read for a report; what is damaged in one is said in one message."""
+"""Result files of this project, read for a report; damage to one of them becomes one message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsdenseunet.core.errors import InputError
 
 @contextlib.contextmanager
 def complete(path: str | os.PathLike[str], fix: str) -> Iterator[None]:
-    """Inside, whatever a result file lacks or holds in another form becomes one `InputError` that names it.
+    """Turns anything that a result file lacks or holds in another form into one `InputError` that names it.
 
     Args:
         path: the file whose content is read or used.

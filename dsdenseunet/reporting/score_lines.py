@@ -10,7 +10,7 @@ from dsdenseunet.data.scans import walk
 
 
 def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """What scores.json holds, as `evaluation.folder.evaluate` returns it, for a reader in a hurry."""
+    """What scores.json holds, as `evaluation.folder.evaluate` returns it, for the terminal."""
     modes, comparison = result["modes"], result.get("comparison")
     methods = [result, comparison] if comparison else [result]
     passed_over: list[str] = []
@@ -33,7 +33,7 @@ def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def marks(modes: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
-    """Modes, mark and case names of every mark; what is said in both modes of the same cases is said once."""
+    """Modes, mark and case names of every mark; one that both modes have on the same cases is given once."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for mode, scores in modes.items():
         for mark, names in scores["marks"].items():

@@ -112,7 +112,7 @@ def _number(value: float | str | None, digits: int = 3) -> str:
 
 
 def _score_rows(modes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a score: value and interval in each mode, and whether the modes differ."""
+    """One row per score: value and interval in each mode, and whether the modes differ."""
     first = next(iter(modes.values()))
     rows = []
     for group in ("scores", "extra"):
@@ -151,7 +151,7 @@ def _difference_row(row: Mapping[str, Any]) -> list[str]:
 
 
 def _comparison(scores: Mapping[str, Any], mode: str) -> dict[str, Any] | None:
-    """The second method beside the first; a difference inside the noise is called just that."""
+    """The second method beside the first; a difference within the noise is labelled as such."""
     if "comparison" not in scores:
         return None
     comparison = scores["comparison"]

@@ -1,4 +1,4 @@
-"""What was typed after a command's name, understood or refused; nothing of it is dropped without a word."""
+"""The arguments of a command: each is understood or refused, and none is ignored silently."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HELP = {"-h": "--help", **{word: word for word in ("-?", "-help", "--help", "--
 _TRUTHS = ("true", "false", "yes", "no", "on", "off", "0", "1")
 # What word processors and web pages make of two hyphens.
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
-# Keeps a program that begins again (see `supervision`) from saying the same once more.
+# Keeps a program that starts again (see `supervision`) from repeating its notes.
 _SAID = "DSDENSEUNET_SAID"
 
 
 def parse(argv: Sequence[str]) -> list[str]:
     """Parses the command line; `--help` prints and ends with status 0.
 
-    A flag that is given twice with different values is told of on standard error: the last one counts.
+    If a flag is given twice with different values, a note on standard error says that the last one counts.
 
     Raises:
         SystemExit: with status 2 and a message: unknown flags, bad values, words that belong to no flag.
@@ -35,7 +35,7 @@ def parse(argv: Sequence[str]) -> list[str]:
         _show_help(argv[0], asked)
     if "config" in flags.FLAGS:
         _check_config_file(argv)
-    # Flags count wherever they stand, also behind a word that is none.
+    # Flags count wherever they stand, even after a word that is not a flag.
     flags.FLAGS.set_gnu_getopt(True)
     try:
         rest = flags.FLAGS(list(argv))
@@ -70,7 +70,7 @@ def _check_config_file(argv: Sequence[str]) -> None:
     given = _occurrences("config", argv)
     flag = flags.FLAGS["config"]
     if len(set(given)) > 1:
-        # Both would be run, the second one on top of what the first has left.
+        # Both would be run, the second on top of the first one's result.
         _refuse(f"more than one config: {' '.join(given)}", "give one")
     if given:
         value = given[-1].replace(" ", "=", 1).partition("=")[2]
@@ -121,7 +121,7 @@ def _occurrences(name: str, argv: Sequence[str]) -> list[str]:
 
 
 def _meaning(word: str, argv: Sequence[str]) -> str:
-    """What somebody who typed this word may have meant."""
+    """What the user may have meant by this word."""
     before = argv[argv.index(word, 1) - 1] if word in argv[1:] else ""
     bare = word.lstrip(_DASHES)
     name = bare.partition("=")[0]

@@ -17,7 +17,7 @@ def use_compilation_cache() -> None:
 
 
 def notice(program: str) -> str:
-    """What to say before a program is compiled, which looks like a standstill."""
+    """The message before a compilation, during which nothing else is shown."""
     folder = jax.config.values["jax_compilation_cache_dir"]
     kept = f"; later starts take it from {folder}" if folder else ""
     return (

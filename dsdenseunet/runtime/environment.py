@@ -19,7 +19,7 @@ from dsdenseunet import __version__
 
 @functools.cache
 def code_fingerprint(*modules: str) -> str:
-    """SHA-256 over the code of packages and modules, so that results of another code are told apart.
+    """SHA-256 over the code of packages and modules, so that results of different code can be told apart.
 
     It covers this package's version and every file of the modules, data files included; only what
     Python itself caches is left out. Equal files give an equal value, wherever they are installed.

@@ -1,4 +1,4 @@
-"""Exhausted device memory: how it shows, and which settings fit by the plans that were made."""
+"""Exhausted device memory: how to recognise it, and which settings fit according to earlier plans."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 
 GIB = 2**30
-# What says that memory is exhausted which the driver and its libraries allocate beside JAX's own. cuDNN tells
-# it as an algorithm that could not be chosen, or as a handle that could not be made.
+# Messages of the driver and its libraries when the memory that they allocate beside JAX is exhausted. cuDNN
+# reports it as an algorithm that could not be chosen, or as a handle that could not be created.
 _OUTSIDE = (
     "Failed to determine best cudnn convolution algorithm",
     "CUDA_ERROR_OUT_OF_MEMORY",
@@ -29,7 +29,8 @@ _FRACTIONS = 0.75, 0.9, 0.3
 # The name of a device, and the bytes that its allocator may use, if known.
 Device = tuple[str, int | None]
 _MOST = 3
-# Fields of a network with which the same weights need less memory, and what one has that has no such field.
+# Fields of a network that save memory and leave the weights as they are, and the value for a network without
+# them.
 _TRADED = {"remat": "none", "dtype": "float32"}
 
 
@@ -39,13 +40,13 @@ def is_cause(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What the error says, shortly."""
+    """The error's first line."""
     lines = str(error).strip().splitlines()
     return f"exhausted: {lines[0][:300]}" if lines else "exhausted"
 
 
 def fraction(error: BaseException, device: Device) -> list[str]:
-    """Another share of a card's memory for JAX, where that may help: less if what failed lies beside it."""
+    """Another share of a card's memory for JAX, where that may help: less if the failure lies outside it."""
     if device[1] is None:
         return []
     usual, most, least = _FRACTIONS

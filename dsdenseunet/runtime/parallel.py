@@ -220,7 +220,7 @@ def any_process(flag: bool) -> bool:
 
 
 def start_any_process(flag: bool) -> jax.Array:
-    """`any_process` as work for the devices, behind what they have to do: a bool array to look at later.
+    """`any_process` as work queued on the devices: returns a bool array to be read later.
 
     All processes must call it at the same point of their sequence of steps.
     """

@@ -1,4 +1,4 @@
-"""A process of a run over several hosts works as the child of one that waits, and explains its end.
+"""Each process of a run over several hosts works as the child of one that waits and explains how it ended.
 
 When one process of such a run dies, JAX's runtime aborts the others from a thread of its own, which no Python
 code can catch. What it leaves is a stack trace; the waiting parent adds what happened and what to do, and an
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from dsdenseunet.core.errors import InputError
 
 EXIT_PROCESS_LOST = 4
-# The file descriptor on which the child sees its parent's end.
+# The file descriptor by which the child notices that its parent has ended.
 _LIFELINE = "DSDENSEUNET_LIFELINE"
 
 
@@ -75,7 +75,7 @@ def run_child(command: Sequence[str], **options: Any) -> int:
     Returns:
         its exit status; a signal's number below 0 where one has ended it.
     """
-    # Ctrl-C reaches a whole group; twice the same signal would mean to a training run: stop at once.
+    # Ctrl-C reaches a whole group; a training run would take the second signal for a request to stop at once.
     child = subprocess.Popen(command, process_group=0, **options)
     signals = (signal.SIGTERM, signal.SIGINT)
     before = {

@@ -35,7 +35,7 @@ def interrupts_raise() -> None:
 
 
 def end_interrupted() -> NoReturn:
-    """Ends the process with a line and status 130; what the interpreter does at its end is left out."""
+    """Ends the process with one line and status 130, without the interpreter's usual shutdown."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         # A terminal has shown ^C in the line already.
@@ -44,10 +44,11 @@ def end_interrupted() -> NoReturn:
 
 
 def make_streams_robust() -> None:
-    """Replaces standard output and error by streams that no text and no reader's end can break.
+    """Replaces standard output and error by streams that neither odd text nor a closed pipe can break.
 
-    What an encoding lacks is shown as an escape. Where the reader is gone (`| head -1`) the rest is dropped:
-    the work and its exit status matter more. Any other fault, such as a full disk, is raised once.
+    A character that the encoding lacks is shown as an escape. When the reader is gone (`| head -1`), the rest
+    is dropped: the work and its exit status matter more. Any other fault, such as a full disk, is raised
+    once.
     """
     sys.stdout = _robust(sys.stdout, sys.__stdout__, "standard output")
     sys.stderr = _robust(sys.stderr, sys.__stderr__, "standard error")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 # Normalisations by name, and how many numbers each has.
 NORMALISATIONS = {"window": 2, "zscore": 0, "zscore_foreground": 0, "percentiles": 2, "none": 0}
-# No bound; a finite number, since scalings are part of batches, of which infinity is a fault.
+# Stands for no bound. It is finite, since scalings are part of batches, where infinity counts as a fault.
 _MOST = float(np.finfo(np.float32).max)
 
 
@@ -91,7 +91,7 @@ def are_hounsfield(channels: Sequence[Channel]) -> bool:
 
 
 def statistics_of(channels: Sequence[Channel], image: NDArray[np.number]) -> tuple[tuple[float, ...], ...]:
-    """The statistics of a case, a tuple a channel.
+    """The statistics of a case, one tuple per channel.
 
     Args:
         channels: of the task.

@@ -128,7 +128,7 @@ class Task:
         """Each region's Dice by its name in logs and records, and the mean that picks the best weights.
 
         Args:
-            dice: one a region, in their order.
+            dice: one per region, in their order.
         """
         scores = {
             f"{region.name}_dice": float(value) for region, value in zip(self.regions, dice, strict=True)

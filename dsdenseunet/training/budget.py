@@ -1,8 +1,8 @@
-"""A run that ends by the clock: each phase goes through its whole schedule in the time that it has.
+"""A run with a time budget: each phase goes through its whole schedule in the time that it has.
 
-All that passes counts from the process' start: reading, compiling, validating and saving, too. The learning
-rate of a step follows from the time at which it begins, so that a machine that becomes slower or faster makes
-fewer or more steps of the same course. No two runs take the same times, so none are equal bit for bit.
+Everything counts from the process' start, including reading, compiling, validating and saving. The learning
+rate of a step follows from the time at which it begins, so that a machine that slows down or speeds up makes
+fewer or more steps along the same schedule. No two runs take the same times, so none are equal bit for bit.
 """
 
 from __future__ import annotations

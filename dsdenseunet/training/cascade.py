@@ -29,7 +29,7 @@ CONFIG_FILE = "config.json"
 
 
 def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -> None:
-    """Trains what `config.training.phase` says, going on where an earlier start in `workdir` stopped.
+    """Trains what `config.training.phase` says, continuing where an earlier start in `workdir` stopped.
 
     Args:
       config: every field of configs/base.py.
@@ -103,7 +103,7 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
 
 
 def _silent(message: str) -> None:
-    """The other processes leave talking to the first."""
+    """Only the first process prints messages."""
 
 
 def _check_start(config: ConfigDict, workdir: Path, name: str) -> None:

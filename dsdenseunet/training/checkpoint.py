@@ -98,7 +98,7 @@ class Checkpoints:
           validated_step: the last step whose validation is done and recorded.
           spent: of a `Budget`.
         """
-        # The best weights of this step must be on disk before a resume can start behind them.
+        # The best weights of this step must be on disk before a resume can start after them.
         self._best.wait_until_finished()
         arrays = state_arrays(state)
         progress = {"validated_step": validated_step, _STATE_DIGEST: array_digest(arrays), **spent}
@@ -143,9 +143,9 @@ class Checkpoints:
             return abstract.replace(**restored.state), int(progress["validated_step"])
 
     def save_best(self, state: TrainState, record: BestRecord) -> None:
-        """Starts writing the variables as the best so far; the older best goes when they are whole."""
+        """Starts writing the variables as the best so far, which replace the previous ones once complete."""
         if self._best.latest_step() == record.step:
-            # A run killed between this save and the next whole checkpoint comes by here again.
+            # A run that is killed between this save and the next whole checkpoint reaches this point again.
             return
         variables = variables_of(state)
         values: dict[str, Any] = {"step": record.step, "epoch": record.epoch, **record.scores}

@@ -1,4 +1,4 @@
-"""Batches on the devices: what the host leaves for them to do, and the copy of the next one in good time."""
+"""Batches on the devices: augmentation that the host leaves to them, and the next batch sent ahead."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Augment:
     appearance: Appearance | None = None
 
     def __call__(self, boxes: Mapping[str, jax.Array]) -> DeviceBatch:
-        """Of what the host's sampler returns, stacked: the batch that `train_step` takes."""
+        """The batch that `train_step` takes, made of what the host's sampler returns, stacked."""
 
         def one(box: Mapping[str, jax.Array]) -> DeviceBatch:
             image_DHWC, labels_DHW = self._sampled(box)
@@ -80,7 +80,7 @@ class DeviceInput:
         return batch, arrays
 
     def send_next(self) -> None:
-        """Reads the next batch and starts its way to the devices, if that is not done; waits for none."""
+        """Reads the next batch and starts copying it to the devices, unless that is done; never waits."""
         if self._ahead is not None:
             return
         state = self._iterator.get_state()
@@ -89,11 +89,11 @@ class DeviceInput:
         self._ahead = state, batch, arrays if self._augment is None else self._augment(arrays)
 
     def get_state(self) -> dict[str, Any]:
-        """Of the iterator as if only what was taken had been read: what was sent ahead is read again."""
+        """The iterator's state as of the batches taken: one that was sent ahead is read again."""
         return self._iterator.get_state() if self._ahead is None else self._ahead[0]
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a `get_state()`."""
+        """Continues from a `get_state()`."""
         self._ahead = None
         self._iterator.set_state(state)
 

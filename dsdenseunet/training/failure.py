@@ -1,4 +1,4 @@
-"""How a run ends whose numbers are no longer finite, and what it leaves for inspection."""
+"""How a run ends when its numbers are no longer finite, and what it leaves for inspection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsdenseunet.training.state import TrainState, state_arrays
 
 
 class NonFiniteLossError(RuntimeError):
-    """Loss or gradient, or what the network says of a validation case, became NaN or infinite."""
+    """The loss, the gradient, or the network's output for a validation case became NaN or infinite."""
 
 
 def lower_rate(rate: float) -> str:

@@ -20,7 +20,7 @@ _DISK_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUO
 
 @contextlib.contextmanager
 def explained(workdir: Path, config: ConfigDict) -> Iterator[None]:
-    """Turns a full disk and exhausted device memory into errors that say the way out.
+    """Turns a full disk and exhausted device memory into errors that say what to do.
 
     Raises:
         InputError: the disk is full, or the network does not fit into memory.

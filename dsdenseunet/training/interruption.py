@@ -38,7 +38,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._previous: dict[int, Any] = {}
-        # Once all processes know of a signal they keep to it, wherever they ask next.
+        # Once all processes have agreed on a signal, every later call returns it.
         self._agreed = False
         self._asked: jax.Array | None = None
 
@@ -51,10 +51,10 @@ class StopRequest:
         return self._agreed
 
     def agreed_between_steps(self) -> bool:
-        """`agreed`, but nobody waits: among several processes the answer is that to the call before this.
+        """`agreed` without waiting: among several processes it returns the answer to the previous call.
 
-        All processes must call it before every step. The devices answer between two steps, before the host
-        looks at the result of the first of them, so that it is there when it is asked for.
+        All processes must call it before every step. The devices compute the answer between two steps, so
+        that it is ready when the host asks for it.
         """
         if parallel.process_count() == 1:
             return bool(self)

@@ -1,4 +1,4 @@
-"""What a run writes about itself: the terminal, metrics.jsonl and TensorBoard."""
+"""The logs of a run: terminal, metrics.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Timed:
 class RunLog:
     """Log of one phase. On processes other than the first it does nothing.
 
-    Opening it at a resume drops the lines that come after the checkpoint, so that no step is ever
-    there twice.
+    Opening it at a resume drops the lines that come after the checkpoint, so that no step is ever logged
+    twice.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RunLog:
 
     @contextlib.contextmanager
     def time_of_validation(self) -> Iterator[Timed]:
-        """Counts the time of a block as time spent on validation; says it after the block."""
+        """Counts the time of a block as time spent on validation."""
         began, timed = time.monotonic(), Timed()
         try:
             yield timed
@@ -109,7 +109,7 @@ class RunLog:
             self._validating += timed.seconds
 
     def validation_time(self) -> str:
-        """How long validations have taken since this start, and the share of all its time that they are."""
+        """How long validations have taken since this start, and what share of the time that is."""
         share = self._validating / max(time.monotonic() - self._opened, 1e-9)
         return f"validation took {self._validating:.1f} s, {share:.0%} of the time since this start"
 
@@ -148,7 +148,7 @@ class RunLog:
             self._lines.close()
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        # A line is given to the system at once: a killed process loses none.
+        # Every line is flushed at once: a killed process loses none.
         self._lines.write(json.dumps(record, allow_nan=False) + "\n")
         self._lines.flush()
 

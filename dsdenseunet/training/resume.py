@@ -52,7 +52,8 @@ def check(workdir: Path, start: dict[str, Any], say: Callable[[str], None]) -> N
 
     last = starts[-1]
     refused = []
-    # Compared as this version understands them: what an older one left out has the value of then.
+    # Compared as this version reads them: a field that an older version lacked has the value that was in
+    # effect then.
     old, new = (config_from_json(record["config"], workdir / PROVENANCE_FILE) for record in (last, start))
     before, now = flatten(old.to_dict()), flatten(new.to_dict())
     for name in sorted(before.keys() | now.keys()):

@@ -1,4 +1,4 @@
-"""Versions of the stored config: what older runs left out or called otherwise.
+"""Versions of the stored config: fields that older runs did not have, or that had other names.
 
 A run's config outlives the version that made it. It is stored with the number of its schema; where a field is
 added, renamed or dropped, or a value is no longer known, the number goes up by one and `_CHANGES` says what
@@ -25,7 +25,7 @@ class Change:
 
     Attributes:
         renamed: old name to new name.
-        dropped: fields that are no more; what they said no longer plays a part.
+        dropped: fields that no longer exist and have no effect.
         replaced: field to (old value to new value).
         added: field to the value that runs had in effect before there was the field.
         computed: field to its value, made of the older config as a whole.
@@ -48,7 +48,7 @@ _PLAIN_PHASE = (
 
 
 def _start_of_phase2(training: Mapping[str, Any]) -> str:
-    """By itself it started from another run, where one was named, else from the best weights of phase 1."""
+    """Phase 2 alone started from another run, if one was named, else from the best weights of phase 1."""
     return (training["phase"] == "phase2" and training["init_from"]) or "best:phase1"
 
 
@@ -188,7 +188,7 @@ def upgrade(values: Any, where: str | Path) -> dict[str, Any]:
 
 
 def of_another_version(where: str | Path, found: str) -> InputError:
-    """What is said of a stored config that is not what its schema says."""
+    """The error for a stored config that does not match its schema."""
     return InputError(
         where,
         found=f"a config of another version, or an edited one: {found}",

@@ -24,7 +24,7 @@ class Recipe:
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
     loss: Loss
-    # Whose Dice is told of each step.
+    # Regions whose Dice is reported for each step.
     regions: tuple[Region, ...]
     # Micro-batches whose gradients are averaged before one update.
     accumulate: int = 1

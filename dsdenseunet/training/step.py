@@ -131,12 +131,12 @@ def _gradient(
     loss = state.recipe.loss
 
     def value(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-        # What is frozen has no gradient, and none is computed.
+        # Frozen arrays have no gradient, and none is computed.
         params = replaced(params, state.params, "params", state.recipe.frozen)
         outputs, batch_stats_ = _apply(state, params, batch_stats, image_BDHWC, key)
         sums = loss.sums(outputs, labels_BDHW)
         if whole is not None:
-            # The whole's value, and of its gradient what comes from this part.
+            # The value for the whole batch, and the contribution of this part to its gradient.
             own = jax.tree.map(lambda part: part - jax.lax.stop_gradient(part), sums)
             sums = jax.tree.map(jnp.add, whole, own)
         known = loss.counts(labels_BDHW, outputs) if counts is None else counts

@@ -59,7 +59,7 @@ def validate(
       what `Task.dice_scores` returns, or None where it was abandoned.
 
     Raises:
-      NonFiniteLossError: the network says NaN or infinity for a voxel.
+      NonFiniteLossError: the network's output for a voxel is NaN or infinite.
     """
     variables = parallel.local_copy(variables_of(state))
     if not config.training.validate_patches:
@@ -142,8 +142,8 @@ def _count(
 ) -> NDArray[np.int64] | None:
     """Voxels (pieces, regions, those of `Counts`), on every process; None where it was abandoned.
 
-    The pieces are shared among all devices of all processes, one each at a time; as whole numbers are
-    added, it does not matter who had which.
+    The pieces are shared among all devices of all processes, one each at a time; as integers are added, it
+    does not matter which device had which.
     """
     lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
     devices = parallel.device_count()

@@ -1,4 +1,4 @@
-"""Weights of another run or phase as the start of a new one: all but those that are asked to be left out."""
+"""Weights of another run or phase as the start of a new one: all except those that the config leaves out."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def fits_better(
 
 
 def moved_slices(array_DHW: NDArray[Any], shift: int) -> NDArray[Any]:
-    """The array moved by whole slices along D; what comes in is 0."""
+    """The array moved by whole slices along D; slices that come in are 0."""
     moved = np.zeros_like(array_DHW)
     if shift > 0:
         moved[shift:] = array_DHW[:-shift]

@@ -49,7 +49,7 @@ class Examined:
         findings: faults of its files.
         plan: what a repaired copy needs; None where a file can't be read.
         fingerprints: of the content of image and labels; empty where there is none that can be read.
-        facts: for the manifest: a record a file.
+        facts: for the manifest, one record per file.
     """
 
     case: Case

@@ -1,4 +1,4 @@
-"""What the data doctor says about a file: a fault, how bad it is, and how it can be repaired."""
+"""A finding of the data doctor: a fault of a file, how bad it is, and how it can be repaired."""
 
 from __future__ import annotations
 

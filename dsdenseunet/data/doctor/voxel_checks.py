@@ -37,7 +37,7 @@ class Voxels:
             infinity are -1024 there; other intensities are exact, as int16 or float32, with 0 in their place.
         non_finite: how many were NaN or infinite.
         finite: what the others span.
-        fractions: a few values that are no whole numbers.
+        fractions: a few values that are not whole numbers.
         histogram: finite voxels by value from -32768 to 32767; empty where intensities are exact.
     """
 
@@ -176,7 +176,7 @@ def check_labels(nifti: NiftiFile, voxels: Voxels, task: Task) -> Findings:
 
 
 def _whole_numbers(voxels: Voxels, task: Task) -> list[float]:
-    """The whole numbers in a label volume that are no labels."""
+    """The whole numbers in a label volume that are not labels."""
     labels = {*range(len(task.classes)), task.ignore_label} - {-1}
     seen = (np.flatnonzero(voxels.histogram) + INT16.min).tolist()
     ends = {INT16.min: voxels.finite.low, INT16.max: voxels.finite.high}

@@ -14,7 +14,7 @@ from dsdenseunet.data.scans import header_grid
 from dsdenseunet.data.scans.nifti_file import Header, NiftiFile
 
 Spacing = tuple[float, float, float]
-# Headers hold 32-bit numbers, so that grids a tenth of a voxel apart are no rounding.
+# Headers hold 32-bit numbers: grids that lie a tenth of a voxel apart do not differ by rounding alone.
 SAME_GRID_VOXELS = 0.1
 
 
@@ -103,7 +103,7 @@ def axis_codes(grid: Grid) -> str:
 
 
 def distance_voxels(first: Grid, second: Grid) -> float:
-    """Most that corners of two canonical grids lie apart, in voxels of the first; inf for other shapes."""
+    """The largest distance between corners of two canonical grids, in voxels of the first, or inf."""
     if first.shape_DHW != second.shape_DHW:
         return math.inf
     apart_mm = np.linalg.norm(_corners_mm(first) - _corners_mm(second), axis=1).max()

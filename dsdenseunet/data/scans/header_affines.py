@@ -56,7 +56,7 @@ def sides_mm(header: Header, unit_mm: float) -> NDArray[np.float64]:
 
 
 def fault(affine: Affine) -> str:
-    """Why no image can lie as an affine in mm says; empty where one can."""
+    """Why an affine in mm cannot be that of an image; empty if it can."""
     if not np.isfinite(affine).all():
         return "holds NaN or infinity"
     with np.errstate(all="ignore"):

@@ -64,7 +64,7 @@ def read_image(
 
     Raises:
         InputError: no NIfTI, truncated or damaged, not 3D, too large for this machine, NaN or infinite
-            voxels, values that are no Hounsfield units, or a header from which no voxel size can be read;
+            voxels, values that are not Hounsfield units, or a header from which no voxel size can be read;
             a channel's file that is missing or has another grid.
     """
     files, grids = channel_files.open_scan(

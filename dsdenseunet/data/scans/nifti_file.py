@@ -1,9 +1,9 @@
-"""NIfTI files as bytes: header and voxels read within bounds that hold before memory is taken.
+"""NIfTI files as bytes: header and voxels are checked against bounds before memory is allocated.
 
 A header is not believed until the file's size (or, for gzip, the most that its compressed bytes can
 hold) agrees with it, and voxels arrive in blocks, so that neither absurd dimensions nor a
-decompression bomb costs memory. There is no limit of voxels here; readers compare what they would take
-with the machine's memory (`memory.check_room`).
+decompression bomb costs memory. The number of voxels is not limited here; readers compare the memory that
+they need with the machine's (`memory.check_room`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class NiftiFile:
         dtype: of the stored voxels, with their byte order.
         slope, inter: stored value x slope + inter is the value meant (1 and 0 when unset).
         offset: bytes from the start of the unpacked file to the first voxel.
-        channels: values a voxel, a 3D volume each, one after the other.
+        channels: values per voxel; each is a 3D volume, one after the other.
     """
 
     path: Path
@@ -124,7 +124,7 @@ def read_header(path: str | os.PathLike[str], channels: int | None = 1) -> Nifti
             dimensions that the file's size cannot hold.
     """
     path = Path(path)
-    with contextlib.suppress(OSError):  # What cannot be looked at cannot be opened either, which says why.
+    with contextlib.suppress(OSError):  # What cannot be inspected cannot be opened, which says why.
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # Opening a pipe would wait for ever.
             found = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a folder"

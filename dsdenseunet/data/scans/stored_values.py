@@ -19,10 +19,10 @@ from dsdenseunet.data.scans.nifti_file import NiftiFile
 # scaled to 8 bits, and 32-bit numbers keep three decimals of a Hounsfield unit.
 TOLERANCE = 1e-3
 INT16 = np.iinfo(np.int16)
-# Fractions within a range that small are no CT: any holds air (-1000) or at least fat (-100) beside organs
-# (50). An image that was scaled to [0, 1] or to unit variance would be rounded to a few values.
+# Fractions within such a small range are not a CT: any CT holds air (-1000) or at least fat (-100) beside
+# organs (50). An image that was scaled to [0, 1] or to unit variance would be rounded to a few values.
 _LEAST_FRACTIONAL_RANGE = 100
-# Metal passes the largest 16-bit number in a few voxels; where more do, the numbers are no Hounsfield units.
+# Metal passes the largest 16-bit number in a few voxels; where more do, the values are not Hounsfield units.
 _MOST_BEYOND = 0.01
 
 
@@ -40,7 +40,7 @@ def as_labels(
     """Labels from 0 to `num_classes` - 1 or `ignore_label`, and which values are none even when rounded."""
     with np.errstate(invalid="ignore"):
         whole = values if values.dtype.kind in "iu" else np.rint(values)
-        # Written so that NaN, of which every comparison is false, is no label.
+        # Written so that NaN, for which every comparison is false, is not a label.
         right = (whole >= 0) & (whole < num_classes)
         if ignore_label >= 0:
             right |= whole == ignore_label
@@ -50,7 +50,7 @@ def as_labels(
 
 
 def wrong_labels(values: Iterable[float], classes: Sequence[str]) -> dict[str, str]:
-    """What to say of values that are no labels: `found`, `expected` and `fix` of an `InputError`."""
+    """What to say about values that are not labels: `found`, `expected` and `fix` of an `InputError`."""
     seen = sorted(set(values))[:5]
     # Six digits show any fraction above the tolerance.
     digits = ", ".join(f"{value:.6g}" for value in seen)
@@ -82,7 +82,7 @@ class HounsfieldRange:
         voxels: how many were seen.
         low: least value.
         high: largest value.
-        fractional: how many are no whole numbers.
+        fractional: how many are not whole numbers.
         beyond: how many lie outside 16-bit numbers, other than the least value: padding is that low.
     """
 
@@ -110,11 +110,11 @@ class HounsfieldRange:
 
     @property
     def cut(self) -> int:
-        """How many values beyond 16-bit numbers are no padding."""
+        """How many values beyond 16 bits are not padding."""
         return self.beyond - self._at_low
 
     def wrong(self) -> dict[str, str] | None:
-        """What to say of values that are no Hounsfield units, as `wrong_labels`; None where they may be."""
+        """What to say about values that are not Hounsfield units, as `wrong_labels`; None if they may be."""
         found = f"values from {self.low:.6g} to {self.high:.6g}"
         if self.fractional and self.high - self.low < _LEAST_FRACTIONAL_RANGE:
             found += ", with fractions that rounding to whole Hounsfield units would lose"

@@ -1,7 +1,7 @@
 """Which files below a folder are volumes: one walk, with one set of rules, for every command.
 
-Every file that looks like a scan is either handed out or listed with the reason why it is not, so that
-none vanishes without a word.
+Every file that looks like a scan is either handed out or listed with the reason why it is not, so that none
+is dropped silently.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Generic, TypeVar
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted, printable, some
 
-# Where `predict` notes beside its predictions how each of them was made, one file a scan.
+# The folder beside predictions in which `predict` records how each was made, one file per scan.
 RECORDS = ".records"
 _NIFTI = re.compile(r"(.+?)\.nii(\.gz)?", re.IGNORECASE | re.DOTALL)
-# Formats that people keep scans in, and NIfTI under a name that cannot be relied on.
+# Other formats of scans, and NIfTI files whose names cannot be relied on.
 _OTHER_FORMATS = re.compile(
     r".+\.(mha|mhd|nrrd|nhdr|dcm|dicom|ima|img|hdr|mgh|mgz|mnc|nia|gipl|analyze)(\.gz)?",
     re.IGNORECASE | re.DOTALL,
@@ -60,7 +60,7 @@ class VolumeFile:
 
     Attributes:
         path: as it was reached, through links too.
-        stem: its name without ending, in Unicode's composed form: how a name was typed tells no two apart.
+        stem: its name without ending, in Unicode's composed form: it does not matter how the name was typed.
         folder: name of the folder that it lies in.
         depth: folders between it and where the walk began.
     """
@@ -74,7 +74,7 @@ class VolumeFile:
 def volume_stem(name: str) -> str | None:
     """A volume's file name without its ending, .nii or .nii.gz in any case; None for another file's.
 
-    It can be written into any text: bytes that are no UTF-8 are shown as escapes.
+    It can be written to any text file: bytes that are not UTF-8 become escapes.
     """
     match = _NIFTI.fullmatch(name)
     return None if match is None else printable(unicodedata.normalize("NFC", match[1]))
@@ -83,10 +83,10 @@ def volume_stem(name: str) -> str | None:
 def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
     """All volumes below a folder, in the order of their paths.
 
-    Links to folders and files are followed. A folder is entered once under each of its names, as the name
-    can have a meaning (`imagesTr`); a link that leads back is not. A volume's link that cannot be followed
-    counts as a volume, so that it fails as a case of its own. Passed over are hidden files and those in
-    hidden folders, other formats, and what cannot be read.
+    Links to folders and files are followed. A folder is entered once under each of its names, as the name can
+    have a meaning (`imagesTr`); a link back to a folder above it is not followed. A volume's link that cannot
+    be followed counts as a volume, so that it fails as a case of its own. Passed over are hidden files and
+    those in hidden folders, other formats, and what cannot be read.
 
     Raises:
         InputError: no such folder.
@@ -158,7 +158,7 @@ def _why_not(name: str, mode: int, hidden: bool) -> str:
 
 
 def not_used(others: Iterable[PassedOver], used: Iterable[Path]) -> tuple[PassedOver, ...]:
-    """What of `others` is passed over for good: files that are used by another path are left out."""
+    """Which of `others` are not used at all: files that are used under another path are left out."""
     taken = {os.path.realpath(path) for path in used}
     left: dict[str, PassedOver] = {}
     for other in others:

@@ -1,4 +1,4 @@
-"""Compiles programs for a card in processes of their own, and remembers what came out."""
+"""Compiles programs for a card in separate processes, and remembers the results."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LAUNCH_S = 3e-6
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a user can choose.
+    """Settings that a user can choose.
 
     Attributes:
         patch: (D, H, W).

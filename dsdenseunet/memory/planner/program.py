@@ -2,7 +2,7 @@
 
     python -m dsdenseunet.memory.planner.program REQUEST.json ANSWER.json
 
-A compiler that crashes takes this process with it and nothing else. `compiler.Compiler` writes the request
+A crash of the compiler ends only this process. `compiler.Compiler` writes the request
 and sets the environment, which XLA reads once, when JAX starts.
 """
 

@@ -24,7 +24,7 @@ _WORTH = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What is searched.
+    """The space that is searched.
 
     Attributes:
         available: bytes that the allocator has.
