@@ -2,9 +2,9 @@
 
     python -m experiments.predict --workdir=runs/ds --input=scans --output=predictions
 
-Each prediction lies on its scan's own grid, as uint8 labels of the run's task. What is there and current is
-skipped. Exit status 1: some scans failed, see failures.json. Options that are not given are
-those of the run's `config.inference`.
+Each prediction lies on its scan's own grid, as uint8 labels of the run's task. Predictions that are current
+are skipped. Exit status 1: some scans failed, see failures.json. Options that are not given are those of the
+run's `config.inference`.
 """
 
 from __future__ import annotations

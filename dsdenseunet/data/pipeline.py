@@ -153,7 +153,7 @@ def make_training_iterator(
         seed: of order, places and augmentation.
         augment: `config.augment`, None for nothing of it.
         augment_on_device: leave augmentation and normalisation to the device; what is drawn is the same.
-        threads: that read at once, in each worker.
+        threads: that read at the same time, in each worker.
         prefetch: batches held ready, in each worker.
         workers: processes that read; 0 reads in threads of this one.
         process_index: which part of the global batch is this process'.
