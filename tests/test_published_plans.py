@@ -66,28 +66,6 @@ def sentences(card):
     ]
 
 
-def largest_batch(card, dtype, remat):
-    """Patches at once, of the config's own size, that fit."""
-    found = plan(card)
-    patch = found["recommended"]["patch"]
-    return max(
-        row["batch"]
-        for row in found["rows"]
-        if (row["dtype"], row["remat"], row["patch"], row["accumulate"]) == (dtype, remat, patch, 1)
-        and row["fits"]
-    )
-
-
-def test_no_card_had_a_use_for_the_option_that_is_gone():
-    guide = " ".join((ROOT / "docs/how-to/plan-memory.md").read_text(encoding="utf-8").split())
-    for card in CARDS:
-        kind = plan(card)["device_kind"].removeprefix("NVIDIA GeForce ")
-        for dtype in ("float32", "bfloat16"):
-            gone, kept = (largest_batch(card, dtype, remat) for remat in ("block", "layer"))
-            assert gone <= kept
-            assert f"{kind}, {dtype}: {gone} patches against {kept}" in guide
-
-
 def test_readme_recommends_what_the_plans_do():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert recommendations() in readme, f"README.md, On an 8 GB card:\n{recommendations()}"
