@@ -1,10 +1,10 @@
 """Races a config against other programs on folds of a Decathlon task: equal wall time, one core each.
 
-python -m experiments.benchmarks.race --data=DIR --folds=FILE --workdir=DIR --out=FILE [--peer_python=PYTHON]
+python -m experiments.benchmarks.race --data=DIR --folds=FILE --workdir=DIR --out=FILE [--monai=PYTHON]
 
 Everything counts: the start of Python, reading, compiling, training, predicting. The data are the task's
-folder, the folds a JSON list of {"train": names, "val": names}, and PYTHON that of an environment with monai
-and nibabel. What is done stays in the workdir and is not run again.
+folder, the folds a JSON list of {"train": names, "val": names}, and each PYTHON that of an environment with
+this peer. What is done stays in the workdir and is not run again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _DATA = flags.DEFINE_string("data", None, "Folder of a Decathlon task.", require
 _FOLDS = flags.DEFINE_string("folds", None, "JSON file of the folds.", required=True)
 _FOLD = flags.DEFINE_multi_integer("fold", [0], "Number of a fold; may be given again.", 0)
 _CONFIGS = flags.DEFINE_list("configs", ["configs/decathlon.py:Task04_Hippocampus"], "Of ours.")
-_PEER_PYTHON = flags.DEFINE_string("peer_python", None, "Python with monai; without it ours run alone.")
+_MONAI = flags.DEFINE_string("monai", None, "Python with torch, monai, nibabel; without it MONAI stays away.")
+_NNUNET = flags.DEFINE_string("nnunet", None, "Python with torch and nnunetv2; likewise.")
 _MINUTES = flags.DEFINE_multi_float("minutes", [2, 5, 15], "Wall time of a heat; may be given again.", 1)
 _SEEDS = flags.DEFINE_multi_integer("seed", [0], "Seed of a heat; may be given again.", 0)
 _CORE = flags.DEFINE_integer("core", 0, "Processor core that all of them run on.", 0)
@@ -41,9 +42,14 @@ def main(argv: Sequence[str]) -> None:
     del argv
     folds = {number: contenders.fold(_FOLDS.value, number) for number in _FOLD.value}
     teams = [contenders.ours(config, _PREDICT_S.value) for config in _CONFIGS.value]
-    if _PEER_PYTHON.value:
-        teams.append(contenders.monai(_PEER_PYTHON.value))
-    versions = contenders.peer_versions(_PEER_PYTHON.value)
+    versions = {
+        **contenders.peer_versions("--monai", _MONAI.value, "monai"),
+        **contenders.peer_versions("--nnunet", _NNUNET.value, "nnunetv2"),
+    }
+    if _MONAI.value:
+        teams.append(contenders.monai(_MONAI.value))
+    if _NNUNET.value:
+        teams.append(contenders.nnunet(_NNUNET.value))
     plan = race.Plan(
         Path(_DATA.value),
         folds,

@@ -15,7 +15,7 @@ from dsdenseunet.core.errors import InputError
 from experiments.benchmarks.measuring.worker import TUNED
 
 PATCH = (40, 56, 40)
-_MONAI = Path(__file__).with_name("monai_unet.py")
+_HERE = Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,17 @@ def ours(config: str, predict_s: float) -> Contender:
 
 
 def monai(python: str) -> Contender:
-    """MONAI's plain UNet in an environment of its own, with memory as PyTorch is fastest with."""
+    """MONAI's plain UNet in an environment of its own."""
+    return _peer("MONAI UNet", python, "monai_unet.py")
+
+
+def nnunet(python: str) -> Contender:
+    """nnU-Net's 3d_fullres in an environment of its own."""
+    return _peer("nnU-Net", python, "nnunet.py")
+
+
+def _peer(name: str, python: str, script: str) -> Contender:
+    """A script of this folder, with memory as PyTorch is fastest with."""
 
     def commands(heat: Heat) -> Iterator[tuple[str, Sequence[str]]]:
         job = heat.folder / "job.json"
@@ -118,27 +128,35 @@ def monai(python: str) -> Contender:
                 "patch": PATCH,
             },
         )
-        yield "train and predict", [python, str(_MONAI), str(job)]
+        yield "train and predict", [python, str(_HERE / script), str(job)]
 
-    return Contender("MONAI UNet", commands, TUNED)
+    return Contender(name, commands, TUNED)
 
 
-def peer_versions(python: str | None) -> dict[str, str]:
-    """Versions of what a peer's environment holds; nothing where there is none."""
+def peer_versions(flag: str, python: str | None, package: str) -> dict[str, str]:
+    """Versions of what a peer's environment holds; nothing where there is none.
+
+    Args:
+        flag: that names the environment.
+        python: its Python.
+        package: the peer, by the name that it is installed by.
+
+    Raises:
+        InputError: the peer or PyTorch is not there.
+    """
     if python is None:
         return {}
     script = (
-        "import importlib.metadata as m, json, platform; "
-        "print(json.dumps({'python': platform.python_version(), "
-        "**{n: m.version(n) for n in ('torch', 'monai', 'numpy')}}))"
+        "import importlib.metadata as m, json; "
+        f"print(json.dumps({{n: m.version(n) for n in ({package!r}, 'torch', 'numpy')}}))"
     )
     done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
     if done.returncode:
         raise InputError(
-            "--peer_python",
+            flag,
             found=f"{python}: {done.stderr.strip()[-200:]}",
-            expected="the Python of an environment with torch and monai",
-            fix="python3 -m venv peers && peers/bin/pip install torch monai nibabel",
+            expected=f"the Python of an environment with torch and {package}",
+            fix=f"python3 -m venv peers && peers/bin/pip install torch nibabel {package}",
         )
     return dict(json.loads(done.stdout))
 

@@ -21,7 +21,7 @@ def markdown(record: Mapping[str, Any] | None) -> str:
         return "Not run yet."
     made_with = record["provenance"]
     versions = {**record["peer_versions"], "jax": made_with["versions"]["jax"]}
-    shown = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "python")
+    shown = ", ".join(f"{name} {version}" for name, version in versions.items())
     # A heat that was done before keeps the commit of its time.
     raced = (made_with, *record["results"])
     commits = dict.fromkeys(str(found["commit"])[:12] for found in raced)

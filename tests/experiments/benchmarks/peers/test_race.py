@@ -99,7 +99,7 @@ def test_a_fold_that_is_not_there_is_named(tmp_path):
         contenders.fold(str(path), 1)
 
 
-def test_a_peers_python_without_monai_is_named(monkeypatch):
-    assert contenders.peer_versions(None) == {}
-    with pytest.raises(InputError, match="pip install torch monai nibabel"):
-        contenders.peer_versions(sys.executable)
+def test_a_peers_python_without_the_peer_is_named():
+    assert contenders.peer_versions("--monai", None, "monai") == {}
+    with pytest.raises(InputError, match=r"(?s)--monai.*pip install torch nibabel monai"):
+        contenders.peer_versions("--monai", sys.executable, "monai")
