@@ -25,6 +25,8 @@ def phase(epochs: int, **changed: Any) -> ConfigDict:
     fields.leave_out = ()
     # Arrays that stay as they start: "params/stem/*" are weights, "batch_stats/stem/*" running statistics.
     fields.frozen = ()
+    # Fields of config.model that are otherwise in this phase, such as {"dropout_rate": 0.1}.
+    fields.model = ConfigDict()
     # In place of config.optimizer's where they are not 0.0, "" and -1.
     fields.learning_rate = 0.0
     fields.schedule = ""

@@ -49,7 +49,7 @@ def glorot_uniform(path: Path, shape: Shape, generator: np.random.Generator) -> 
         return he_normal(path, shape, generator)
     fan_out = math.prod(shape[-5:-2]) * shape[-1]
     bound = math.sqrt(6 / (fan_in(shape) + fan_out))
-    return generator.uniform(-bound, bound, shape).astype(np.float32)
+    return uniform(shape, bound, generator)
 
 
 def fan_in(shape: Shape) -> int:
@@ -65,3 +65,11 @@ def normal(shape: Shape, variance: float | np.ndarray, generator: np.random.Gene
 def uniform(shape: Shape, bound: float, generator: np.random.Generator) -> np.ndarray:
     """Float32 values spread evenly between -`bound` and `bound`."""
     return ((2 * generator.random(shape, np.float32) - 1) * np.float32(bound)).astype(np.float32)
+
+
+def truncated_normal(shape: Shape, deviation: float, generator: np.random.Generator) -> np.ndarray:
+    """Normal float32 values with mean 0, drawn again where they are more than two deviations from it."""
+    drawn = generator.standard_normal(shape, np.float32)
+    while (far := np.abs(drawn) > 2).any():
+        drawn[far] = generator.standard_normal(int(far.sum()), np.float32)
+    return drawn * np.float32(deviation)

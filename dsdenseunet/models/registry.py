@@ -12,8 +12,11 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.models.h_dense_unet.alone import DenseUNetAlone
+from dsdenseunet.models.h_dense_unet.hybrid import HDenseUNet
+from dsdenseunet.models.kaluva import KaluvaNet
 from dsdenseunet.models.mednext import MedNeXt
 from dsdenseunet.models.network import Network
+from dsdenseunet.models.ra_unet import RAUNet
 from dsdenseunet.models.residual_unet import ResidualUNet
 from dsdenseunet.models.separable_unet import SeparableUNet
 from dsdenseunet.models.unet import UNet
@@ -21,7 +24,10 @@ from dsdenseunet.models.unet import UNet
 FAMILIES: dict[str, type[Network]] = {
     "dense_unet": DenseUNet3D,
     "dense_unet_alone": DenseUNetAlone,
+    "h_dense_unet": HDenseUNet,
+    "kaluva": KaluvaNet,
     "mednext": MedNeXt,
+    "ra_unet": RAUNet,
     "residual_unet": ResidualUNet,
     "separable_unet": SeparableUNet,
     "unet": UNet,

@@ -36,6 +36,20 @@ def upsample_nearest(x_BDHWC: Array, axes: Sequence[int]) -> Array:
     return x_BDHWC
 
 
+def upsample_from_corners(x_BDHWC: Array, axes: Sequence[int]) -> Array:
+    """Doubles the given axes by linear interpolation as TensorFlow 1 did with `align_corners=False`.
+
+    Values lie on the first of the two voxels that they become: output 2i is x[i], output 2i+1 is 0.5 x[i] +
+    0.5 x[i+1], the last value standing in for the one after it.
+    """
+    for axis in sorted(axes, reverse=True):
+        cut = functools.partial(lax.slice_in_dim, x_BDHWC, axis=axis)
+        size = x_BDHWC.shape[axis]
+        after = jnp.concatenate([cut(1, size), cut(size - 1, size)], axis)
+        x_BDHWC = interleave([x_BDHWC, (x_BDHWC + after) / 2], axis)
+    return x_BDHWC
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _double(x: Array, axis: int) -> Array:
     size = x.shape[axis]

@@ -47,7 +47,7 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
     # 1. Refuse everything that cannot work before anything is written.
     check_config(config)
     for name in phases.selected(config):
-        check_names(config, name)
+        check_names(phases.config_of(config, name), name)
     _check_start(config, workdir, phases.selected(config)[0])
     parallel.check_batch_size(config.data.batch_size, config.training.accumulate, parallel.data_mesh())
     if config.training.budget_seconds and parallel.process_count() > 1:
@@ -74,8 +74,9 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
         begun = phases_in(workdir) if config.training.budget_seconds else []
         used_s = max((progress_of(workdir, name).get("seconds", 0.0) for name in begun), default=0.0)
         for name in phases.selected(config):
-            phase = Phase(name, config, workdir, cache, train_names, validation_names, used_s)
-            with explained(workdir, config):
+            own = phases.config_of(config, name)
+            phase = Phase(name, own, workdir, cache, train_names, validation_names, used_s)
+            with explained(workdir, own):
                 run_phase(phase, stop, _start(config, workdir, name))
 
 

@@ -12,11 +12,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
+from dsdenseunet.models import registry
 from dsdenseunet.training import schedules
 
 ALL, RANDOM, BEST = "all", "random", "best:"
-_SECTION, _ORDER = "phases", "phases.order"
+_SECTION, _ORDER, _MODEL = "phases", "phases.order", "model"
+# What a network is to data and loss is the same in all phases.
+_OF_ALL = ("family", "in_channels", "num_classes", "auxiliary_outputs")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Names that mean something else in a config or in a run's folder.
 _TAKEN = (ALL, "order", "failure", "tensorboard")
@@ -48,8 +52,18 @@ def source_phase(start: str) -> str | None:
     return start.removeprefix(BEST) if start.startswith(BEST) else None
 
 
+def config_of(config: ConfigDict, name: str) -> ConfigDict:
+    """The config of one phase: its own fields of `model` are in the place of the run's."""
+    own = config.phases[name].get(_MODEL)
+    if not own:
+        return config
+    changed = ConfigDict(config.to_dict())
+    changed.model.update(own)
+    return changed.lock()
+
+
 def field_checks(values: Iterable[str]) -> dict[str, Check]:
-    """The check of each field of `config.phases`.
+    """The check of each field of `config.phases`; those of a phase's `model` are the network's to check.
 
     Args:
         values: dotted names of all fields that a config has; they say which phases there are.
@@ -57,7 +71,12 @@ def field_checks(values: Iterable[str]) -> dict[str, Check]:
     parts = [name.split(".") for name in values]
     found = {part[1] for part in parts if len(part) == 3 and part[0] == _SECTION}
     checks = {f"{_SECTION}.{name}.{field}": check for name in found for field, check in _FIELDS.items()}
-    return {_ORDER: sequence(text, shortest=1), **checks}
+    own = {".".join(part): _any for part in parts if len(part) == 4 and part[::2] == [_SECTION, _MODEL]}
+    return {_ORDER: sequence(text, shortest=1), **checks, **own}
+
+
+def _any(value: Any) -> None:
+    del value
 
 
 def check(config: ConfigDict) -> None:
@@ -80,6 +99,7 @@ def check(config: ConfigDict) -> None:
         raise refusal("training.phase", repr(config.training.phase), expected)
     for place, name in enumerate(order):
         _check_phase(config.phases[name], f"{_SECTION}.{name}", order[:place])
+        _check_model(config, name)
 
 
 def _check_phase(phase: Mapping[str, Any], where: str, earlier: tuple[str, ...]) -> None:
@@ -92,3 +112,13 @@ def _check_phase(phase: Mapping[str, Any], where: str, earlier: tuple[str, ...])
         raise refusal(f"{where}.leave_out", found, "()")
     if phase["continue_schedule"] and not earlier:
         raise refusal(f"{where}.continue_schedule", "True in the first phase", "False")
+
+
+def _check_model(config: ConfigDict, name: str) -> None:
+    where = f"{_SECTION}.{name}.{_MODEL}"
+    if fixed := [field for field in config.phases[name].get(_MODEL, {}) if field in _OF_ALL]:
+        raise refusal(f"{where}.{fixed[0]}", "set for one phase", "config.model's in all phases")
+    try:
+        registry.check_fields(config_of(config, name).model)
+    except InputError as error:
+        raise refusal(error.where.replace("config.model", where, 1), error.found, error.expected) from error

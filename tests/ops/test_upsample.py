@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsdenseunet.ops.upsample import upsample_linear, upsample_nearest
+from dsdenseunet.ops.upsample import upsample_from_corners, upsample_linear, upsample_nearest
 
 
 def test_hand_computed():
@@ -36,3 +36,9 @@ def test_nearest_repeats_each_value():
     x = jnp.arange(8.0).reshape(1, 2, 2, 2, 1)
     expected = np.repeat(np.repeat(x, 2, axis=2), 2, axis=3)
     np.testing.assert_array_equal(upsample_nearest(x, (2, 3)), expected)
+
+
+def test_from_corners_by_hand():
+    x = jnp.array([[0.0, 4.0], [8.0, 2.0]]).reshape(1, 1, 2, 2, 1)
+    expected = [[0, 2, 4, 4], [4, 3.5, 3, 3], [8, 5, 2, 2], [8, 5, 2, 2]]
+    np.testing.assert_array_equal(upsample_from_corners(x, (2, 3))[0, 0, :, :, 0], expected)

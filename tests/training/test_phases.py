@@ -15,6 +15,7 @@ from dsdenseunet.runtime import parallel
 from dsdenseunet.training import cascade
 from dsdenseunet.training.arrays import named
 from dsdenseunet.training.checkpoint import load_best, phases_in
+from dsdenseunet.training.settings import check_config
 from tests.training import tiny
 from tests.training.test_logs import read_lines
 
@@ -125,3 +126,39 @@ def test_phases_that_have_not_begun_may_still_change(
     config.phases.finish.start, config.phases.finish.leave_out = "random", ()
     with pytest.raises(InputError, match="phases that have begun keep their places"):
         cascade.run(config, tmp_path)
+
+
+def test_a_phase_has_fields_of_the_network_of_its_own(
+    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    built = []
+
+    def build(model_config):
+        built.append(model_config["bn_momentum"])
+        return tiny.build_tiny(model_config)
+
+    monkeypatch.setattr(registry, "build", build)
+    config.optimizer.name = "sgd"
+    config.phases = in_order(
+        first=phase(1, model={"bn_momentum": 0.5}),
+        last=phase(1, start="best:first"),
+    )
+    cascade.run(config, tmp_path)
+    assert set(built) == {0.5, 0.99}
+    # What predicts knows the network that the weights are of.
+    momenta = {name: load_best(tmp_path, name)[0].model.bn_momentum for name in ("first", "last")}
+    assert momenta == {"first": 0.5, "last": 0.99}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"bn_momentum": 2.0}, r"config.phases.joint.model.bn_momentum"),
+        ({"momentum": 0.5}, r"a field that does not exist"),
+        ({"num_classes": 4}, r"config.model's in all phases"),
+    ],
+)
+def test_fields_that_a_phase_cannot_change_are_refused(config: ConfigDict, model, message):
+    config.phases.joint.model = model
+    with pytest.raises(InputError, match=message):
+        check_config(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -12,8 +13,10 @@ from ml_collections import ConfigDict
 from configs import table_one
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.memory.description import describe
+from dsdenseunet.memory.planner.search import macs_by_remat
 from dsdenseunet.models import registry
 from dsdenseunet.training import cascade
+from dsdenseunet.training.arrays import matches, named
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import check_config
 from tests.training.test_logs import read_lines
@@ -30,6 +33,17 @@ NARROW = {
         },
         (4, 8, 8),
     ),
+    "kaluva": ({"poolings": 1, "layers": 1, "growth_rate": 2, "first_channels": 2}, (4, 8, 8)),
+    "ra_unet": ({"filters": 1, "levels": 1}, (4, 8, 8)),
+}
+NARROW_HYBRID = {
+    "slices_blocks": (1,),
+    "slices_growth": 2,
+    "slices_decoder": (2, 3),
+    "volume_blocks": (1,),
+    "volume_growth": 2,
+    "volume_decoder": (2, 3),
+    "stem_channels": 2,
 }
 
 
@@ -54,3 +68,40 @@ def test_they_train_go_on_and_predict(name: str, config: ConfigDict, tmp_path: P
     described = describe(stored.model, patch)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     assert described.totals()["trainable"] == parameters
+
+
+@pytest.mark.parametrize("name", [*NARROW, "h_dense_unet"])
+def test_the_planner_knows_what_recomputing_costs(name: str):
+    config = table_one.get_config(name)
+    fields, patch = NARROW.get(name, (NARROW_HYBRID, (4, 8, 8)))
+    config.model.update(fields)
+    none, again = macs_by_remat(config, patch).values()
+    assert none < again < 4 / 3 * none
+
+
+@pytest.mark.long
+def test_h_dense_unets_stages(config: ConfigDict, tmp_path: Path):
+    """Each keeps what its authors freeze, and the last one predicts."""
+    authors = table_one.get_config("h_dense_unet_authors")
+    config.model = {**authors.model, **NARROW_HYBRID}
+    config.phases = authors.phases
+    config.data.patch_size = (4, 8, 8)
+    config.training.validate_patches = 0
+    config.training.validate_cases = 1
+    for name in config.phases.order:
+        config.phases[name].epochs = 1
+    check_config(config)
+    cascade.run(config, tmp_path)
+    best = {name: named(load_best(tmp_path, name)[1]) for name in config.phases.order}
+    for before, after in itertools.pairwise(config.phases.order):
+        frozen = config.phases[after].frozen
+        kept, changed = [], []
+        for name, array in best[before].items():
+            same = np.array_equal(array, best[after][name])
+            (kept if same else changed).append(name)
+        assert {name for name in best[before] if matches(name, frozen)} <= set(kept)
+        assert any(name.startswith("params/") for name in changed) == (after == "end_to_end")
+    stored, variables = load_best(tmp_path)
+    assert stored.model.stage == "end_to_end"
+    predictor = Predictor.of(stored, registry.build(stored.model), variables)
+    assert predictor.segment(np.zeros((4, 8, 8), np.int16)).shape == (4, 8, 8)

@@ -20,7 +20,7 @@ from dsdenseunet.models.layers import CONVOLVED, STATISTICS, NormSettings
 from dsdenseunet.ops.pool import max_pool
 
 # The epsilon of the encoder is Caffe's, that of the decoder Keras' default.
-_ENCODER_EPSILON, _DECODER_EPSILON = 1.1e-5, 1e-3
+_ENCODER_EPSILON, DECODER_EPSILON = 1.1e-5, 1e-3
 # Of the 2D decoder's kernels: Keras' initialiser "normal".
 _NORMAL = 0.05
 
@@ -79,7 +79,7 @@ class Branch:
         plane = (2, 3)
         space = (1, 2, 3) if self.dimensions == 3 else plane
         norm = NormSettings(self.momentum, _ENCODER_EPSILON)
-        last_norm = NormSettings(self.momentum, _DECODER_EPSILON)
+        last_norm = NormSettings(self.momentum, DECODER_EPSILON)
         transition, up = Transition, Up
         if train:
             keep = jax.checkpoint_policies.save_only_these_names(CONVOLVED, STATISTICS)
