@@ -31,7 +31,7 @@ def phase(epochs: int, **changed: Any) -> ConfigDict:
     fields.learning_rate = 0.0
     fields.schedule = ""
     fields.warm_up_steps = -1
-    # Whether the schedule goes on with the steps of the phase before (False: it begins anew).
+    # Whether the schedule continues with the steps of the previous phase (False: it starts again).
     fields.continue_schedule = False
     fields.update(changed)
     return fields

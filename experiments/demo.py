@@ -32,7 +32,7 @@ def main(_: Sequence[str]) -> int:
         data, source = get_data(chain, out)
         inputs = train_and_score(chain, out / f"{source.kind}-run", data)
     except StageFailedError as error:
-        print(f"error: {error}; the same command goes on from there", file=sys.stderr)
+        print(f"error: {error}; the same command continues from there", file=sys.stderr)
         return error.status
     page = write_report(out, inputs, source, chain.stages)
     print(f"\n{time.perf_counter() - start:.1f} s in all; the report:\n{page.resolve()}")
@@ -48,7 +48,7 @@ def get_data(chain: Chain, out: Path) -> tuple[Sample, DataSource]:
     except StageFailedError as error:
         if error.status != cli.EXIT_BAD_INPUT:  # interrupted, perhaps
             raise
-        print(f"\n{'!' * 80}\nNO REAL CT: going on with synthetic phantoms; the report says so\n{'!' * 80}")
+        print(f"\n{'!' * 80}\nNO REAL CT: continuing with synthetic phantoms; the report says so\n{'!' * 80}")
     development, held_out = out / "phantom" / "development", out / "phantom" / "held_out"
     for seed, (folder, cases) in enumerate(((development, 2), (held_out, 1))):
         options = [f"--out={folder}", f"--cases={cases}", f"--seed={seed}", f"--size={PHANTOM_SIZE}"]

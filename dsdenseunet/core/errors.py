@@ -32,7 +32,7 @@ def _rebuild(kind: type[InputError], where: str, found: str, expected: str, fix:
     return kind(where, found=found, expected=expected, fix=fix)
 
 
-_DISK = "a disk that has room and works"
+_DISK = "a working disk with free space"
 _PATH = "a path that this command can use"
 # By number: what was found, what was expected, what to do.
 _OF_SYSTEM = {
@@ -45,8 +45,8 @@ _OF_SYSTEM = {
     errno.EFBIG: ("a file larger than is allowed here", _DISK, "choose another disk, or raise `ulimit -f`"),
     errno.EIO: ("the disk or the network drive fails", _DISK, "check the disk, or work on another one"),
     errno.EROFS: ("a disk that can only be read", _PATH, "choose a place on another disk"),
-    errno.EACCES: ("this user is not permitted to", _PATH, "change the permissions, or choose another place"),
-    errno.EPERM: ("this user is not permitted to", _PATH, "change the permissions, or choose another place"),
+    errno.EACCES: ("not permitted", _PATH, "change the permissions, or choose another place"),
+    errno.EPERM: ("not permitted", _PATH, "change the permissions, or choose another place"),
     errno.ENOENT: ("no such file or folder", _PATH, "check the path"),
     errno.ENOTDIR: ("a file stands where a folder is needed", _PATH, "choose another path"),
     errno.EISDIR: ("a folder stands where a file is needed", _PATH, "choose another path"),

@@ -119,7 +119,7 @@ def read_object(path: str | os.PathLike[str], *names: str) -> dict[str, Any]:
 
 def refuse_constant(name: str) -> float:
     """For `json.loads`, which accepts NaN and infinity although JSON has neither."""
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def check_folder(path: str | os.PathLike[str], where: str | None = None) -> None:

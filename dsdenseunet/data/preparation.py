@@ -249,7 +249,10 @@ def _write_case(case: Case, root: Path, task: Task) -> manifest.Record:
     for source in (*image_sources, labels_source):
         if not manifest.untouched(source):
             raise InputError(
-                source.path, found="changed while it was read", expected="a file at rest", fix="run again"
+                source.path,
+                found="changed while it was read",
+                expected="a file that does not change",
+                fix="run again",
             )
     arrays = {"image": image.array_DHW, "labels": labels, "counts": counts_DC.astype(np.int64)}
     hashes = {}

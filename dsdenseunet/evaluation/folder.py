@@ -111,7 +111,7 @@ def _compare(
             folder,
             found="no case that both methods have a score of",
             expected="at least one",
-            fix=f"mend what {failures.NAME} of either method names",
+            fix=f"repair the files that {failures.NAME} of either method names",
         )
     one, two = ({name: scores[name] for name in names} for scores in (first, second))
     return {"cases": len(names), "modes": scorer.compare_methods(one, two)}
@@ -127,7 +127,7 @@ def _nothing_scored(
         folder,
         found=f"none of {counted(len(failed), 'pair')} can be scored; the first: {failed[0].message}",
         expected=f"labels from 0 to {len(task.classes) - 1} on their references' grids",
-        fix=f"mend what {target / failures.NAME} names",
+        fix=f"repair the files that {target / failures.NAME} names",
     )
 
 

@@ -42,8 +42,8 @@ SPACING_OFFICIAL = (
     "headers: the reference's voxel size and affine disagree about spacing; the voxel size is used, as the "
     "challenge does"
 )
-CONVERTED = "headers: the reference's lengths are no millimetres; converted, which the challenge does not do"
-NO_VOXEL_SIZE = "headers: the reference's voxel size is no number; the affine's is used"
+CONVERTED = "headers: the reference's lengths are not millimetres; converted, which the challenge does not do"
+NO_VOXEL_SIZE = "headers: the reference's voxel size is not a number; the affine's is used"
 
 
 def elsewhere(names: Sequence[str]) -> str:

@@ -179,7 +179,7 @@ def _all_of(faults: list[InputError], cases: int, predictions: str | os.PathLike
         predictions,
         found="\n    ".join([f"{len(faults)} of {cases} cases that cannot be handed in:", *lines]),
         expected="labels 0, 1 and 2 on the grid of each case's volume",
-        fix="mend these; nothing was written",
+        fix="repair these; nothing was written",
     )
 
 

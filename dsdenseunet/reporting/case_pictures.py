@@ -44,7 +44,7 @@ def choose(cases: Sequence[CaseRow], ranked_by: str) -> list[Choice]:
 
     Raises:
         KeyError: a column is missing.
-        ValueError: a score is no number.
+        ValueError: a score is not a number.
     """
     ranked = sorted(cases, key=lambda row: finite(row[ranked_by]))
     if not ranked:

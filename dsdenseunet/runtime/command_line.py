@@ -84,7 +84,7 @@ def _check_config_file(argv: Sequence[str]) -> None:
             f"--config={value}: {'a folder' if path.is_dir() else 'no such file'}",
             ""
             if path.is_absolute()
-            else f"paths count from {Path.cwd()}; configs/ is in the repository's root",
+            else f"paths are relative to {Path.cwd()}; configs/ is in the repository's root",
         )
 
 
@@ -132,7 +132,7 @@ def _meaning(word: str, argv: Sequence[str]) -> str:
     if name in flags.FLAGS or name.startswith("config."):
         return f"perhaps --{bare}"
     if not word.strip():
-        return "perhaps a \\ at a line's end has a space behind it"
+        return "perhaps a \\ at the end of a line is followed by a space"
     if Path(word).exists():
         return "a * of the shell gives many names and a flag takes one: name their folder instead"
     return ""
@@ -144,7 +144,7 @@ def _tell_of_doubles(argv: Sequence[str]) -> None:
         given = _occurrences(name, argv) if flags.FLAGS[name].present else []
         takes_several = isinstance(flags.FLAGS[name], flags.MultiFlag)
         if len(set(given)) > 1 and not takes_several:
-            notes.append(f"note: --{name} is given {len(given)} times; what counts is the last, {given[-1]}")
+            notes.append(f"note: --{name} is given {len(given)} times; the last one counts: {given[-1]}")
     text = "\n".join(notes)
     if text and os.environ.get(_SAID) != text:
         os.environ[_SAID] = text

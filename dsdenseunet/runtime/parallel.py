@@ -146,7 +146,7 @@ def is_lost_process(error: BaseException) -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come here; a single process goes on at once."""
+    """Returns once every process has arrived here; a single process continues at once."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 

@@ -47,10 +47,10 @@ def supervise() -> int:
     if status in (EXIT_PROCESS_LOST, -signal.SIGABRT):
         _say(
             "another process of this run, or the connection to it",
-            found="it ended without a word (killed, memory, host or network lost), and this one with it",
+            found="it ended without a message (killed, out of memory, host or network lost)",
             expected="all processes to work until the end",
             fix="look for the cause in the other processes' output and in the lines above; the same "
-            "commands go on from the last checkpoint, also with another number of processes",
+            "commands resume from the last checkpoint, also with another number of processes",
         )
         return EXIT_PROCESS_LOST
     if status < 0:
@@ -59,7 +59,7 @@ def supervise() -> int:
             found=f"ended by {signal.Signals(-status).name}",
             expected="to work until the end",
             fix="where nobody sent the signal, host memory may have run out: fewer data.workers, a smaller "
-            "data.prefetch; the same commands go on from the last checkpoint",
+            "data.prefetch; the same commands resume from the last checkpoint",
         )
         return 128 - status
     return status

@@ -35,7 +35,7 @@ def explained(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 workdir,
                 found="the disk became full while writing",
                 expected="space for two checkpoints",
-                fix="free some space; the last whole checkpoint is untouched and the same command goes on "
+                fix="free some space; the last whole checkpoint is untouched and the same command continues "
                 "from there",
             ) from error
         if isinstance(error, MemoryError) or out_of_memory.is_cause(error):

@@ -25,7 +25,7 @@ class Interrupted(SystemExit):
         super().__init__(self.exit_status)
         self.message = (
             f"stopped by {signal.Signals(signal_number).name} at {where}; "
-            "the state is saved, the same command goes on from there"
+            "the state is saved, the same command continues from there"
         )
 
     def __str__(self) -> str:

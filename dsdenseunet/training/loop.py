@@ -69,7 +69,7 @@ class Phase:
 
 
 def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> None:
-    """Trains until the phase's last step; goes on from the newest checkpoint where there is one.
+    """Trains until the phase's last step, from the newest checkpoint if there is one.
 
     Args:
       phase: what to train on.

@@ -29,7 +29,7 @@ class StepDecay:
     factor: float
     interval_steps: int
     floor: float
-    # Steps that the schedule has behind it at step 0.
+    # Steps of the schedule that are done before step 0.
     first_step: int = 0
 
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
@@ -96,8 +96,8 @@ ONE = StepDecay(1.0, 1.0, 1, 1.0)
 def phase_schedule(config: ConfigDict, name: str) -> Schedule:
     """The schedule of a phase.
 
-    It begins anew with the phase, or goes on where those before have left it (`continue_schedule`). A
-    polynomial or cosine ends with its phase, or with the last one that goes on with it.
+    It starts again with the phase, or continues where the phases before have left it (`continue_schedule`). A
+    polynomial or cosine ends with its phase, or with the last one that continues it.
     """
     phase, order = config.phases[name], list(config.phases.order)
     first = last = order.index(name)

@@ -1,1 +1,1 @@
-"""What this project measures itself by, never installed: entry points here, their parts in the folders."""
+"""The project's own measurements, never installed: entry points here, their parts in the folders."""

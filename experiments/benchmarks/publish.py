@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
                 blocks.check_gpu(files.read_json(given), given)
             files.write_json(root / blocks.RESULTS / name, files.read_json(given))
     changed = blocks.publish(root)
-    print("\n".join(f"written: {path}" for path in changed) or "the documents say already what was measured")
+    print("\n".join(f"written: {path}" for path in changed) or "the documents already show these results")
 
 
 if __name__ == "__main__":

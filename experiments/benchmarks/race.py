@@ -4,7 +4,7 @@ python -m experiments.benchmarks.race --data=DIR --folds=FILE --workdir=DIR --ou
 
 Everything counts: the start of Python, reading, compiling, training, predicting. The data are the task's
 folder, the folds a JSON list of {"train": names, "val": names}, and each PYTHON that of an environment with
-this peer. What is done stays in the workdir and is not run again.
+this peer. Finished heats stay in the workdir and are not run again.
 """
 
 from __future__ import annotations

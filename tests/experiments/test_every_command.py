@@ -144,8 +144,8 @@ def test_a_flag_that_is_given_twice_is_told_of():
         ]
     )
     assert same == (0, "")
-    assert other == (0, "note: --data is given 2 times; what counts is the last, --data b\n")
-    assert config == (0, "note: --config.seed is given 2 times; what counts is the last, --config.seed=2\n")
+    assert other == (0, "note: --data is given 2 times; the last one counts: --data b\n")
+    assert config == (0, "note: --config.seed is given 2 times; the last one counts: --config.seed=2\n")
 
 
 def with_config(name, path):

@@ -39,7 +39,7 @@ def test_disk_that_fills_up_in_a_save_loses_nothing(
         patch.setattr(Checkpoints, "save", full)
         with pytest.raises(InputError, match="the disk became full") as error:
             cascade.run(config, tmp_path)
-        assert "the same command goes on" in error.value.fix
+        assert "the same command continues" in error.value.fix
     cascade.run(config, tmp_path)
     np.testing.assert_equal(tiny.final_arrays(tmp_path), tiny.final_arrays(reference))
 

@@ -96,7 +96,7 @@ def test_four_processes_equal_one(cache: Path, tmp_path: Path):
     assert_close(four, one)
 
 
-LOST = "error: another process of this run, or the connection to it\n  found:    it ended without a word"
+LOST = "error: another process of this run, or the connection to it\n  found:    it ended without a message"
 
 
 def run_until_trained(
@@ -127,7 +127,7 @@ def test_process_that_dies_ends_the_others_with_a_clear_message(cache: Path, tmp
     assert time.monotonic() - killed < 60
     assert processes[1 - victim].returncode == supervision.EXIT_PROCESS_LOST, output
     assert LOST in output
-    assert "the same commands go on from the last checkpoint" in output.splitlines()[-1]
+    assert "the same commands resume from the last checkpoint" in output.splitlines()[-1]
     processes[victim].communicate()
 
 

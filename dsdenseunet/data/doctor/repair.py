@@ -1,4 +1,4 @@
-"""Repaired copies of a case: what the data doctor can mend without asking."""
+"""Repaired copies of a case: what the data doctor can repair by itself."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def repair_case(case: Case, plan: Plan, root: Path, out: Path, task: Task = lits
 
     Args:
         case: its files stay as they are.
-        plan: what to mend beyond the values.
+        plan: what to repair besides the values.
         root: the data set.
         out: another folder; the copies lie in it as the originals do in `root`.
         task: what image and labels are.

@@ -184,7 +184,7 @@ def _whole_numbers(voxels: Voxels, task: Task) -> list[float]:
 
 
 def _windowed(voxels: Voxels) -> bool:
-    """Whether one end of the scale is cut where a CT goes on, with voxels piled up there."""
+    """Whether one end of the scale is cut within the range of a CT, with voxels piled up there."""
     low, high = voxels.finite.low, voxels.finite.high
     no_air = low > _AIR_HU and voxels.share(low) > _PILED_SHARE
     no_bone = high < _BONE_HU and voxels.share(high) > _PILED_SHARE

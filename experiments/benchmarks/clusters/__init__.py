@@ -1,1 +1,1 @@
-"""What to expect of many GPUs: counted all-reduces, link speeds, and the tables made of them."""
+"""What to expect from many GPUs: counted all-reduces, link speeds, and the tables made of them."""

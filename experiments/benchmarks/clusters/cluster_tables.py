@@ -67,7 +67,7 @@ def scenarios(
 
 
 def own_step(network: Description, collectives: Mapping[str, Any], step_s: float, patches: int) -> Scenario:
-    """A step that somebody says they have measured."""
+    """A step whose time the user has given."""
     return _scenario("as given", network, collectives, step_s, patches)
 
 

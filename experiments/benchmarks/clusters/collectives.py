@@ -39,7 +39,7 @@ class AllReduce:
 
 
 def all_reduces(program: str) -> list[AllReduce]:
-    """All-reduces that a run of a compiled program executes; those in a loop count once a turn.
+    """All-reduces that a run of a compiled program executes; those in a loop count once per iteration.
 
     Args:
         program: XLA's optimised HLO, as `jax.stages.Compiled.as_text` gives it.

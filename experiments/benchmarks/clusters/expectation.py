@@ -53,8 +53,8 @@ class Cluster:
     Attributes:
         inside: between the GPUs of a node.
         between: of one network adapter of a node.
-        adapters: network adapters a node.
-        gpus_per_node: GPUs a node.
+        adapters: network adapters per node.
+        gpus_per_node: GPUs per node.
     """
 
     inside: Link

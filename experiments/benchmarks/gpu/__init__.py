@@ -1,1 +1,1 @@
-"""What an NVIDIA GPU gives: ours beside PyTorch, the paper's schedule, a whole scan, the floor."""
+"""Measurements on an NVIDIA GPU: ours beside PyTorch, the paper's schedule, a whole scan, the floor."""

@@ -2,8 +2,8 @@
 
 python -m experiments.benchmarks.gpu.compile_process SETTING PART...
 
-Each program is made and run once in a process of its own: what XLA makes of it then lies in JAX's
-compilation cache, from which the part that measures it takes it.
+Each program is compiled and run once in a process of its own, so that the part that measures it finds it in
+JAX's compilation cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ours beside PyTorch's network as torch.compile makes it: the form that is fastest, and slow to get."""
+"""Ours beside PyTorch's network under torch.compile: its fastest form, which takes long to compile."""
 
 from __future__ import annotations
 

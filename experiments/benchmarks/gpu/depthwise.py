@@ -128,7 +128,7 @@ def _step(setting: Setting, form: str, dtype: str) -> Callable[[], Any]:
 
 
 def _whole_step(setting: Setting) -> Iterator[dict[str, Any]]:
-    """What the choice is about in the end."""
+    """The whole step with each form, which is what the choice is for."""
     dtype, batch = setting.amounts.dtypes[0], setting.amounts.typical_batch
     case = f"DS step, {dtype}, batch {batch}, by form"
     if case in setting.known("depthwise"):

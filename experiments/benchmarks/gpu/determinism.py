@@ -1,4 +1,4 @@
-"""What bit-equal runs on a GPU cost: the training step with and without XLA's deterministic operations."""
+"""The cost of bit-equal runs on a GPU: the training step with and without XLA's deterministic operations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def cost(
         for again in ("", ", again")
     }
     with contextlib.ExitStack() as stack:
-        # Neither side may take the whole memory of a device for itself.
+        # Neither side may reserve the whole memory of a device.
         shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         workers = {
             side: stack.enter_context(Worker(side, {**shared, **environment}))

@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says of the card, asked without starting JAX."""
+"""What NVIDIA's driver says about the card, without starting JAX."""
 
 from __future__ import annotations
 

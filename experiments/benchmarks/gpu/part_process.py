@@ -21,7 +21,7 @@ def run(setting: Setting, name: str) -> int:
         for found in PARTS[name].measure(setting):
             beside = {"compiled_beside": True} if setting.compiling() else {}
             record.append(setting.results, {"part": name, **beside, **found})
-    # Whatever it is: a GPU is not always at hand, and the other parts can still be measured.
+    # Whatever the error, the other parts can still be measured.
     except Exception as error:
         text = f"{type(error).__name__}: {error}".strip()
         setting.say(f"{name}: failed: {text.splitlines()[-1]}")

@@ -1,4 +1,4 @@
-"""The parts of the GPU benchmark, ordered by what is most worth knowing; each is imported where it runs."""
+"""The parts of the GPU benchmark, the most important first; each is imported only where it runs."""
 
 from __future__ import annotations
 

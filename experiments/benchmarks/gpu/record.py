@@ -18,7 +18,7 @@ _ABOUT_A_PART = (DONE, FAILED, STOPPED, LEFT_OUT, TOOK)
 
 
 def append(path: Path, result: Mapping[str, Any]) -> None:
-    """Adds a line and gives it to the disk before it returns; processes may do so at the same time."""
+    """Appends a line and syncs it to disk before returning; several processes may do so at once."""
     line = (json.dumps(result, allow_nan=False) + "\n").encode()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:

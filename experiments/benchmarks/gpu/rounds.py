@@ -1,4 +1,4 @@
-"""All parts one after the other within a given time, each in a process of its own; goes on where it was."""
+"""All parts within a given time, each in a process of its own; continues where it stopped."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def run(config: Mapping[str, Any], names: Sequence[str], out: Path, seconds: flo
     """Measures the named parts, the first round of all of them before the second of any.
 
     What a part finds is added to results.jsonl in `out` the moment it is known, and after each part
-    benchmark_gpu.json is made of it. Started again with the same folder it goes on: parts that are done are
-    passed over, and so are measured cases of the others.
+    benchmark_gpu.json is made of it. Started again with the same folder it continues: parts that are done are
+    skipped, and so are cases of the others that were measured.
 
     Args:
         config: a resolved config as plain values; `model.separable`, `model.dtype` and `data.batch_size` are
@@ -48,7 +48,7 @@ def run(config: Mapping[str, Any], names: Sequence[str], out: Path, seconds: flo
         amounts: how much of each thing is done.
     """
     ends = time.time() + seconds
-    # What this process has begun ends with it.
+    # Processes that this one has started end with it.
     told_to_end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told_to_end.set())
     out.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ _MARGIN = 1.15
 
 
 class Schedule:
-    """Blocks of training steps; of each step the metrics are read while the one after runs.
+    """Blocks of training steps; the metrics of each step are read while the next one runs.
 
     Args:
         config: a resolved config as plain values.
@@ -70,7 +70,7 @@ class Schedule:
         jax.block_until_ready(self._state)
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Seconds that the host took for batches, so far; the last loss read; `device_peak_gib`."""
+        """Seconds that the host has spent on batches so far; the last loss read; `device_peak_gib`."""
         values = {"waited_s": np.asarray(self._waited_s), "loss": np.asarray(self._loss)}
         return {**values, **jax_tasks.device_peak()}
 

@@ -1,1 +1,1 @@
-"""How anything is measured: a process a side, sides that take turns, and what is timed of each side."""
+"""How things are measured: one process per side, sides that take turns, and what is timed of each."""

@@ -1,6 +1,6 @@
 """What is timed of the input pipeline: the next batch of a stream over phantoms of a scan's size.
 
-On the host alone, and on its whole way to the device; augmented on the host or on the device.
+On the host alone, or all the way to the device; augmented on the host or on the device.
 """
 
 from __future__ import annotations

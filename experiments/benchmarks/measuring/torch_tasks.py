@@ -57,7 +57,7 @@ def _use_all_cores() -> None:
 
 
 class Versions:
-    """Nothing: what PyTorch stands on is all that is asked."""
+    """Nothing is computed: only PyTorch's versions are asked for."""
 
     def run(self) -> None:
         """Nothing."""

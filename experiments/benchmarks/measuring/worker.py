@@ -1,7 +1,7 @@
 """A process of its own for each side of a comparison: they share nothing but the processor.
 
-In one process the threads that one library leaves spinning would slow the other down, and memory could
-not be told apart.
+In a single process, spinning threads of one library would slow the other down, and their memory could not be
+told apart.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 def serve() -> None:
     """Answers a `Worker`, which starts this as a process of its own, until it closes the pipe."""
-    # What libraries print must not get between the answers.
+    # Output of libraries must not get between the answers.
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         _serve(sys.stdin.buffer, answers)

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: which tasks meet, on what shapes, and what is noted of each meeting."""
+"""The parts of the benchmark: which tasks are compared, on what shapes, and what is recorded."""
 
 from __future__ import annotations
 

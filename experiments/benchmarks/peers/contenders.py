@@ -1,4 +1,4 @@
-"""Who takes part in a race, each as the commands that one would type, with what they may take."""
+"""The contenders of a race, each as the commands that one would type, with its limits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def ours(config: str, predict_s: float) -> Contender:
             return [sys.executable, "-m", f"experiments.{command}", *words]
 
         cache, workdir, scans = heat.folder / "cache", heat.folder / "run", heat.folder / "scans"
-        # The cases that are scored choose nothing: the weights' own score is that of two cases of the others.
+        # The cases that are scored must not choose weights: those are chosen on two of the other cases.
         train, validation = heat.train[:-2], heat.train[-2:]
         yield "prepare", ours("prepare", f"--data={heat.data}", f"--cache={cache}", "--workers=0")
         yield (

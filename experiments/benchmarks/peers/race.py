@@ -30,7 +30,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 
 
 class Plan(NamedTuple):
-    """What is raced over.
+    """The heats of a race.
 
     Attributes:
         data: folder of the Decathlon task.
@@ -165,7 +165,7 @@ def _heat(
     plan: Plan, contender: Contender, minutes: float, fold: int, seed: int, folder: Path
 ) -> dict[str, Any]:
     if folder.exists():
-        # Of a race that was ended: its time can't be had again.
+        # Left by a race that was interrupted: its heat has to be run again.
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     started = datetime.now(UTC).isoformat(timespec="seconds")
