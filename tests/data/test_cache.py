@@ -125,13 +125,23 @@ def test_a_name_cannot_lead_out_of_the_cache(tmp_path, name):
         Cache.open(cache.root)
 
 
-@pytest.mark.parametrize("field", ["name", "image", "shape", "spacing_mm", "label_counts", "sha256"])
+@pytest.mark.parametrize("field", ["name", "images", "shape", "spacing_mm", "label_counts", "sha256"])
 def test_a_manifest_without_a_field_or_with_nonsense_in_it(tmp_path, field):
     cache = make_cache(tmp_path, cases=1)
     for edit in (lambda m: m["cases"][0].pop(field), lambda m: m["cases"][0].update({field: 7})):
         edit_manifest(cache, edit)
         with pytest.raises(InputError, match="damaged manifest"):
             Cache.open(cache.root)
+
+
+def test_a_manifest_of_a_version_with_one_image_file(tmp_path):
+    cache = make_cache(tmp_path, cases=1)
+
+    def as_before(manifest):
+        (manifest["cases"][0]["image"],) = manifest["cases"][0].pop("images")
+
+    edit_manifest(cache, as_before)
+    assert Cache.open(cache.root).records == cache.records
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format_version": 99, "cases": []}', "\x00"])
