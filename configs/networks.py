@@ -127,6 +127,17 @@ _RESIDUAL_UNET = {
     "auxiliary_outputs": 0,
 }
 
+_CICEK_UNET = {
+    "family": "cicek_unet",
+    "in_channels": 1,
+    "num_classes": 3,
+    "widths": (32, 64, 128, 256),
+    "bn_momentum": 0.99,
+    "bn_epsilon": 1e-3,
+    "dtype": "float32",
+    "remat": "none",
+}
+
 # Blocks and expansions of the stages, and whether the authors compute blocks again in the backward pass.
 _MEDNEXT = {
     "s": ((2, 2, 2, 2, 2, 2, 2, 2, 2), (2, 2, 2, 2, 2, 2, 2, 2, 2), "none"),
@@ -163,6 +174,8 @@ VARIANTS: dict[str, Variant] = {
         f"residual_unet_{preset}": Variant(_RESIDUAL_UNET, patch, partial(nnunet, patch_size=patch))
         for preset, patch in (("m", _CUBE), ("l", (192, 192, 192)), ("xl", (224, 256, 224)))
     },
+    # The first 3D U-Net; its authors have not trained it on LiTS.
+    "cicek_unet": Variant(_CICEK_UNET, _CUBOID),
     # MedNeXt v1. With kernels 5^3 its authors start from trained weights with 3^3:
     # --config.phases.phase1.start=DIR (of `_authors` phases.train.start), the folder of such a run.
     **{

@@ -10,6 +10,7 @@ from typing import Any
 from dsdenseunet.core import fields
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
+from dsdenseunet.models.cicek_unet import CicekUNet
 from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.models.h_dense_unet.alone import DenseUNetAlone
 from dsdenseunet.models.h_dense_unet.hybrid import HDenseUNet
@@ -22,6 +23,7 @@ from dsdenseunet.models.separable_unet import SeparableUNet
 from dsdenseunet.models.unet import UNet
 
 FAMILIES: dict[str, type[Network]] = {
+    "cicek_unet": CicekUNet,
     "dense_unet": DenseUNet3D,
     "dense_unet_alone": DenseUNetAlone,
     "h_dense_unet": HDenseUNet,

@@ -1,0 +1,71 @@
+"""The paper's count, layer by layer, the stages, and a value of the network in PyTorch's layers."""
+
+import jax
+import pytest
+
+from configs.networks import VARIANTS
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.memory.description import describe
+from dsdenseunet.models.network import abstract_variables
+from dsdenseunet.models.registry import build
+from tests.models import authors
+
+FULL = VARIANTS["cicek_unet"].model
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_parameters_are_the_papers():
+    """With its three channels, and without the normalisations, which it does not count."""
+    params = abstract_variables(build({**FULL, "in_channels": 3}))["params"]
+    pairs = {name: part.get("pair", part) for name, part in params.items() if name != "head"}
+    convolutions = {
+        name: (count(pair["conv1"]), count(pair["conv2"]), count(params[name].get("up", {})))
+        for name, pair in pairs.items()
+    }
+    assert convolutions == {
+        "encoder0": (2_624, 55_360, 0),
+        "encoder1": (110_656, 221_312, 0),
+        "encoder2": (442_496, 884_992, 0),
+        "encoder3": (1_769_728, 3_539_456, 0),
+        "up2": (5_308_672, 1_769_728, 2_097_152),
+        "up1": (1_327_232, 442_496, 524_288),
+        "up0": (331_840, 110_656, 131_072),
+    }
+    head = count(params["head"])
+    assert head == 195
+    assert sum(map(sum, convolutions.values())) + head == 19_069_955
+    assert count(params) == 19_069_955 + 4_672
+
+
+def test_stages_for_lits():
+    described = describe(FULL, (128, 128, 128))
+    assert [(stage.name, stage.shape) for stage in described.stages] == [
+        ("encoder0", (128, 128, 128, 64)),
+        ("pool", (64, 64, 64, 64)),
+        ("encoder1", (64, 64, 64, 128)),
+        ("pool", (32, 32, 32, 128)),
+        ("encoder2", (32, 32, 32, 256)),
+        ("pool", (16, 16, 16, 256)),
+        ("encoder3", (16, 16, 16, 512)),
+        ("up2", (32, 32, 32, 256)),
+        ("up1", (64, 64, 64, 128)),
+        ("up0", (128, 128, 128, 64)),
+        ("head", (128, 128, 128, 3)),
+    ]
+    totals = described.totals()
+    assert totals["trainable"] == 19_072_899
+    assert totals["non_trainable"] == 4_672
+    assert round(totals["macs"] / 1e9, 1) == 1954.0
+
+
+def test_values_are_those_of_pytorchs_layers():
+    """The authors' network is a model of Caffe, which was not at hand: PyTorch's layers in its place."""
+    authors.assert_equal_to_authors("cicek_unet")
+
+
+def test_a_field_of_another_family_is_refused():
+    with pytest.raises(InputError, match="a field of cicek_unet"):
+        build({**FULL, "growth_rate": 4})
