@@ -29,6 +29,7 @@ from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number, sequence
+from dsdenseunet.models import initialise
 from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
 from dsdenseunet.models.network import Network, Outputs
 from dsdenseunet.ops.axes import depth_to_space
@@ -78,7 +79,7 @@ class Up(nn.Module):
     def __call__(self, x_BDHWC: Array, skip_BDHWC: Array, train: bool) -> Array:
         """(B, D, H, W, in_channels) -> (B, 2 D, 2 H, 2 W, skip_channels), the sides of `skip_BDHWC`."""
         channels, features = self.in_channels, self.skip_channels
-        x = Conv(channels, 8 * channels, _POINT, use_bias=False, gain=1, name="up")(x_BDHWC)
+        x = Conv(channels, 8 * channels, _POINT, use_bias=False, name="up")(x_BDHWC)
         x = jnp.concatenate([depth_to_space(x), skip_BDHWC], axis=-1)
         return Pair(channels + features, (features, features), self.norm, name="pair")(x, train)
 
@@ -119,6 +120,11 @@ class CicekUNet(Network):
         factor = 2 ** (len(self.widths) - 1)
         return factor, factor, factor
 
+    @nn.nowrap
+    def first_values(self, seed: int = 0) -> dict[str, Any]:
+        """He et al.'s normal ones: the paper does not say which it takes."""
+        return initialise.drawn(self, seed, initialise.he_normal)
+
     @nn.compact
     def __call__(self, image_BDHWC: Array, train: bool) -> Outputs:
         """See `Network`."""
@@ -139,5 +145,5 @@ class CicekUNet(Network):
         for level in reversed(range(len(skips))):
             up = stage(Up, 3)(x.shape[-1], skips[level].shape[-1], norm, name=f"up{level}")
             x = up(x, skips[level], train)
-        head = Conv(x.shape[-1], self.num_classes, _POINT, gain=1, name="head")
+        head = Conv(x.shape[-1], self.num_classes, _POINT, name="head")
         return Outputs(head(x.astype(jnp.float32)))

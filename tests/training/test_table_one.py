@@ -1,4 +1,4 @@
-"""The networks of the paper's Table 1, at their narrowest: trained, gone on with, predicted."""
+"""Published networks, the paper's Table 1 among them, at their narrowest: trained, resumed, predicted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import table_one
+from configs import networks, table_one
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.memory.description import describe
 from dsdenseunet.memory.planner.search import macs_by_remat
 from dsdenseunet.models import registry
+from dsdenseunet.ops import conv, depthwise_choice
 from dsdenseunet.training import cascade
 from dsdenseunet.training.arrays import matches, named
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import check_config
 from tests.training.test_logs import read_lines
 
+VARIANTS = {**table_one.VARIANTS, **networks.VARIANTS}
 # Variant to what makes it narrow, and a patch that fits.
 NARROW = {
     "dense_unet_65": (
@@ -35,6 +37,15 @@ NARROW = {
     ),
     "kaluva": ({"poolings": 1, "layers": 1, "growth_rate": 2, "first_channels": 2}, (4, 8, 8)),
     "ra_unet": ({"filters": 1, "levels": 1}, (4, 8, 8)),
+    "residual_unet": (
+        {"widths": (2, 3), "encoder_blocks": (1, 2), "decoder_convs": (1,), "remat": "stage"},
+        (4, 8, 8),
+    ),
+    "cicek_unet": ({"widths": (2, 3)}, (4, 8, 8)),
+    "mednext_s_k3": (
+        {"width": 2, "blocks": (1, 2, 1), "expansion": (1, 2, 1), "remat": "block", "auxiliary_outputs": 1},
+        (8, 16, 16),
+    ),
 }
 NARROW_HYBRID = {
     "slices_blocks": (1,),
@@ -48,9 +59,15 @@ NARROW_HYBRID = {
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_they_train_go_on_and_predict(name: str, config: ConfigDict, tmp_path: Path):
+def test_they_train_go_on_and_predict(
+    name: str, config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # The plain forms compile in a fraction of the time of the fast ones, which have tests of their own.
+    monkeypatch.setattr(conv, "form_on_cpu", lambda *_: "direct")
+    monkeypatch.setattr(depthwise_choice, "fastest", lambda *_: "grouped")
     fields, patch = NARROW[name]
-    config.model = {**table_one.VARIANTS[name].model, **fields}
+    config.model = {**VARIANTS[name].model, **fields}
+    config.loss.deep_supervision = (0.5,) * fields.get("auxiliary_outputs", 0)
     config.data.patch_size = patch
     config.phases.order = ("phase1",)
     config.phases.phase1.epochs = 1
@@ -72,7 +89,7 @@ def test_they_train_go_on_and_predict(name: str, config: ConfigDict, tmp_path: P
 
 @pytest.mark.parametrize("name", [*NARROW, "h_dense_unet"])
 def test_the_planner_knows_what_recomputing_costs(name: str):
-    config = table_one.get_config(name)
+    config = (networks if name in networks.VARIANTS else table_one).get_config(name)
     fields, patch = NARROW.get(name, (NARROW_HYBRID, (4, 8, 8)))
     config.model.update(fields)
     none, again = macs_by_remat(config, patch).values()
