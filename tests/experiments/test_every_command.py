@@ -107,7 +107,7 @@ def test_what_may_have_been_meant_is_said():
         ("\u2013cache=d",): "perhaps --cache=d",
         ("--data", "=", "d"): "no spaces around =",
         ("README.md",): "name their folder instead",
-        (" ",): "at a line's end",
+        (" ",): "at the end of a line",
     }
     answers = begin([["prepare", "--data=a", "--cache=c", *words] for words in hints])
     for hint, (status, shown) in zip(hints.values(), answers, strict=True):
