@@ -63,6 +63,7 @@ def get_config(variant: str = "Task04_Hippocampus") -> ConfigDict:
             "decoder_blocks": (1,),
             "expansion": 2,
             "image_link": True,
+            "places": True,
             "norm_epsilon": 1e-5,
             # Of the hippocampus's voxels.
             "foreground_share": 0.06,

@@ -17,7 +17,7 @@ For an image of 32 x 48 x 32 voxels with one channel, three classes and the defa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -33,6 +33,8 @@ from dsdenseunet.ops.axes import depth_to_space, space_to_depth
 from dsdenseunet.ops.instance_norm import instance_norm
 
 _POINT = (1, 1, 1)
+# Voxels over which what a place adds changes near a patch's border.
+_BORDER = 5
 # Of a block's last convolution: its sum with the input hardly differs from the input at first.
 _LITTLE = 0.09
 
@@ -139,6 +141,27 @@ class Up(nn.Module):
         return depth_to_space(x) + skip_BDHWC
 
 
+def places(sides: Sequence[int], stride: Sequence[int]) -> np.ndarray:
+    """Where the voxels of a coarse map lie in the patch, by smooth functions of each coordinate by itself.
+
+    Args:
+        sides: of the map, (D, H, W).
+        stride: the patch's voxels for one of the map, along each axis.
+
+    Returns:
+        float32 (D, H, W, 12). For each axis the place u between -1 and 1 at the patch's ends, its square,
+        and the hyperbolic tangent of the distance to either end, where 0 is `_BORDER` voxels inside.
+    """
+    found = []
+    for axis, (side, step) in enumerate(zip(sides, stride, strict=True)):
+        voxel, last = step * (np.arange(side) + 0.5) - 0.5, step * side - 1
+        u = (2 * voxel - last) / (last + 1)
+        ends = (np.tanh((end - _BORDER) / _BORDER) for end in (voxel, last - voxel))
+        for values in (u, u**2, *ends):
+            found.append(np.broadcast_to(np.expand_dims(values, [a for a in range(3) if a != axis]), sides))
+    return np.stack(found, axis=-1).astype(np.float32)
+
+
 class Head(nn.Module):
     """Logits of every voxel of a cube from one voxel of the finest map and from the image.
 
@@ -179,6 +202,8 @@ class SeparableUNet(Network):
         decoder_blocks: residual blocks of each level but the last on the way up, the finest first.
         expansion: hidden channels of a block, as a multiple of its channels.
         image_link: whether the last layer sees the image.
+        places: whether the coarsest map is told where in the patch its voxels lie, see `places`: for patches
+            that lie alike in all images, such as those that hold nearly a whole one.
         norm_epsilon: added to variances.
         foreground_share: of voxels, by which the logits' first bias is the logarithm of each class' share.
         dtype: of activations; parameters and logits are float32.
@@ -192,6 +217,7 @@ class SeparableUNet(Network):
     decoder_blocks: tuple[int, ...] = (1,)
     expansion: int = 2
     image_link: bool = True
+    places: bool = False
     norm_epsilon: float = 1e-5
     foreground_share: float = 0.06
     dtype: str = "float32"
@@ -217,7 +243,9 @@ class SeparableUNet(Network):
 
     @classmethod
     def check_together(cls, values: Mapping[str, Any]) -> None:
-        """Numbers of levels."""
+        """Numbers of levels; `places`, which configs of before it do not have."""
+        if wanted := truth(values.get("places", False)):
+            raise refusal("model.places", repr(values["places"]), wanted)
         levels = len(values["widths"])
         for name, wanted in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
             if len(values[name]) != wanted:
@@ -252,6 +280,9 @@ class SeparableUNet(Network):
                 x = Down(x.shape[-1], width, _POINT, epsilon, gain=1, name=f"down{level}")(x)
             else:
                 x = Down(self.in_channels, width, (3, 3, 3), epsilon, gain=2, name="stem")(x)
+            if self.places and level == len(self.widths) - 1:
+                where = places(x.shape[1:4], self.stride)
+                x += Conv(where.shape[-1], width, _POINT, name="places")(jnp.asarray(where[None], x.dtype))
             x = blocks(count, x, f"encoder{level}")
             skips.append(x)
         maps = [skips.pop()]
