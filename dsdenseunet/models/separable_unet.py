@@ -152,14 +152,14 @@ def places(sides: Sequence[int], stride: Sequence[int]) -> np.ndarray:
         float32 (D, H, W, 12). For each axis the place u between -1 and 1 at the patch's ends, its square,
         and the hyperbolic tangent of the distance to either end, where 0 is `_BORDER` voxels inside.
     """
-    found = []
+    found: list[np.ndarray] = []
     for axis, (side, step) in enumerate(zip(sides, stride, strict=True)):
         voxel, last = step * (np.arange(side) + 0.5) - 0.5, step * side - 1
         u = (2 * voxel - last) / (last + 1)
-        ends = (np.tanh((end - _BORDER) / _BORDER) for end in (voxel, last - voxel))
-        for values in (u, u**2, *ends):
-            found.append(np.broadcast_to(np.expand_dims(values, [a for a in range(3) if a != axis]), sides))
-    return np.stack(found, axis=-1).astype(np.float32)
+        below, above = (np.tanh((end - _BORDER) / _BORDER) for end in (voxel, last - voxel))
+        others = [other for other in range(3) if other != axis]
+        found += [np.expand_dims(values, others) for values in (u, u**2, below, above)]
+    return np.stack(np.broadcast_arrays(*found), axis=-1).astype(np.float32)
 
 
 class Head(nn.Module):

@@ -9,7 +9,7 @@ from flax import linen as nn
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.registry import build
-from dsdenseunet.models.separable_unet import ResidualBlocks
+from dsdenseunet.models.separable_unet import ResidualBlocks, places
 
 FIELDS = {
     "family": "separable_unet",
@@ -60,6 +60,32 @@ def test_parameters_and_shapes_of_the_default():
     macs = {stage.name: stage.macs for stage in described.stages}
     assert macs["encoder1"] == 768 * 5 * (27 * 96 + 2 * 96 * 192)
     assert macs["head"] == 6144 * 32 * 24
+
+
+def test_places_are_those_of_the_voxels_of_the_patch():
+    found = places((2, 3, 4), (4, 4, 4))
+    assert found.shape == (2, 3, 4, 12)
+    # Along W, of 16 voxels: the second of four cells has its middle at voxel 5.5, 9.5 voxels before the last.
+    u = (5.5 - 7.5) / 8
+    expected = [u, u**2, np.tanh((5.5 - 5) / 5), np.tanh((9.5 - 5) / 5)]
+    np.testing.assert_allclose(found[1, 2, 1, 8:], expected, rtol=1e-6)
+    # From the other end the ends change places, and nothing depends on D and H.
+    np.testing.assert_array_equal(found[0, 0, ::-1, 8:] * [-1, 1, 1, 1], found[1, 1, :, [8, 9, 11, 10]].T)
+
+
+def test_a_network_that_is_told_the_places_has_a_layer_more_and_sees_them():
+    described = describe({**FIELDS, "places": True}, (32, 48, 32))
+    assert described.totals()["trainable"] == 245_688 + 12 * 96 + 96
+    model = tiny(places=True)
+    image = np.random.default_rng(0).standard_normal((1, 16, 16, 16, 1)).astype(np.float32)
+    variables = model.first_values()
+    assert set(variables["params"]) - set(tiny().first_values()["params"]) == {"places"}
+    weights = jax.tree.map(np.zeros_like, variables["params"]["places"])
+    without = {"params": {**variables["params"], "places": weights}}
+    plain = {"params": {k: v for k, v in variables["params"].items() if k != "places"}}
+    expected = tiny().apply(plain, image, train=False).logits
+    np.testing.assert_array_equal(model.apply(without, image, train=False).logits, expected)
+    assert np.abs(model.apply(variables, image, train=False).logits - expected).max() > 1e-3
 
 
 def test_stages_of_several_levels_and_coarser_outputs():
