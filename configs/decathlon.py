@@ -62,7 +62,7 @@ def get_config(variant: str = "Task04_Hippocampus") -> ConfigDict:
             "decoder_blocks": (1,),
             "expansion": 2,
             "image_link": True,
-            # A patch holds nearly all of a hippocampus's image: what lies where in it is much the same in all.
+            # A patch holds nearly all of an image, and what lies where in it is much the same in all.
             "places": task is HIPPOCAMPUS,
             "norm_epsilon": 1e-5,
             # Of the hippocampus's voxels.
