@@ -38,8 +38,17 @@ setup(
         # Cards of compute capability below 7.5 (Pascal, Volta), which JAX for CUDA 12 still
         # serves and cuDNN from 9.11 on, which it would take, does not.
         "cuda12-pascal": ["jax[cuda12]>=0.9", "nvidia-cudnn-cu12>=9.10.2,<9.11"],
+        # With which jax.export writes and reads programs.
+        "export": ["flatbuffers>=24.3"],
         # What `make test` installs.
-        "test": ["hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.11"],
+        "test": [
+            "flatbuffers>=24.3",
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.11",
+        ],
         # PyTorch, to compare speed with.
         "bench": ["torch>=2.6"],
         # Running notebooks on this machine.

@@ -22,6 +22,7 @@ ALLOWED = {
     "reporting": {"data", "tasks", "runtime", "core"},
     "inference": {"models", "ops", "data", "tasks", "runtime", "core"},
     "training": {"inference", "evaluation", "models", "losses", "ops", "data", "tasks", "runtime", "core"},
+    "export": {"training", "inference", "models", "ops", "data", "tasks", "runtime", "core"},
     "preflight": {"training", "models", "ops", "tasks", "runtime", "core"},
     "memory": {"training", "inference", "evaluation", "models", "ops", "data", "tasks", "runtime", "core"},
 }

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,44 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not target:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; renames it to `path` when the block ends without an error.
+
+    On an error nothing is left behind. `path` must be as `check_new_folder` wants it.
+    """
+    target = Path(path).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    try:
+        yield temporary
+        # mkdtemp makes folders that only their owner can enter.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> None:
+    """Checks that there is nothing yet in a folder, which need not exist.
+
+    Raises:
+        InputError: it has something in it, or is a file.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if os.path.lexists(folder):
+        raise InputError(
+            path,
+            found="a folder with something in it" if folder.is_dir() else "a file",
+            expected="a folder that is not there yet, or empty",
+            fix="choose another folder, or move this one away",
+        )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

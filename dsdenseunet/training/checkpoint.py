@@ -242,9 +242,18 @@ def load_best(workdir: str | Path, phase: str | None = None) -> tuple[ConfigDict
         InputError: the workdir has no best weights (of that phase), or they are damaged, incomplete or of
             another version.
     """
+    return _read_best(phase_folder(workdir, best_phase(workdir, phase)) / "best")
+
+
+def best_phase(workdir: str | Path, phase: str | None = None) -> str:
+    """The phase whose best weights `load_best` reads.
+
+    Raises:
+        InputError: the workdir has no best weights (of that phase).
+    """
     for candidate in (phase,) if phase else reversed(phases_in(workdir)):
         if has_best(workdir, candidate):
-            return _read_best(phase_folder(workdir, candidate) / "best")
+            return candidate
     there = ", ".join(phases_in(workdir))
     found = f"no best weights of {phase or 'any phase'}" + (f" (phases here: {there})" if there else "")
     raise InputError(

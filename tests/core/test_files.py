@@ -125,3 +125,24 @@ def test_a_record_of_another_form_is_named(tmp_path, text, found):
     assert error.value.where == str(path)
     path.write_text('{"rows": [], "more": 1}')
     assert files.read_object(path, "rows") == {"rows": [], "more": 1}
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_new_folder_is_whole_or_absent(tmp_path, exists):
+    target = tmp_path / "folder"
+    if exists:
+        target.mkdir()
+    with pytest.raises(ZeroDivisionError), files.new_folder(target) as folder:
+        (folder / "file").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.rglob("*")) == [target] * exists
+    files.check_new_folder(target)
+    with files.new_folder(target) as folder:
+        (folder / "file").write_text("whole")
+    assert sorted(tmp_path.rglob("*")) == [target, target / "file"]
+    like = tmp_path / "like"
+    like.mkdir()
+    assert target.stat().st_mode == like.stat().st_mode
+    for taken, found in ((target, "something in it"), (target / "file", "a file")):
+        with pytest.raises(InputError, match=found):
+            files.check_new_folder(taken)

@@ -1,0 +1,184 @@
+"""Segments volumes of any size with an exported network: the folder that `experiments.export` writes.
+
+    python load.py image.npy labels.npy
+
+From Python: `Segmenter(folder).labels(image)`. It needs NumPy, JAX and flatbuffers, with which JAX reads
+exported programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from dsdenseunet.data.intensity import with_channels
+from dsdenseunet.inference.sliding_window import Piece, Tiling, blend
+from dsdenseunet.tasks.channel import Channel, are_hounsfield, scaling_of, statistics_of
+
+METADATA, PROGRAM, WEIGHTS = "metadata.json", "network.stablehlo", "weights.safetensors"
+# Stands for a label where a probability is NaN or infinite; no task has as many classes.
+_NO_NUMBER = 255
+
+
+class Segmenter:
+    """An exported network; what it says of a volume is before any clean-up.
+
+    Args:
+        folder: as `experiments.export` wrote it.
+        device: where to compute (None: JAX's default).
+
+    Attributes:
+        metadata: the content of metadata.json.
+
+    Raises:
+        ValueError: a file is not the one that metadata.json describes.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], device: jax.Device | None = None):
+        folder = Path(folder)
+        self.metadata: dict[str, Any] = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        for name in (PROGRAM, WEIGHTS):
+            with (folder / name).open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                if sha256 != self.metadata["files"][name]["sha256"]:
+                    raise ValueError(f"{folder / name} is not the file of {METADATA}: copy the folder again")
+        self._channels = [
+            Channel(name, kind, tuple(numbers)) for name, kind, *numbers in self.metadata["task"]["channels"]
+        ]
+        self._device = device
+        self._weights = jax.device_put(read_weights(folder / WEIGHTS), device)
+        program = bytearray((folder / PROGRAM).read_bytes())
+        self._network = jax.jit(jax.export.deserialize(program).call)
+
+    def labels(
+        self, image: NDArray[Any], statistics: Sequence[Sequence[float]] | None = None
+    ) -> NDArray[np.uint8]:
+        """The class with the highest probability for each voxel, (D, H, W).
+
+        Args:
+            image: (D, H, W), or (D, H, W, channel), as it was measured: nothing normalised. D grows towards
+                the patient's head, H towards the front, W towards the right.
+            statistics: of each channel: mean and standard deviation, or two percentiles, or nothing, as its
+                normalisation has it (None: they are taken of this image).
+
+        Raises:
+            ValueError: an image of another form, or NaN or infinity in it.
+            ArithmeticError: the network says NaN or infinity.
+        """
+        labels_DHW = np.empty(image.shape[:3], np.uint8)
+        for piece in self._pieces(image, statistics):
+            labels = np.asarray(_most_probable(piece.values))[piece.keep]
+            if (labels == _NO_NUMBER).any():
+                raise ArithmeticError(
+                    f"NaN or infinity from the network, in slice {piece.first} or soon after"
+                )
+            labels_DHW[piece.first : piece.first + len(labels)] = labels
+        return labels_DHW
+
+    def probabilities(
+        self, image: NDArray[Any], statistics: Sequence[Sequence[float]] | None = None
+    ) -> NDArray[np.float32]:
+        """The probability of each class, (D, H, W, class), whose sum is 1; see `labels`."""
+        pieces = self._pieces(image, statistics)
+        return np.concatenate([np.asarray(piece.values)[piece.keep] for piece in pieces])
+
+    def _pieces(self, image: NDArray[Any], statistics: Sequence[Sequence[float]] | None) -> Iterator[Piece]:
+        values = as_read(image, self._channels)
+        if statistics is None:
+            statistics = statistics_of(self._channels, values)
+        settings = self.metadata["inference"]
+        tiling = Tiling.of(
+            values.shape[:3],
+            settings["patch_size"],
+            overlap=settings["overlap"],
+            sigma_scale=settings["sigma_scale"],
+        )
+        axes = [(False, True) if axis in settings["mirror_axes"] else (False,) for axis in range(3)]
+        flips = [np.array(flip) for flip in itertools.product(*axes)]
+
+        def network(patches_BDHWC: jax.Array) -> jax.Array:
+            total = self._network(self._weights, patches_BDHWC, flips[0])
+            for flip in flips[1:]:
+                total += self._network(self._weights, patches_BDHWC, flip)
+            return total / len(flips) if len(flips) > 1 else total
+
+        yield from blend(
+            with_channels(values),
+            tiling,
+            network,
+            scaling_of(self._channels, statistics),
+            batch_size=settings["batch_size"],
+            device=self._device,
+        )
+
+
+@jax.jit
+def _most_probable(probabilities: jax.Array) -> jax.Array:
+    labels = jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+    return jnp.where(jnp.isfinite(probabilities).all(axis=-1), labels, jnp.uint8(_NO_NUMBER))
+
+
+def as_read(image: NDArray[Any], channels: Sequence[Channel]) -> NDArray[Any]:
+    """The image in the type that `experiments.predict` reads files in.
+
+    Hounsfield units are whole and cut off at the ends of int16. Other values are float32, or int16 where that
+    holds all of them; the percentiles of an image depend on it in their last bits.
+
+    Raises:
+        ValueError: as `Segmenter.labels`.
+    """
+    shape = ("D", "H", "W", f"{len(channels)} channels")[: 3 if len(channels) == 1 else 4]
+    of_channels = image.shape[3:] in ((len(channels),), ()[: len(channels) > 1])
+    if image.ndim != len(shape) or not of_channels or 0 in image.shape:
+        raise ValueError(f"an image of shape {image.shape}; expected: ({', '.join(shape)})")
+    if not np.isfinite(image).all():
+        raise ValueError("NaN or infinite voxels")
+    int16 = np.iinfo(np.int16)
+    if are_hounsfield(channels):
+        whole = image if image.dtype.kind in "iub" else np.rint(image)
+        return np.clip(whole, int16.min, int16.max).astype(np.int16)
+    values = image.astype(np.float32)
+    if values.min() < int16.min or values.max() > int16.max:
+        return values
+    narrow = values.astype(np.int16)
+    return narrow if np.array_equal(narrow, values) else values
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float32]]:
+    """The float32 arrays of a safetensors file, by name."""
+    content = Path(path).read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    return {
+        name: np.frombuffer(
+            content[begin + entry["data_offsets"][0] : begin + entry["data_offsets"][1]], "<f4"
+        ).reshape(entry["shape"])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
+    """Segments a volume that is a NumPy file, with the network in `folder`."""
+    parser = argparse.ArgumentParser(description=f"Segments a volume with the network in {folder}.")
+    parser.add_argument("image", help=".npy file: (D, H, W), or (D, H, W, channel); raw intensities")
+    parser.add_argument("labels", help=".npy file that is written: uint8 (D, H, W)")
+    given = parser.parse_args(arguments)
+    segmenter = Segmenter(folder)
+    np.save(given.labels, segmenter.labels(np.load(given.image, mmap_mode="r")))
+    print(
+        f"{given.labels}: "
+        + ", ".join(f"{i} {n}" for i, n in enumerate(segmenter.metadata["task"]["classes"]))
+    )
