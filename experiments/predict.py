@@ -1,10 +1,10 @@
-"""Segments a scan or a folder of scans with a run's best weights.
+"""Segments a scan or a folder of scans with the best weights of a run, or of several together.
 
     python -m experiments.predict --workdir=runs/ds --input=scans --output=predictions
 
-Each prediction lies on its scan's own grid, as uint8 labels of the run's task. Predictions that are current
-are skipped. Exit status 1: some scans failed, see failures.json. Options that are not given are those of the
-run's `config.inference`.
+Each prediction lies on its scan's own grid, as uint8 labels of the task. Of several runs (`--workdir=A
+--workdir=B`) the class probabilities are averaged. Predictions that are current are skipped. Exit status 1:
+some scans failed, see failures.json. Options that are not given are those of each run's `config.inference`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from absl import flags
 
 from dsdenseunet.core import failures
 from dsdenseunet.data.scans import walk
+from dsdenseunet.inference import ensemble
 from dsdenseunet.inference.folder import predict_folder
-from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
-from dsdenseunet.models import registry
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import clean_up_rules, mirror_axes, set_by_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
+_WORKDIR = flags.DEFINE_multi_string("workdir", None, "Folder of a run; several are averaged.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
 _OUTPUT = cli.output_folder("output", None, "Folder for the predictions.", required=True)
+_SAVE = flags.DEFINE_boolean("save_probabilities", False, "Write class probabilities beside each prediction.")
 _PHASE = flags.DEFINE_string("phase", None, "Phase whose best weights are used (default: the last).")
 _OVERLAP = flags.DEFINE_float("overlap", None, "Share of a patch that its neighbour covers too.")
 _MIRROR = flags.DEFINE_string("mirror", None, "Axes to average mirrored predictions over, e.g. 'DHW' or ''.")
@@ -45,21 +45,22 @@ _PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (
 def main(argv: Sequence[str]) -> int:
     """Reads the flags, predicts, prints the sums."""
     del argv
-    config, variables = load_best(_WORKDIR.value, _PHASE.value)
-    found = find_scans(_INPUT.value, _OUTPUT.value, len(config.task.channels))
-    scans, failures_name = take_shard(found.used, _SHARD.value)
+    runs = {workdir: load_best(workdir, _PHASE.value) for workdir in _WORKDIR.value}
     given = {
         "inference.overlap": ("--overlap", _OVERLAP.value),
         "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),
         "inference.batch_size": ("--batch_size", _BATCH_SIZE.value),
         "task.clean_up": ("--clean_up", clean_up_rules(_CLEAN_UP.value)),
     }
-    set_by_flags(config, given)
+    for config, _ in runs.values():
+        set_by_flags(config, given)
+    predictor = ensemble.of_runs(runs)
+    found = find_scans(_INPUT.value, _OUTPUT.value, len(predictor.task.channels))
+    scans, failures_name = take_shard(found.used, _SHARD.value)
     use_compilation_cache()
-    if _PREFLIGHT.value:
+    for config, _ in runs.values() if _PREFLIGHT.value else ():
         preflight.require(config, training=False, otherwise="compute on the CPU: JAX_PLATFORMS=cpu")
-    predictor = Predictor.of(config, registry.build(config.model), variables)
-    print(f"{len(scans)} scans, {config.name} from {_WORKDIR.value} on {jax.local_device_count()} device(s)")
+    print(f"{len(scans)} scans, {ensemble.in_words(runs)} on {jax.local_device_count()} device(s)")
     walk.tell(found.passed_over)
     outcome = predict_folder(
         [predictor.on(device) for device in jax.local_devices()],
@@ -68,6 +69,7 @@ def main(argv: Sequence[str]) -> int:
         suffix=_SUFFIX.value,
         failures_name=failures_name,
         pipelined=_PIPELINED.value,
+        save_probabilities=_SAVE.value,
     )
     print(outcome.summary())
     return failures.EXIT_STATUS if outcome.failures else 0

@@ -18,15 +18,18 @@ from tqdm import tqdm
 from dsdenseunet.core import failures
 from dsdenseunet.core.failures import Failure
 from dsdenseunet.data.scans import channel_files, nifti
+from dsdenseunet.data.scans.probabilities import write_probabilities
 from dsdenseunet.inference import network_faults
-from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.predict import Segmenter
 from dsdenseunet.inference.records import Records
 from dsdenseunet.inference.scans import SUFFIXES, Scan
-from dsdenseunet.tasks.channel import Channel
+from dsdenseunet.tasks.task import Task
 
 STAGES = ("read", "network", "clean-up", "write")
 # Held at once: the image and the one read ahead (2 each), the labels and those being written (1 each).
 _BYTES_PER_VOXEL = 6
+# And of the probabilities, for each class: those being computed and those being written (2 each).
+_BYTES_PER_PROBABILITY = 4
 
 
 @dataclasses.dataclass
@@ -65,13 +68,14 @@ class Outcome:
 
 
 def predict_folder(
-    predictors: Sequence[Predictor],
+    predictors: Sequence[Segmenter],
     scans: Sequence[Scan],
     output: str | os.PathLike[str],
     *,
     suffix: str = SUFFIXES[0],
     failures_name: str = failures.NAME,
     pipelined: bool = True,
+    save_probabilities: bool = False,
     report: Callable[[str], object] = tqdm.write,
 ) -> Outcome:
     """Segments scans into `output`, one lane of scans for each predictor (each on its own device).
@@ -87,12 +91,16 @@ def predict_folder(
         output: folder; a prediction is written whole or not at all, on the scan's own grid.
         suffix: ".nii.gz" or ".nii".
         failures_name: file in `output`; removed where nothing failed.
+        save_probabilities: whether the network's class probabilities are written beside each prediction
+            (`data.scans.probabilities`); they take 4 bytes more for each class and voxel. Predictions without
+            them are then not current.
         pipelined: False reads, computes and writes one after the other, for comparison.
         report: called with a line for each scan.
     """
     start = time.perf_counter()
     output = Path(output)
-    job = _Job(Records(output, suffix, predictors[0]), predictors[0].task.channels, len(scans), report)
+    records = Records(output, suffix, predictors[0], save_probabilities)
+    job = _Job(records, predictors[0].task, save_probabilities, len(scans), report)
     outcome = job.outcome
     todo = [scan for scan in scans if not job.is_done(scan)]
     if outcome.skipped:
@@ -147,6 +155,7 @@ class _Work:
     grid: nifti.Grid | None = None
     image_DHW: np.ndarray | None = None
     labels_DHW: np.ndarray | None = None
+    probabilities_CDHW: np.ndarray | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -154,9 +163,15 @@ class _Job:
     """The stages of a scan. None of them raises: a failure is recorded and ends that scan."""
 
     def __init__(
-        self, records: Records, channels: Sequence[Channel], total: int, report: Callable[[str], object]
+        self,
+        records: Records,
+        task: Task,
+        save_probabilities: bool,
+        total: int,
+        report: Callable[[str], object],
     ):
-        self.records, self.channels, self.total, self.report = records, channels, total, report
+        self.records, self.task, self.total, self.report = records, task, total, report
+        self.classes_kept = len(task.classes) if save_probabilities else 0
         self.outcome = Outcome()
         self._lock = threading.Lock()
 
@@ -169,7 +184,7 @@ class _Job:
                 self.outcome.empty.append(scan.name)
         return current
 
-    def run_lane(self, predictor: Predictor, queue: Iterator[Scan], pipelined: bool) -> None:
+    def run_lane(self, predictor: Segmenter, queue: Iterator[Scan], pipelined: bool) -> None:
         """Reads, segments and writes scans until none is left."""
         if not pipelined:
             for scan in queue:
@@ -193,15 +208,16 @@ class _Job:
     def _read(self, scan: Scan) -> _Work:
         work = _Work(scan)
         with self._stage(work, "read"):
-            channel_files.require(scan.images, self.channels)
+            channel_files.require(scan.images, self.task.channels)
             work.key = self.records.key(scan)
             self.records.check_replaceable(scan)
             work.replaceable = True
-            volume = nifti.read_image(scan.images, channels=self.channels, bytes_per_voxel=_BYTES_PER_VOXEL)
+            held = _BYTES_PER_VOXEL + _BYTES_PER_PROBABILITY * self.classes_kept
+            volume = nifti.read_image(scan.images, channels=self.task.channels, bytes_per_voxel=held)
             work.grid, work.image_DHW = volume.grid, volume.array_DHW
         return work
 
-    def _segment(self, predictor: Predictor, work: _Work) -> _Work:
+    def _segment(self, predictor: Segmenter, work: _Work) -> _Work:
         if work.image_DHW is not None:
             with (
                 self._stage(work, "network"),
@@ -210,7 +226,12 @@ class _Job:
                 ) as bar,
             ):
                 try:
-                    work.labels_DHW = predictor.network_labels(work.image_DHW, bar.update)
+                    if self.classes_kept:
+                        shape = (self.classes_kept, *work.image_DHW.shape[:3])
+                        work.probabilities_CDHW = np.empty(shape, np.uint16)
+                    work.labels_DHW = predictor.network_labels(
+                        work.image_DHW, bar.update, probabilities_CDHW=work.probabilities_CDHW
+                    )
                 except Exception as error:
                     raise network_faults.explained(work.scan, predictor, error) from None
         work.image_DHW = None
@@ -226,6 +247,8 @@ class _Job:
         with self._stage(work, "write"):
             self.records.begin(work.scan, work.key)
             nifti.write_labels(target, work.labels_DHW, work.grid)
+            if work.probabilities_CDHW is not None:
+                write_probabilities(self.records.probabilities(work.scan), work.probabilities_CDHW, work.grid)
             found = int(np.count_nonzero(work.labels_DHW))
             facts = {"seconds": work.seconds, "marks": marks, "foreground_voxels": found}
             self.records.finish(work.scan, work.key, **facts)
@@ -247,7 +270,7 @@ class _Job:
         try:
             yield
         except Exception as error:  # whatever is wrong with one scan must not end the others
-            work.image_DHW = work.labels_DHW = None
+            work.image_DHW = work.labels_DHW = work.probabilities_CDHW = None
             failure = Failure.of(work.scan.image, stage, error)
             try:
                 # The result of an earlier run with other weights or options must not be taken for this run's.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
+from dsdenseunet.inference.labelling import NonFiniteOutputError
+from dsdenseunet.inference.predict import Segmenter
 from dsdenseunet.inference.scans import Scan
 from dsdenseunet.runtime import out_of_memory, parallel
 
 
-def explained(scan: Scan, predictor: Predictor, error: Exception) -> Exception:
+def explained(scan: Scan, predictor: Segmenter, error: Exception) -> Exception:
     """An `InputError` that says what to do, if anything can be done, else the error itself."""
     if isinstance(error, NonFiniteOutputError):
         return _no_numbers(scan, error)
@@ -28,15 +31,16 @@ def _no_numbers(scan: Scan, error: NonFiniteOutputError) -> InputError:
     )
 
 
-def _no_room(predictor: Predictor, error: Exception) -> InputError:
+def _no_room(predictor: Segmenter, error: Exception) -> InputError:
     device = parallel.first_device_memory()
-    smaller = (
-        "--batch_size=1" if predictor.batch_size > 1 else "JAX_PLATFORMS=cpu, or a card with more memory"
-    )
+    members = predictor.members().values()
+    largest = max(members, key=lambda member: member.batch_size * math.prod(member.patch_size))
+    smaller = "--batch_size=1" if largest.batch_size > 1 else "JAX_PLATFORMS=cpu, or a card with more memory"
+    together = f", and for the weights of {len(members)} runs" if len(members) > 1 else ""
     return InputError(
         "memory",
         found=out_of_memory.first_line(error),
-        expected=f"room for {predictor.batch_size} patch(es) of {predictor.patch_size} on {device[0]}",
+        expected=f"room for {largest.batch_size} patch(es) of {largest.patch_size}{together} on {device[0]}",
         fix="; ".join(
             [
                 *out_of_memory.fraction(error, device),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -15,9 +18,9 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
-from dsdenseunet.core.words import some
 from dsdenseunet.data.intensity import with_channels
-from dsdenseunet.inference import postprocess
+from dsdenseunet.inference import labelling, postprocess
+from dsdenseunet.inference.labelling import NonFiniteOutputError
 from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
 from dsdenseunet.tasks.channel import scaling_of, statistics_of
 from dsdenseunet.tasks.task import Task
@@ -25,26 +28,126 @@ from dsdenseunet.tasks.task import Task
 Image = NDArray[Any]
 Statistics = Sequence[Sequence[float]]
 
-# Stands in for a label on its way from the device: the network's output is NaN or infinite there.
-_NO_NUMBER = 255
 
-
-class NonFiniteOutputError(ArithmeticError):
-    """The network's output is NaN or infinite somewhere, so that nothing there can be labelled.
+class Segmenter(abc.ABC):
+    """What segments whole volumes by class probabilities: one run's network, or several runs' together.
 
     Attributes:
-        weights: names of the network's own arrays that hold NaN or infinity.
+        task: the channels and the rules of clean-up.
     """
 
-    def __init__(self, first_slice: int, voxels: int, weights: list[str]):
-        self.weights = weights
-        where = f"NaN or infinity from the network (voxels: {voxels:,}, the first in slice {first_slice})"
-        cause = f"; its own weights are not finite: {some(weights)}" if weights else ""
-        super().__init__(where + cause)
+    task: Task
+
+    @abc.abstractmethod
+    def members(self) -> Mapping[str, Predictor]:
+        """The predictors that it is made of, by the names of their runs."""
+
+    @abc.abstractmethod
+    def on(self, device: jax.Device) -> Self:
+        """The same, its weights and its work on one device."""
+
+    @abc.abstractmethod
+    def pieces(self, image: Image, statistics: Statistics | None = None) -> Iterator[Piece]:
+        """Yields class probabilities as they are computed, see `sliding_window.Piece`."""
+
+    def probabilities(
+        self, image: Image, statistics: Statistics | None = None
+    ) -> Iterator[tuple[int, jax.Array]]:
+        """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
+        for piece in self.pieces(image, statistics):
+            yield piece.first, piece.values[piece.keep]
+
+    def segment(
+        self,
+        image: Image,
+        spacing_mm: tuple[float, float, float] | None = None,
+        progress: Callable[[int], object] | None = None,
+        statistics: Statistics | None = None,
+    ) -> NDArray[np.uint8]:
+        """Labels (D, H, W) of a volume of any size, cleaned up as the task says.
+
+        Args:
+            image: (D, H, W), or (D, H, W, channel); a memory map is read slab by slab.
+            spacing_mm: millimetres between voxels (D, H, W); only clean-up by a distance needs it.
+            progress: called with the number of slices that were finished.
+            statistics: of the case's channels (None: they are taken of this image).
+
+        Raises:
+            NonFiniteOutputError: the network's output for a voxel is NaN or infinite.
+        """
+        labels_DHW = self.network_labels(image, progress, statistics)
+        return self.clean(labels_DHW, spacing_mm)
+
+    def network_labels(
+        self,
+        image: Image,
+        progress: Callable[[int], object] | None = None,
+        statistics: Statistics | None = None,
+        probabilities_CDHW: NDArray[np.uint16] | None = None,
+    ) -> NDArray[np.uint8]:
+        """The network's own labels (D, H, W), before any clean-up.
+
+        Args:
+            image: as `segment`.
+            progress: as `segment`.
+            statistics: as `segment`.
+            probabilities_CDHW: is filled with the class probabilities, as `labelling.stored` says.
+
+        Raises:
+            NonFiniteOutputError: as `segment`.
+        """
+        labels_DHW = np.empty(image.shape[:3], np.uint8)
+
+        def fetch(piece: Piece, stored: jax.Array | None) -> None:
+            part = np.asarray(piece.values)[piece.keep]
+            self._check(part, piece.first)
+            slices = slice(piece.first, piece.first + len(part))
+            labels_DHW[slices] = part
+            if stored is not None and probabilities_CDHW is not None:
+                probabilities_CDHW[:, slices] = np.moveaxis(np.asarray(stored)[piece.keep], -1, 0)
+            if progress is not None:
+                progress(len(part))
+
+        pending: tuple[Piece, jax.Array | None] | None = None
+        for piece in self.pieces(image, statistics):
+            labels = labelling.arg_max(piece.values)
+            stored = None if probabilities_CDHW is None else labelling.stored(piece.values, labels)
+            for array in (labels, stored):
+                if array is not None:
+                    array.copy_to_host_async()
+            # The next slab is dispatched before the previous one is fetched: no device waits for the host.
+            if pending is not None:
+                fetch(*pending)
+            pending = piece._replace(values=labels), stored
+        if pending is not None:
+            fetch(*pending)
+        return labels_DHW
+
+    def _check(self, labels: NDArray[np.uint8], first: int) -> None:
+        """Refuses slices, `first` being the first of them, with a voxel that has no label."""
+        if labels.max(initial=0) != labelling.NO_NUMBER:
+            return
+        bad = labels == labelling.NO_NUMBER
+        raise NonFiniteOutputError(
+            first + int(np.flatnonzero(bad.any(axis=(1, 2)))[0]),
+            int(np.count_nonzero(bad)),
+            [
+                "/".join([*([run] if run else []), jax.tree_util.keystr(path, simple=True, separator="/")])
+                for run, member in self.members().items()
+                for path, leaf in jax.tree_util.tree_leaves_with_path(member.variables)
+                if not np.isfinite(np.asarray(leaf)).all()
+            ],
+        )
+
+    def clean(
+        self, labels_DHW: NDArray[np.uint8], spacing_mm: tuple[float, float, float] | None
+    ) -> NDArray[np.uint8]:
+        """The labels after the clean-up that is configured, if any."""
+        return postprocess.clean(labels_DHW, self.task, spacing_mm)
 
 
 @dataclasses.dataclass(frozen=True)
-class Predictor:
+class Predictor(Segmenter):
     """Segments whole volumes with one network; the fields after `task` are those of `config.inference`.
 
     Compiled programs are shared by all predictors of equal `model` and patch shape, whatever their weights.
@@ -82,12 +185,9 @@ class Predictor:
         variables = jax.device_put(self.variables, device)
         return dataclasses.replace(self, variables=variables, device=device)
 
-    def probabilities(
-        self, image: Image, statistics: Statistics | None = None
-    ) -> Iterator[tuple[int, jax.Array]]:
-        """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
-        for piece in self.pieces(image, statistics):
-            yield piece.first, piece.values[piece.keep]
+    def members(self) -> Mapping[str, Predictor]:
+        """Itself alone."""
+        return {"": self}
 
     def pieces(self, image: Image, statistics: Statistics | None = None) -> Iterator[Piece]:
         """Yields class probabilities as they are computed, see `sliding_window.Piece`."""
@@ -116,87 +216,20 @@ class Predictor:
             device=self.device,
         )
 
-    def labels(
-        self, image: Image, statistics: Statistics | None = None
-    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yields (first slice, labels (k, H, W)), slices in order and before any clean-up.
 
-        The next slab is dispatched before the previous one is fetched: the device never waits for the host.
-
-        Raises:
-            NonFiniteOutputError: the network's output for a voxel is NaN or infinite.
-        """
-        pending: Piece | None = None
-        for piece in self.pieces(image, statistics):
-            labels = piece._replace(values=_arg_max(piece.values))
-            labels.values.copy_to_host_async()
-            if pending is not None:
-                yield pending.first, self._checked(pending)
-            pending = labels
-        if pending is not None:
-            yield pending.first, self._checked(pending)
-
-    def _checked(self, piece: Piece) -> NDArray[np.uint8]:
-        labels = np.asarray(piece.values)[piece.keep]
-        if labels.max(initial=0) != _NO_NUMBER:
-            return labels
-        bad = labels == _NO_NUMBER
-        raise NonFiniteOutputError(
-            piece.first + int(np.flatnonzero(bad.any(axis=(1, 2)))[0]),
-            int(np.count_nonzero(bad)),
-            [
-                jax.tree_util.keystr(path, simple=True, separator="/")
-                for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables)
-                if not np.isfinite(np.asarray(leaf)).all()
-            ],
-        )
-
-    def segment(
-        self,
-        image: Image,
-        spacing_mm: tuple[float, float, float] | None = None,
-        progress: Callable[[int], object] | None = None,
-        statistics: Statistics | None = None,
-    ) -> NDArray[np.uint8]:
-        """Labels (D, H, W) of a volume of any size, cleaned up as the task says.
-
-        Args:
-            image: (D, H, W), or (D, H, W, channel); a memory map is read slab by slab.
-            spacing_mm: millimetres between voxels (D, H, W); only clean-up by a distance needs it.
-            progress: called with the number of slices that were finished.
-            statistics: of the case's channels (None: they are taken of this image).
-
-        Raises:
-            NonFiniteOutputError: the network's output for a voxel is NaN or infinite.
-        """
-        labels_DHW = self.network_labels(image, progress, statistics)
-        return self.clean(labels_DHW, spacing_mm)
-
-    def network_labels(
-        self,
-        image: Image,
-        progress: Callable[[int], object] | None = None,
-        statistics: Statistics | None = None,
-    ) -> NDArray[np.uint8]:
-        """The network's own labels (D, H, W), before any clean-up.
-
-        Args:
-            image: as `segment`.
-            progress: as `segment`.
-            statistics: as `segment`.
-        """
-        labels_DHW = np.empty(image.shape[:3], np.uint8)
-        for first, labels in self.labels(image, statistics):
-            labels_DHW[first : first + len(labels)] = labels
-            if progress is not None:
-                progress(len(labels))
-        return labels_DHW
-
-    def clean(
-        self, labels_DHW: NDArray[np.uint8], spacing_mm: tuple[float, float, float] | None
-    ) -> NDArray[np.uint8]:
-        """The labels after the clean-up that is configured, if any."""
-        return postprocess.clean(labels_DHW, self.task, spacing_mm)
+def fingerprint(predictor: Predictor) -> str:
+    """SHA-256 over network, weights and options."""
+    digest = hashlib.sha256()
+    options = {
+        field.name: repr(getattr(predictor, field.name))
+        for field in dataclasses.fields(predictor)
+        if field.name not in ("variables", "device")
+    }
+    digest.update(json.dumps(options, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(predictor.variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -225,9 +258,3 @@ def _flips(axes: tuple[int, ...]) -> list[NDArray[np.bool_]]:
     """All combinations of mirrored axes, the unmirrored one first."""
     choices = [(False, True) if axis in axes else (False,) for axis in range(3)]
     return [np.array(flip) for flip in itertools.product(*choices)]
-
-
-@jax.jit
-def _arg_max(probabilities: jax.Array) -> jax.Array:
-    labels = jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
-    return jnp.where(jnp.isfinite(probabilities).all(axis=-1), labels, jnp.uint8(_NO_NUMBER))

@@ -15,6 +15,7 @@ from dsdenseunet.data.scans.walk import (
     PassedOver,
     VolumeFile,
     describe,
+    holds_probabilities,
     not_used,
     same_file,
     two_files,
@@ -111,7 +112,7 @@ _Images = list[tuple[str, tuple[Path, ...]]]
 def _single(path: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
     if volume_stem(path.name) is None or not path.is_file():
         return [], []
-    if was_predicted(path):
+    if was_predicted(path) or holds_probabilities(path):
         return [], [PassedOver(path, "written by predict")]
     return [layouts.files_of(path, channels)], []
 

@@ -18,10 +18,13 @@ from tests.training.tiny import get_config
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+def make_run(folder, seed=0):
     """A run with random best weights of phase 1."""
-    folder = tmp_path_factory.mktemp("run")
     config = get_config()
-    state = create_state(build_recipe(config), seed=0)
+    state = create_state(build_recipe(config), seed=seed)
     checkpoints = Checkpoints(folder, "phase1", config)
     checkpoints.save_best(state, BestRecord(1, 1, {"mean_dice": 0.5}))
     checkpoints.close()
@@ -97,3 +100,23 @@ def test_bad_arguments_give_one_message_and_write_nothing(workdir, tmp_path, arg
     assert "Traceback" not in result.stderr
     assert "--config." not in result.stderr, "predict has no such flag"
     assert not (tmp_path / "out").exists()
+
+
+def test_several_runs_are_averaged_in_any_order(workdir, tmp_path):
+    other = make_run(tmp_path / "other", seed=1)
+    hu = np.random.default_rng(0).integers(-300, 300, (5, 32, 32)).astype(np.int16)
+    nifti.write_new(tmp_path / "scan.nii", hu, (1.0, 1.0, 1.0))
+    first = run(
+        workdir, tmp_path / "scan.nii", tmp_path / "out", f"--workdir={other}", "--save_probabilities"
+    )
+    assert first.returncode == 0, first.stderr
+    assert f"tiny from {workdir} and tiny from {other}" in first.stdout
+    assert nibabel.load(tmp_path / "out/scan_probabilities.nii.gz").shape == (32, 32, 5, 3)
+    record = json.loads((tmp_path / "out/.records/scan.json").read_text())
+    assert sorted(record["runs"]) == sorted([str(workdir), str(other)])
+    again = run(
+        other, tmp_path / "scan.nii", tmp_path / "out", f"--workdir={workdir}", "--save_probabilities"
+    )
+    assert "1 already done" in again.stdout
+    missing = run(workdir, tmp_path / "scan.nii", tmp_path / "out", f"--workdir={tmp_path / 'absent'}")
+    assert missing.returncode == 2 and f"error: {tmp_path / 'absent'}" in missing.stderr

@@ -6,23 +6,35 @@ import numpy as np
 
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import predict_folder
+from dsdenseunet.inference.predict import Segmenter
 from dsdenseunet.inference.scans import find_scans
 from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Bright:
+class Bright(Segmenter):
     """Stands in for a Predictor: tumour above 100 HU, liver above 0."""
 
     variables: dict
     threshold: int = 0
     task: Task = TASK
 
-    def network_labels(self, image_DHW, progress):
+    def members(self):
+        return {"": self}
+
+    def on(self, device):
+        return self
+
+    def pieces(self, image, statistics=None):
+        raise NotImplementedError
+
+    def network_labels(self, image_DHW, progress, probabilities_CDHW=None):
         progress(len(image_DHW))
         if image_DHW.min() < -2000:
             raise MemoryError("too large for this device")
+        if probabilities_CDHW is not None:
+            probabilities_CDHW[:] = 0
         return (image_DHW > self.threshold).astype(np.uint8) + (image_DHW > 100)
 
     def clean(self, labels_DHW, spacing_mm):

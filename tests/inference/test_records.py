@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.inference.records import CODE, Records, fingerprint
+from dsdenseunet.inference.predict import fingerprint
+from dsdenseunet.inference.records import CODE, Records
 from dsdenseunet.runtime import environment
 from tests.inference.bright import BRIGHT, Bright, make_scan, make_scans, run
 

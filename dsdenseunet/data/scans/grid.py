@@ -58,9 +58,9 @@ class Grid:
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
 
     def from_canonical(self, array_DHW: np.ndarray) -> np.ndarray:
-        """Inverse of `to_canonical`."""
+        """Inverse of `to_canonical`; a fourth axis, of channels, stays the last one."""
         flipped = array_DHW[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
-        return flipped.transpose(np.argsort(self.axis_order))
+        return flipped.transpose((*np.argsort(self.axis_order), *range(3, flipped.ndim)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -234,8 +234,10 @@ def write_new(
     write_stored(path, header, array_IJK)
 
 
-def write_stored(path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray) -> None:
-    """Writes an array in its file order under a header, unscaled and without extensions.
+def write_stored(
+    path: str | os.PathLike[str], header: Header, array_IJK: np.ndarray, slope: float = 1.0
+) -> None:
+    """Writes an array in its file order under a header, without extensions.
 
     The file is whole or absent; a name that ends in .gz is compressed. Equal arrays and headers give equal
     bytes.
@@ -244,6 +246,7 @@ def write_stored(path: str | os.PathLike[str], header: Header, array_IJK: np.nda
         path: ends in .nii or .nii.gz, in any case.
         header: its type of voxels is the file's; what it says of where voxels begin is set anew.
         array_IJK: of the header's shape; channels come last.
+        slope: what readers multiply the stored values by.
 
     Raises:
         InputError: not a .nii or .nii.gz name.
@@ -253,7 +256,7 @@ def write_stored(path: str | os.PathLike[str], header: Header, array_IJK: np.nda
         raise InputError(path, found="another ending", expected=".nii or .nii.gz", fix="rename the output")
     header["magic"] = type(header)()["magic"]
     header["vox_offset"] = int(header["sizeof_hdr"]) + 4
-    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["scl_slope"], header["scl_inter"] = slope, 0
     header["cal_max"], header["cal_min"] = 0, 0
     with files.atomic_path(path) as temporary, temporary.open("wb") as raw:
         # No file name and no time inside gzip, for equal bytes.

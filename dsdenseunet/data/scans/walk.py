@@ -21,6 +21,8 @@ from dsdenseunet.core.words import counted, printable, some
 
 # The folder beside predictions in which `predict` records how each was made, one file per scan.
 RECORDS = ".records"
+# What the names of the class probabilities that `predict` writes beside a prediction end in.
+PROBABILITIES = "_probabilities"
 _NIFTI = re.compile(r"(.+?)\.nii(\.gz)?", re.IGNORECASE | re.DOTALL)
 # Other formats of scans, and NIfTI files whose names cannot be relied on.
 _OTHER_FORMATS = re.compile(
@@ -86,7 +88,7 @@ def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
     Links to folders and files are followed. A folder is entered once under each of its names, as the name can
     have a meaning (`imagesTr`); a link back to a folder above it is not followed. A volume's link that cannot
     be followed counts as a volume, so that it fails as a case of its own. Passed over are hidden files and
-    those in hidden folders, other formats, and what cannot be read.
+    those in hidden folders, other formats, probabilities that `predict` wrote, and what cannot be read.
 
     Raises:
         InputError: no such folder.
@@ -127,6 +129,8 @@ def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
                 others.append(PassedOver(path, fault))
             elif why := _why_not(entry.name, mode, unseen):
                 others.append(PassedOver(path, why))
+            elif holds_probabilities(path):
+                others.append(PassedOver(path, "class probabilities, written by predict"))
             elif stem is not None:
                 volumes.append(VolumeFile(path, stem, name, len(above)))
         pending += reversed(subfolders)
@@ -181,6 +185,13 @@ def was_predicted(path: Path) -> bool:
     """Whether `predict` wrote this file, by the record that it keeps beside it."""
     stem = volume_stem(path.name)
     return stem is not None and (path.parent / RECORDS / f"{stem}.json").exists()
+
+
+def holds_probabilities(path: Path) -> bool:
+    """Whether `predict` wrote this file beside a prediction, as the probabilities that this is made of."""
+    stem = volume_stem(path.name) or ""
+    of = stem.removesuffix(PROBABILITIES)
+    return of != stem and (path.parent / RECORDS / f"{of}.json").exists() and not was_predicted(path)
 
 
 def two_files(claims: Sequence[tuple[str, Path, Path]]) -> InputError:
