@@ -247,10 +247,10 @@ class SeparableUNet(Network):
         if wanted := truth(values.get("places", False)):
             raise refusal("model.places", repr(values["places"]), wanted)
         levels = len(values["widths"])
-        for name, wanted in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
-            if len(values[name]) != wanted:
+        for name, needed in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
+            if len(values[name]) != needed:
                 found = f"{len(values[name])} values for {levels} widths"
-                raise refusal(f"model.{name}", found, f"{wanted} values")
+                raise refusal(f"model.{name}", found, f"{needed} values")
         if values["auxiliary_outputs"] > levels:
             found = f"{values['auxiliary_outputs']} for {levels} levels"
             raise refusal("model.auxiliary_outputs", found, f"at most {levels}")

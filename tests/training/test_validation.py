@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import strata
-from dsdenseunet.evaluation.overlap import dice_per_class
+from dsdenseunet.evaluation.overlap import count, dice
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
 from dsdenseunet.runtime import parallel
@@ -64,6 +64,10 @@ def scores(cache: Path, patches: int = 0, **environment: str) -> tuple[dict[str,
     assert done.returncode == 0, done.stderr
     values, rounds, programs = json.loads(done.stdout)
     return values, rounds, programs
+
+
+def dice_of_regions(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {region.name: dice(count(region.mask(predicted), region.mask(labels))) for region in TASK.regions}
 
 
 def test_eight_devices_give_the_bits_of_one(cache: Path):
@@ -141,7 +145,7 @@ def test_dice_of_patches_is_of_voxels_counted_over_all_of_them(validating):
         case = cache.case(patch.name)
         predicted.append(predictor.network_labels(case.image_DHW[patch.box]).ravel())
         labels.append(np.asarray(case.labels_DHW[patch.box]).ravel())
-    expected = dice_per_class(np.concatenate(predicted), np.concatenate(labels))
+    expected = dice_of_regions(np.concatenate(predicted), np.concatenate(labels))
     assert found is not None
     assert (found["liver_dice"], found["tumour_dice"]) == (expected["liver"], expected["tumour"])
     assert found["mean_dice"] == (expected["liver"] + expected["tumour"]) / 2
@@ -163,12 +167,12 @@ def test_whole_cases_are_a_seeded_few_and_count_alike(validating):
     found = validate_volumes(config, state.recipe.model, variables, cache, cache.names, lambda: False)
     predictor = Predictor.of(config, state.recipe.model, variables)
     each = [
-        dice_per_class(predictor.segment(case.image_DHW), np.asarray(case.labels_DHW))
+        dice_of_regions(predictor.segment(case.image_DHW), np.asarray(case.labels_DHW))
         for case in map(cache.case, chosen)
     ]
     assert found is not None
-    assert found["liver_dice"] == np.mean([dice["liver"] for dice in each])
-    assert found["tumour_dice"] == np.mean([dice["tumour"] for dice in each])
+    assert found["liver_dice"] == np.mean([one["liver"] for one in each])
+    assert found["tumour_dice"] == np.mean([one["tumour"] for one in each])
 
 
 def test_two_processes_of_two_devices_validate_as_one(cache: Path, tmp_path: Path):
