@@ -74,9 +74,9 @@ def read_fold(path: str | os.PathLike[str], fold: int) -> tuple[tuple[str, ...],
     if fold >= len(folds):
         raise InputError(
             path,
-            found=f"{counted(len(folds), 'fold')}, and config.data.fold = {fold}",
+            found=f"{counted(len(folds), 'fold')}, and number {fold} is asked for",
             expected=f"a fold in 0..{len(folds) - 1}",
-            fix="--config.data.fold=0, for example",
+            fix="ask for one of those: --config.data.fold=0, or --fold=0 of compare",
         )
     train, validation = (tuple(sorted(folds[fold][part])) for part in ("train", "val"))
     if both := sorted(set(train) & set(validation)):

@@ -14,10 +14,11 @@ from absl import flags
 
 from dsdenseunet.core import files
 from dsdenseunet.runtime import cli
+from experiments.benchmarks.peers import standings
 from experiments.benchmarks.publishing import blocks
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")
-_RACE = flags.DEFINE_string("race", None, "Record of experiments.benchmarks.race, likewise.")
+_COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.compare, likewise.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
 _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clone whose documents it is.")
 
@@ -26,11 +27,13 @@ def main(argv: Sequence[str]) -> None:
     """Copies, writes, and names what has changed."""
     del argv
     root = Path(_ROOT.value)
-    for given, name in ((_GPU.value, blocks.GPU), (_CPU.value, blocks.CPU), (_RACE.value, blocks.RACE)):
-        if given:
-            if name == blocks.GPU:
-                blocks.check_gpu(files.read_json(given), given)
-            files.write_json(root / blocks.RESULTS / name, files.read_json(given))
+    if _GPU.value:
+        blocks.check_gpu(files.read_json(_GPU.value), _GPU.value)
+        files.write_json(root / blocks.RESULTS / blocks.GPU, files.read_json(_GPU.value))
+    if _CPU.value:
+        files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
+    if _COMPARISON.value:
+        files.write_json(root / blocks.RESULTS / blocks.HIPPOCAMPUS, standings.read(_COMPARISON.value))
     changed = blocks.publish(root)
     print("\n".join(f"written: {path}" for path in changed) or "the documents already show these results")
 

@@ -128,7 +128,7 @@ def test_a_fold_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fold", "found"),
     [
-        (FOLDS, 2, "2 folds, and config.data.fold = 2"),
+        (FOLDS, 2, "2 folds, and number 2 is asked for"),
         ({"train": ["a"], "val": ["b"]}, 0, "another form"),
         ([{"train": ["a"]}], 0, "another form"),
         ([{"train": ["a"], "val": []}], 0, "another form"),

@@ -1,18 +1,25 @@
-"""The contenders of a race, each as the commands that one would type, with its limits."""
+"""The contenders of a comparison, each as the commands that one would type, with its limits."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans.layouts import Case
+from dsdenseunet.memory.description import describe
 from experiments.benchmarks.measuring.worker import TUNED
+from experiments.benchmarks.peers import run_log
+from experiments.benchmarks.peers.budget import SECONDS, Budget
+from experiments.benchmarks.peers.entries import Entry
 
 PATCH = (40, 56, 40)
 _HERE = Path(__file__).parent
@@ -23,19 +30,22 @@ class Heat:
     """One contender's turn.
 
     Attributes:
-        data: folder of the Decathlon task.
+        data: folder of the data set.
+        cases: its scans, by name.
         train: names of the cases to learn from.
         test: names of the cases to segment.
-        seconds: wall time for everything.
+        budget: what may be spent.
         seed: of whatever the contender draws.
         folder: to work in; label volumes go to `output`.
-        left: seconds that are left of them now.
+        left: seconds of a budget of time that are left now.
+        log: of a stage, where its process prints to.
     """
 
     data: Path
+    cases: Mapping[str, Case]
     train: tuple[str, ...]
     test: tuple[str, ...]
-    seconds: float
+    budget: Budget
     seed: int
     folder: Path
     left: Callable[[], float]
@@ -44,6 +54,15 @@ class Heat:
     def output(self) -> Path:
         """Folder of the label volumes."""
         return self.folder / "predictions"
+
+    def log(self, stage: str) -> Path:
+        """What a stage's process prints."""
+        return self.folder / f"{stage}.log"
+
+    def last_line(self, stage: str) -> str:
+        """The last line that a stage printed."""
+        lines = self.log(stage).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,19 +73,25 @@ class Contender:
         name: for the tables.
         commands: yields (stage, words) one by one; the next is asked for when the one before has ended.
         environment: variables for its processes.
+        resumes: whether its commands go on where they were stopped; otherwise a heat begins anew.
+        facts: of its network, before any heat: `parameters`, `macs` of a `patch`.
+        measured: what it left about a heat: `steps`, `step_s`, `curve` and so on, see `run_log`.
     """
 
     name: str
     commands: Callable[[Heat], Iterator[tuple[str, Sequence[str]]]]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    resumes: bool = False
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measured: Callable[[Heat], Mapping[str, Any]] = lambda heat: {}
 
 
-def ours(config: str, predict_s: float) -> Contender:
+def ours(entry: Entry, predict_s: float) -> Contender:
     """This project with one of its configs, by its documented commands.
 
     Args:
-        config: as `--config` takes it.
-        predict_s: seconds that are left for the prediction when the training ends.
+        entry: the config.
+        predict_s: of a budget of time, seconds that are left for the prediction when the training ends.
     """
 
     def commands(heat: Heat) -> Iterator[tuple[str, Sequence[str]]]:
@@ -76,29 +101,44 @@ def ours(config: str, predict_s: float) -> Contender:
         cache, workdir, scans = heat.folder / "cache", heat.folder / "run", heat.folder / "scans"
         # The cases that are scored must not choose weights: those are chosen on two of the other cases.
         train, validation = heat.train[:-2], heat.train[-2:]
-        yield "prepare", ours("prepare", f"--data={heat.data}", f"--cache={cache}", "--workers=0")
-        yield (
-            "train",
-            ours(
-                "train",
-                f"--config={config}",
-                f"--workdir={workdir}",
-                f"--config.seed={heat.seed}",
-                f"--config.data.cache={cache}",
-                f"--config.data.explicit.train={train!r}",
-                f"--config.data.explicit.validation={validation!r}",
-                f"--config.training.budget_seconds={heat.left() - predict_s:.1f}",
-            ),
+        data = (f"--data={heat.data}", f"--cache={cache}", "--workers=0")
+        yield "prepare", ours("prepare", *entry.words, *data)
+        if heat.budget.kind == SECONDS:
+            spend = [f"training.budget_seconds={heat.left() - predict_s:.1f}"]
+        else:
+            epochs = heat.budget.epochs(entry.config, entry.name)
+            spend = ["training.budget_seconds=0.0"]
+            spend += [f"phases.{phase}.epochs={number}" for phase, number in epochs.items()]
+        fields = (
+            f"seed={heat.seed}",
+            f"data.cache={cache}",
+            f"data.explicit.train={train!r}",
+            f"data.explicit.validation={validation!r}",
+            *spend,
         )
-        scans.mkdir()
+        own = (f"--workdir={workdir}", *entry.words, *(f"--config.{field}" for field in fields))
+        yield "train", ours("train", *own)
+        scans.mkdir(exist_ok=True)
         for name in heat.test:
-            shutil.copy(heat.data / "imagesTr" / f"{name}.nii.gz", scans)
+            for image in heat.cases[name].images:
+                shutil.copy(image, scans)
         yield (
             "predict",
             ours("predict", f"--workdir={workdir}", f"--input={scans}", f"--output={heat.output}"),
         )
 
-    return Contender(config.rpartition("/")[2], commands, {})
+    def measured(heat: Heat) -> Mapping[str, Any]:
+        return run_log.read(heat.folder / "run" / "metrics.jsonl", entry.config.data.batch_size)
+
+    patch = tuple(entry.config.data.patch_size)
+    totals = describe(entry.config.model, patch).totals()
+    facts = {
+        "parameters": totals["trainable"],
+        "macs": totals["macs"],
+        "patch": patch,
+        "voxel_macs": totals["macs"] / math.prod(patch),
+    }
+    return Contender(entry.name, commands, {}, True, facts, measured)
 
 
 def monai(python: str) -> Contender:
@@ -113,6 +153,7 @@ def nnunet(python: str) -> Contender:
 
 def _peer(name: str, python: str, script: str) -> Contender:
     """A script of this folder, with memory as PyTorch is fastest with."""
+    stage = "train and predict"
 
     def commands(heat: Heat) -> Iterator[tuple[str, Sequence[str]]]:
         job = heat.folder / "job.json"
@@ -123,14 +164,51 @@ def _peer(name: str, python: str, script: str) -> Contender:
                 "train": heat.train,
                 "test": heat.test,
                 "output": str(heat.output),
-                "seconds": heat.seconds,
+                "seconds": heat.budget.amount,
                 "seed": heat.seed,
                 "patch": PATCH,
             },
         )
-        yield "train and predict", [python, str(_HERE / script), str(job)]
+        yield stage, [python, str(_HERE / script), str(job)]
 
-    return Contender(name, commands, TUNED)
+    def measured(heat: Heat) -> Mapping[str, Any]:
+        return dict(json.loads(heat.last_line(stage)))
+
+    return Contender(name, commands, TUNED, measured=measured)
+
+
+def peers(
+    data: Path,
+    budgets: Sequence[Budget],
+    core: int | None,
+    monai_python: str | None,
+    nnunet_python: str | None,
+) -> tuple[list[Contender], dict[str, str]]:
+    """The peers whose Python is given, and the versions of what their environments hold.
+
+    Raises:
+        InputError: an environment without the peer, or a comparison that peers cannot take part in.
+    """
+    versions = {
+        **peer_versions("--monai", monai_python, "monai"),
+        **peer_versions("--nnunet", nnunet_python, "nnunetv2"),
+    }
+    found = [monai(monai_python)] if monai_python else []
+    found += [nnunet(nnunet_python)] if nnunet_python else []
+    if found:
+        for fits, what, expected in (
+            (all(one.kind == SECONDS for one in budgets), "steps or images", "--budget in seconds alone"),
+            (core is not None, "no --core", "--core, the one core that all of them run on"),
+            ((data / "dataset.json").is_file(), f"no dataset.json in {data}", "a folder of the Decathlon"),
+        ):
+            if not fits:
+                raise InputError(
+                    "--monai or --nnunet",
+                    found=what,
+                    expected=expected,
+                    fix="give it, or compare configs without peers",
+                )
+    return found, versions
 
 
 def peer_versions(flag: str, python: str | None, package: str) -> dict[str, str]:
@@ -159,21 +237,3 @@ def peer_versions(flag: str, python: str | None, package: str) -> dict[str, str]
             fix=f"python3 -m venv peers && peers/bin/pip install torch nibabel {package}",
         )
     return dict(json.loads(done.stdout))
-
-
-def fold(path: str, number: int) -> dict[str, tuple[str, ...]]:
-    """One fold of a JSON list of {"train": names, "val": names}.
-
-    Raises:
-        InputError: not such a list, or shorter.
-    """
-    found = files.read_json(path)
-    whole = isinstance(found, list) and number < len(found) and isinstance(found[number], dict)
-    if not whole or not {"train", "val"} <= set(found[number]):
-        raise InputError(
-            path,
-            found=f"no fold {number}",
-            expected="a JSON list of folds, each with lists of names under train and val",
-            fix="name another file or another --fold",
-        )
-    return {kind: tuple(found[number][kind]) for kind in ("train", "val")}

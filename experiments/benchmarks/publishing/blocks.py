@@ -12,11 +12,11 @@ from typing import Any
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from experiments.benchmarks.gpu.setting import Amounts
-from experiments.benchmarks.publishing import cpu_tables, gpu_tables, race_tables
+from experiments.benchmarks.publishing import comparison_markdown, cpu_tables, gpu_tables
 from experiments.benchmarks.publishing.markdown import met, table
 
 RESULTS = "docs/results"
-CPU, GPU, RACE = "benchmark_cpu.json", "benchmark_gpu.json", "race_hippocampus.json"
+CPU, GPU, HIPPOCAMPUS = "benchmark_cpu.json", "benchmark_gpu.json", "comparison_hippocampus.json"
 DOCUMENTS = ("README.md", "docs/explanation/speed.md")
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -43,14 +43,14 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "targets": _summary,
     "cpu": lambda records: cpu_tables.markdown(records[CPU]),
     "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
-    "race": lambda records: race_tables.markdown(records.get(RACE)),
+    "comparison": lambda records: comparison_markdown.markdown(records.get(HIPPOCAMPUS)),
 }
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
 def read(root: Path) -> dict[str, Any]:
     """The records that there are, by the names of their files."""
-    paths = [root / RESULTS / name for name in (CPU, GPU, RACE)]
+    paths = [root / RESULTS / name for name in (CPU, GPU, HIPPOCAMPUS)]
     return {path.name: files.read_json(path) for path in paths if path.is_file()}
 
 
