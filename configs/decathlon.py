@@ -9,7 +9,7 @@ python -m experiments.evaluate --predictions=predictions --references=Task04_Hip
 dataset.json then says what is segmented, and the network is the hippocampus's, which is told besides where in
 the patch a voxel lies: the family `separable_unet`, one patch a step; Muon on the matrices, Adam on the rest.
 
-docs/results/race_hippocampus.json has what comes of it in 2, 5 and 15 minutes of one core, by
+docs/results/comparison_hippocampus.json has what comes of it in 2, 5 and 15 minutes of one core, by
 --config.training.budget_seconds.
 """
 
