@@ -95,7 +95,7 @@ def test_missing_field_is_named():
         ("model.bn_momentum", 1.0, ">= 0 and < 1"),
         ("model.separable", 1, "True or False"),
         ("model.dtype", "float16", "one of float32, bfloat16"),
-        ("model.family", ["dense_unet"], "one of dense_unet"),
+        ("model.family", ["dense_unet"], "one of cicek_unet, dense_unet"),
     ],
 )
 def test_refused(name: str, value: object, expected: str):
