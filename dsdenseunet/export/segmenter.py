@@ -9,8 +9,8 @@ exported programs.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,16 @@ from typing import Any
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.data.intensity import with_channels
+from dsdenseunet.inference.labelling import NO_NUMBER, arg_max
+from dsdenseunet.inference.mirroring import averaged
 from dsdenseunet.inference.sliding_window import Piece, Tiling, blend
 from dsdenseunet.tasks.channel import Channel, are_hounsfield, scaling_of, statistics_of
 
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "network.stablehlo", "weights.safetensors"
-# Stands for a label where a probability is NaN or infinite; no task has as many classes.
-_NO_NUMBER = 255
 
 
 class Segmenter:
@@ -79,8 +78,8 @@ class Segmenter:
         """
         labels_DHW = np.empty(image.shape[:3], np.uint8)
         for piece in self._pieces(image, statistics):
-            labels = np.asarray(_most_probable(piece.values))[piece.keep]
-            if (labels == _NO_NUMBER).any():
+            labels = np.asarray(arg_max(piece.values))[piece.keep]
+            if (labels == NO_NUMBER).any():
                 raise ArithmeticError(
                     f"NaN or infinity from the network, in slice {piece.first} or soon after"
                 )
@@ -105,29 +104,15 @@ class Segmenter:
             overlap=settings["overlap"],
             sigma_scale=settings["sigma_scale"],
         )
-        axes = [(False, True) if axis in settings["mirror_axes"] else (False,) for axis in range(3)]
-        flips = [np.array(flip) for flip in itertools.product(*axes)]
-
-        def network(patches_BDHWC: jax.Array) -> jax.Array:
-            total = self._network(self._weights, patches_BDHWC, flips[0])
-            for flip in flips[1:]:
-                total += self._network(self._weights, patches_BDHWC, flip)
-            return total / len(flips) if len(flips) > 1 else total
-
+        network = functools.partial(self._network, self._weights)
         yield from blend(
             with_channels(values),
             tiling,
-            network,
+            averaged(network, settings["mirror_axes"]),
             scaling_of(self._channels, statistics),
             batch_size=settings["batch_size"],
             device=self._device,
         )
-
-
-@jax.jit
-def _most_probable(probabilities: jax.Array) -> jax.Array:
-    labels = jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
-    return jnp.where(jnp.isfinite(probabilities).all(axis=-1), labels, jnp.uint8(_NO_NUMBER))
 
 
 def as_read(image: NDArray[Any], channels: Sequence[Channel]) -> NDArray[Any]:

@@ -14,11 +14,11 @@ from types import ModuleType
 
 from dsdenseunet.data import intensity
 from dsdenseunet.export import segmenter
-from dsdenseunet.inference import sliding_window
+from dsdenseunet.inference import labelling, mirroring, sliding_window
 from dsdenseunet.tasks import channel
 
 # Each may import from those before it, and NumPy, JAX and the standard library.
-MODULES: Sequence[ModuleType] = (channel, intensity, sliding_window, segmenter)
+MODULES: Sequence[ModuleType] = (channel, intensity, sliding_window, mirroring, labelling, segmenter)
 _OWN = "dsdenseunet."
 _START = """
 if __name__ == "__main__":

@@ -5,26 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dsdenseunet.core.words import some
-
 # Stands in for a label on its way from the device: the network's output is NaN or infinite there.
 NO_NUMBER = 255
 # What a probability of 1 is stored as.
 ONE = 2**16 - 1
-
-
-class NonFiniteOutputError(ArithmeticError):
-    """The network's output is NaN or infinite somewhere, so that nothing there can be labelled.
-
-    Attributes:
-        weights: names of the network's own arrays that hold NaN or infinity.
-    """
-
-    def __init__(self, first_slice: int, voxels: int, weights: list[str]):
-        self.weights = weights
-        where = f"NaN or infinity from the network (voxels: {voxels:,}, the first in slice {first_slice})"
-        cause = f"; its own weights are not finite: {some(weights)}" if weights else ""
-        super().__init__(where + cause)
 
 
 @jax.jit

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.inference.labelling import NonFiniteOutputError
-from dsdenseunet.inference.predict import Segmenter
+from dsdenseunet.inference.predict import NonFiniteOutputError, Segmenter
 from dsdenseunet.inference.scans import Scan
 from dsdenseunet.runtime import out_of_memory, parallel
 

@@ -6,7 +6,6 @@ import abc
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -18,15 +17,29 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
+from dsdenseunet.core.words import some
 from dsdenseunet.data.intensity import with_channels
-from dsdenseunet.inference import labelling, postprocess
-from dsdenseunet.inference.labelling import NonFiniteOutputError
+from dsdenseunet.inference import labelling, mirroring, postprocess
 from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
 from dsdenseunet.tasks.channel import scaling_of, statistics_of
 from dsdenseunet.tasks.task import Task
 
 Image = NDArray[Any]
 Statistics = Sequence[Sequence[float]]
+
+
+class NonFiniteOutputError(ArithmeticError):
+    """The network's output is NaN or infinite somewhere, so that nothing there can be labelled.
+
+    Attributes:
+        weights: names of the network's own arrays that hold NaN or infinity.
+    """
+
+    def __init__(self, first_slice: int, voxels: int, weights: list[str]):
+        self.weights = weights
+        where = f"NaN or infinity from the network (voxels: {voxels:,}, the first in slice {first_slice})"
+        cause = f"; its own weights are not finite: {some(weights)}" if weights else ""
+        super().__init__(where + cause)
 
 
 class Segmenter(abc.ABC):
@@ -197,20 +210,14 @@ class Predictor(Segmenter):
         channels = self.task.channels
         if statistics is None:
             statistics = statistics_of(channels, image)
-        flips = _flips(self.mirror_axes)
         # Once a volume, not once a patch; nothing moves where the weights are on the device already.
         variables = jax.device_put(self.variables, self.device)
 
-        def network(patches_BDHWC: jax.Array) -> jax.Array:
-            total = class_probabilities(self.model, variables, patches_BDHWC, flips[0])
-            for flip in flips[1:]:
-                total += class_probabilities(self.model, variables, patches_BDHWC, flip)
-            return total / len(flips) if len(flips) > 1 else total
-
+        network = functools.partial(class_probabilities, self.model, variables)
         yield from blend(
             with_channels(image),
             tiling,
-            network,
+            mirroring.averaged(network, self.mirror_axes),
             scaling_of(channels, statistics),
             batch_size=self.batch_size,
             device=self.device,
@@ -252,9 +259,3 @@ def _mirror(x_BDHWC: jax.Array, flip: jax.Array) -> jax.Array:
     for axis in range(3):
         x_BDHWC = jnp.where(flip[axis], jnp.flip(x_BDHWC, axis + 1), x_BDHWC)
     return x_BDHWC
-
-
-def _flips(axes: tuple[int, ...]) -> list[NDArray[np.bool_]]:
-    """All combinations of mirrored axes, the unmirrored one first."""
-    choices = [(False, True) if axis in axes else (False,) for axis in range(3)]
-    return [np.array(flip) for flip in itertools.product(*choices)]

@@ -23,8 +23,7 @@ from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import choose_centre
 from dsdenseunet.data.splits import strata, stratified_sample
 from dsdenseunet.evaluation.overlap import Counts, count, dice
-from dsdenseunet.inference.labelling import NonFiniteOutputError
-from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training.failure import NonFiniteLossError, lower_rate

@@ -8,8 +8,7 @@ import pytest
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference import ensemble
-from dsdenseunet.inference.labelling import NonFiniteOutputError
-from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.models import registry
 from dsdenseunet.tasks.lits import TASK
 from tests.training.tiny import TinyNet, get_config

@@ -9,7 +9,7 @@ import pytest
 
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference.folder import STAGES, predict_folder
-from dsdenseunet.inference.labelling import NonFiniteOutputError
+from dsdenseunet.inference.predict import NonFiniteOutputError
 from dsdenseunet.inference.scans import find_scans
 from tests.inference.bright import BRIGHT, Bright, make_scan, make_scans, run
 

@@ -9,8 +9,7 @@ import pytest
 
 from dsdenseunet.data import intensity
 from dsdenseunet.inference import predict
-from dsdenseunet.inference.labelling import NonFiniteOutputError
-from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.models.network import Outputs
 from dsdenseunet.tasks.channel import scaling_of
 from dsdenseunet.tasks.lits import TASK
