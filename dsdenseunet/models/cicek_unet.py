@@ -23,14 +23,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number, sequence
 from dsdenseunet.models import initialise
-from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings, rematerialised
 from dsdenseunet.models.network import Network, Outputs
 from dsdenseunet.ops.axes import depth_to_space
 from dsdenseunet.ops.pool import max_pool_pairs
@@ -129,21 +128,19 @@ class CicekUNet(Network):
     def __call__(self, image_BDHWC: Array, train: bool) -> Outputs:
         """See `Network`."""
         norm = NormSettings(self.bn_momentum, self.bn_epsilon)
-        names = () if self.remat == "stage" else (CONVOLVED, STATISTICS)
-        keep = jax.checkpoint_policies.save_only_these_names(*names)
-
-        def stage(module: type[nn.Module], train_at: int) -> Any:
-            return nn.remat(module, policy=keep, static_argnums=(train_at,)) if train else module
+        kept = () if self.remat == "stage" else (CONVOLVED, STATISTICS)
+        pair = rematerialised(Pair, train, (2,), kept)
+        up = rematerialised(Up, train, (3,), kept)
 
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         skips: list[Array] = []
         for level, width in enumerate(self.widths):
             x = max_pool_pairs(skips[-1], (1, 2, 3)) if level else x
-            pair = stage(Pair, 2)(x.shape[-1], (width, 2 * width), norm, name=f"encoder{level}")
-            skips.append(pair(x, train))
+            stage = pair(x.shape[-1], (width, 2 * width), norm, name=f"encoder{level}")
+            skips.append(stage(x, train))
         x = skips.pop()
         for level in reversed(range(len(skips))):
-            up = stage(Up, 3)(x.shape[-1], skips[level].shape[-1], norm, name=f"up{level}")
-            x = up(x, skips[level], train)
+            stage = up(x.shape[-1], skips[level].shape[-1], norm, name=f"up{level}")
+            x = stage(x, skips[level], train)
         head = Conv(x.shape[-1], self.num_classes, _POINT, name="head")
         return Outputs(head(x.astype(jnp.float32)))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -16,7 +15,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import choice, integer, number, refusal, sequence, truth
 from dsdenseunet.models import initialise
 from dsdenseunet.models.dense_block import DenseBlock, layer_sizes, row_fan_in
-from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings, rematerialised
 from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.pool import max_pool
 from dsdenseunet.ops.upsample import upsample_linear
@@ -214,11 +213,8 @@ class DenseUNet3D(Network):
     def __call__(self, image_BDHWC: Array, train: bool) -> Outputs:
         """See `Network`; running statistics are in the collection `batch_stats`."""
         norm = NormSettings(self.bn_momentum, self.bn_epsilon)
-        transition, up_block = Transition, UpBlock
-        if train:
-            keep = jax.checkpoint_policies.save_only_these_names(CONVOLVED, STATISTICS)
-            transition = nn.remat(Transition, static_argnums=(2,), policy=keep)
-            up_block = nn.remat(UpBlock, static_argnums=(3,), policy=keep)
+        transition = rematerialised(Transition, train, (2,), (CONVOLVED, STATISTICS))
+        up_block = rematerialised(UpBlock, train, (3,), (CONVOLVED, STATISTICS))
 
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         x = Stem(self.in_channels, self.stem_channels, norm, name="stem")(x, train)

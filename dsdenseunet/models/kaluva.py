@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -27,7 +26,7 @@ from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, is_number, number, sequence, truth
 from dsdenseunet.models import initialise
-from dsdenseunet.models.layers import CONVOLVED, Conv, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, Conv, NormSettings, rematerialised
 from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.pool import average_pool_pairs, max_pool_pairs
 from dsdenseunet.ops.upsample import upsample_from_corners
@@ -104,8 +103,7 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:
         """Returns (B, D, H, W, C + layers * growth_rate), what is new at the end."""
-        keep = jax.checkpoint_policies.save_only_these_names(*(() if self.remat else (CONVOLVED,)))
-        unit = nn.remat(NormEluConv, static_argnums=(2,), policy=keep) if train else NormEluConv
+        unit = rematerialised(NormEluConv, train, (2,), () if self.remat else (CONVOLVED,))
         for number_ in range(1, self.layers + 1):
             settings = (self.growth_rate, _SQUARE, self.dropout_rate, self.momentum)
             x_BDHWC = jnp.concatenate([x_BDHWC, unit(*settings, name=f"layer{number_}")(x_BDHWC, train)], -1)

@@ -22,6 +22,21 @@ from dsdenseunet.ops.instance_norm import instance_norm
 CONVOLVED, STATISTICS = "convolved", "statistics"
 
 
+def rematerialised(
+    module: type[nn.Module], train: bool, static: tuple[int, ...] = (), kept: tuple[str, ...] = ()
+) -> Any:
+    """A module of which the backward pass computes all again but what is kept; as it is where not `train`.
+
+    Args:
+        module: the class.
+        train: whether there is a backward pass.
+        static: places of its call's arguments that are no arrays, the module being 0.
+        kept: `CONVOLVED`, results of convolutions, and `STATISTICS` of normalisations.
+    """
+    policy = jax.checkpoint_policies.save_only_these_names(*kept)
+    return nn.remat(module, static_argnums=static, policy=policy) if train else module
+
+
 def kernel_init(gain: float = 2.0) -> nn.initializers.Initializer:
     """Normal with variance gain / fan_in; a gain of 2 keeps activations' scale through ReLUs, 1 without them.
 

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number
 from dsdenseunet.models import initialise
-from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings, rematerialised
 from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.pool import max_pool_pairs
 from dsdenseunet.ops.upsample import upsample_nearest
@@ -124,8 +123,15 @@ class Down(nn.Module):
         return Residual(self.features, self.size, self.norm, name="unit")(x, train)
 
 
-class Up(nn.Module):
-    """Nearest upsampling, the link's map beside it, a residual unit."""
+class Beside(nn.Module):
+    """Nearest upsampling, a map of the way down beside it, and what a kind of stage does with both.
+
+    Attributes:
+        features: of the output.
+        axes: that are doubled, of 1, 2, 3 = D, H, W.
+        size: of the convolution.
+        norm: of all normalisations.
+    """
 
     features: int
     axes: Axes
@@ -136,29 +142,28 @@ class Up(nn.Module):
         """See `Operation`."""
         return [Operation("upsample, concatenate")]
 
+    def beside(self, x_BDHWC: Array, skip_BDHWC: Array) -> Array:
+        """The upsampled map, and behind its channels those of `skip_BDHWC`."""
+        return jnp.concatenate([upsample_nearest(x_BDHWC, self.axes), skip_BDHWC], axis=-1)
+
+
+class Up(Beside):
+    """With a residual unit; the map beside is the link's."""
+
     @nn.compact
     def __call__(self, x_BDHWC: Array, skip_BDHWC: Array, train: bool) -> Array:
         """Returns the upsampled map with `features` channels."""
-        x = jnp.concatenate([upsample_nearest(x_BDHWC, self.axes), skip_BDHWC], axis=-1)
+        x = self.beside(x_BDHWC, skip_BDHWC)
         return Residual(self.features, self.size, self.norm, name="unit")(x, train)
 
 
-class Last(nn.Module):
-    """Nearest upsampling, the first convolution's map beside it, convolution, BN, ReLU."""
-
-    features: int
-    axes: Axes
-    size: Size
-    norm: NormSettings
-
-    def operations(self) -> list[Operation]:
-        """See `Operation`."""
-        return [Operation("upsample, concatenate")]
+class Last(Beside):
+    """With a convolution, BN, ReLU; the map beside is the first convolution's."""
 
     @nn.compact
     def __call__(self, x_BDHWC: Array, skip_BDHWC: Array, train: bool) -> Array:
         """Returns the upsampled map with `features` channels."""
-        x = jnp.concatenate([upsample_nearest(x_BDHWC, self.axes), skip_BDHWC], axis=-1)
+        x = self.beside(x_BDHWC, skip_BDHWC)
         x = Conv(x.shape[-1], self.features, self.size, name="conv")(x)
         return BatchNormReLU(self.features, self.norm, name="norm")(x, train)
 
@@ -227,15 +232,11 @@ class RAUNet(Network):
         axes: Axes = (1, 2, 3) if self.dimensions == 3 else (2, 3)
         size = (3 if self.dimensions == 3 else 1, 3, 3)
         norm, base = NormSettings(self.bn_momentum, _EPSILON), 4 * self.filters
-        residual, down, up, last, attention = Residual, Down, Up, Last, Attention
-        if train:
-            names = () if self.remat == "unit" else (CONVOLVED, STATISTICS)
-            keep = jax.checkpoint_policies.save_only_these_names(*names)
-            residual = nn.remat(Residual, static_argnums=(2,), policy=keep)
-            down = nn.remat(Down, static_argnums=(2,), policy=keep)
-            attention = nn.remat(Attention, static_argnums=(2,), policy=keep)
-            up = nn.remat(Up, static_argnums=(3,), policy=keep)
-            last = nn.remat(Last, static_argnums=(3,), policy=keep)
+        kept = () if self.remat == "unit" else (CONVOLVED, STATISTICS)
+        residual, down, attention = (
+            rematerialised(module, train, (2,), kept) for module in (Residual, Down, Attention)
+        )
+        up, last = (rematerialised(module, train, (3,), kept) for module in (Up, Last))
 
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         stem = Stem(base, size, norm, name="stem")(x, train)

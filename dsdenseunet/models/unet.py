@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number, refusal, sequence
-from dsdenseunet.models.layers import CONVOLVED, Conv, InstanceNorm
+from dsdenseunet.models.layers import CONVOLVED, Conv, InstanceNorm, rematerialised
 from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.axes import depth_to_space
 
@@ -136,9 +135,7 @@ class InstanceNormUNet(Network):
     @nn.nowrap
     def rematerialised(self, module: type[nn.Module], train: bool) -> Any:
         """A module of which the backward pass keeps what `remat` says."""
-        names = () if self.remat == "stage" else (CONVOLVED,)
-        keep = jax.checkpoint_policies.save_only_these_names(*names)
-        return nn.remat(module, policy=keep) if train else module
+        return rematerialised(module, train, kept=() if self.remat == "stage" else (CONVOLVED,))
 
     @nn.nowrap
     def encode(self, x_BDHWC: Array, train: bool) -> list[Array]:

@@ -7,16 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.models import initialise
 from dsdenseunet.models.h_dense_unet.parts import BatchNormScaleReLU, DenseBlock, Size, Stem, Transition, Up
-from dsdenseunet.models.layers import CONVOLVED, STATISTICS, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, STATISTICS, NormSettings, rematerialised
 from dsdenseunet.ops.pool import max_pool
 
 # The epsilon of the encoder is Caffe's, that of the decoder Keras' default.
@@ -80,11 +78,8 @@ class Branch:
         space = (1, 2, 3) if self.dimensions == 3 else plane
         norm = NormSettings(self.momentum, _ENCODER_EPSILON)
         last_norm = NormSettings(self.momentum, DECODER_EPSILON)
-        transition, up = Transition, Up
-        if train:
-            keep = jax.checkpoint_policies.save_only_these_names(CONVOLVED, STATISTICS)
-            transition = nn.remat(Transition, static_argnums=(2,), policy=keep)
-            up = nn.remat(Up, static_argnums=(3, 4), policy=keep)
+        transition = rematerialised(Transition, train, (2,), (CONVOLVED, STATISTICS))
+        up = rematerialised(Up, train, (3, 4), (CONVOLVED, STATISTICS))
 
         def named(stage: str) -> tuple[str, bool]:
             name = self.prefix + stage

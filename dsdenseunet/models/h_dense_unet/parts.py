@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings
+from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings, rematerialised
 from dsdenseunet.models.network import Operation
 from dsdenseunet.ops.batch_norm import normalise_relu
 from dsdenseunet.ops.pool import average_pool_pairs
@@ -96,9 +95,8 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:
         """Returns (B, D, H, W, C + layers * growth_rate)."""
-        names = () if self.remat else (CONVOLVED, STATISTICS)
-        keep = jax.checkpoint_policies.save_only_these_names(*names)
-        dense_layer = nn.remat(DenseLayer, static_argnums=(2,), policy=keep) if train else DenseLayer
+        kept = () if self.remat else (CONVOLVED, STATISTICS)
+        dense_layer = rematerialised(DenseLayer, train, (2,), kept)
         for number in range(1, self.layers + 1):
             layer = dense_layer(
                 self.bottleneck, self.growth_rate, self.size, self.norm, name=f"layer{number}"
