@@ -101,30 +101,29 @@ def _nnunet_data(config: ConfigDict, patch_size: tuple[int, int, int]) -> None:
     config.inference.mirror_axes = (0, 1, 2)
 
 
-_UNET = {
-    "family": "unet",
+# What nnU-Net's U-Nets have in common.
+_NNUNET = {
     "in_channels": 1,
     "num_classes": 3,
     "widths": (32, 64, 128, 256, 320, 320),
-    "encoder_convs": (2, 2, 2, 2, 2, 2),
-    "decoder_convs": (2, 2, 2, 2, 2),
     "norm_epsilon": 1e-5,
     "dtype": "float32",
     "remat": "none",
     "auxiliary_outputs": 0,
 }
 
+_UNET = {
+    **_NNUNET,
+    "family": "unet",
+    "encoder_convs": (2, 2, 2, 2, 2, 2),
+    "decoder_convs": (2, 2, 2, 2, 2),
+}
+
 _RESIDUAL_UNET = {
+    **_NNUNET,
     "family": "residual_unet",
-    "in_channels": 1,
-    "num_classes": 3,
-    "widths": (32, 64, 128, 256, 320, 320),
     "encoder_blocks": (1, 3, 4, 6, 6, 6),
     "decoder_convs": (1, 1, 1, 1, 1),
-    "norm_epsilon": 1e-5,
-    "dtype": "float32",
-    "remat": "none",
-    "auxiliary_outputs": 0,
 }
 
 _CICEK_UNET = {

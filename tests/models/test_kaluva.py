@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from configs.table_one import VARIANTS
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
@@ -15,19 +16,9 @@ from dsdenseunet.models.registry import build
 from tests.models.h_dense_unet.plain import conv, with_noise
 
 RELEASED = {
-    "family": "kaluva",
-    "in_channels": 1,
-    "num_classes": 3,
+    **VARIANTS["kaluva"].model,
+    # Of an image whose -1 and 1 are -100 and 400 HU.
     "windows": ((-0.6, -0.2), (-1.0, 0.2), (-1.0, 1.0)),
-    "half": True,
-    "poolings": 5,
-    "layers": 5,
-    "growth_rate": 16,
-    "first_channels": 48,
-    "dropout_rate": 0.2,
-    "bn_momentum": 0.9,
-    "dtype": "float32",
-    "remat": "none",
 }
 TWO = {"num_classes": 2}
 

@@ -9,24 +9,16 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
+from configs.table_one import VARIANTS
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from tests.models.h_dense_unet.plain import conv, with_noise
 
-SPACE = {
-    "family": "ra_unet",
-    "in_channels": 1,
-    "num_classes": 1,
-    "dimensions": 3,
-    "filters": 8,
-    "levels": 5,
-    "bn_momentum": 0.99,
-    "dtype": "float32",
-    "remat": "none",
-}
-PLANE = {**SPACE, "dimensions": 2, "filters": 4}
+# The authors' networks have one output.
+SPACE = {**VARIANTS["ra_unet"].model, "num_classes": 1}
+PLANE = {**VARIANTS["ra_unet_2d"].model, "num_classes": 1}
 STAGES = ("stem", "res1", "res2", "res3", "res4", "res5", "res5b")
 # Of the stages of the release in its order, in 3D and in 2D.
 PARAMETERS = {

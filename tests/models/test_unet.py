@@ -5,23 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.networks import VARIANTS
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.registry import build
 from tests.models import authors
 
-NNUNET = {
-    "family": "unet",
-    "in_channels": 1,
-    "num_classes": 3,
-    "widths": (32, 64, 128, 256, 320, 320),
-    "encoder_convs": (2, 2, 2, 2, 2, 2),
-    "decoder_convs": (2, 2, 2, 2, 2),
-    "norm_epsilon": 1e-5,
-    "dtype": "float32",
-    "remat": "none",
-    "auxiliary_outputs": 4,
-}
+NNUNET = {**VARIANTS["unet"].model, "auxiliary_outputs": 4}
 TINY = {"widths": (2, 4), "encoder_convs": (1, 1), "decoder_convs": (1,), "auxiliary_outputs": 0}
 
 

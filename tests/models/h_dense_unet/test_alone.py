@@ -7,40 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.table_one import VARIANTS
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from tests.models.h_dense_unet.plain import Plain, conv, with_noise
 
-VOLUME = {
-    "family": "dense_unet_alone",
-    "in_channels": 1,
-    "num_classes": 3,
-    "dimensions": 3,
-    "slices": 1,
-    "block_layers": (3, 4, 12, 8),
-    "growth_rate": 32,
-    "bottleneck": 128,
-    "stem_channels": 96,
-    "compression": 0.5,
-    "decoder_channels": (504, 224, 192, 96, 64),
-    "link": "none",
-    "dropout_rate": 0.0,
-    "bn_momentum": 0.99,
-    "dtype": "float32",
-    "remat": "none",
-}
-SLICES = {
-    **VOLUME,
-    "dimensions": 2,
-    "slices": 3,
-    "block_layers": (6, 12, 36, 24),
-    "growth_rate": 48,
-    "bottleneck": 192,
-    "decoder_channels": (768, 384, 96, 96, 64),
-    "dropout_rate": 0.3,
-}
+VOLUME = VARIANTS["dense_unet_65"].model
+SLICES = VARIANTS["dense_unet_167"].model
 TINY = {
     "block_layers": (2, 1),
     "growth_rate": 3,
