@@ -16,9 +16,9 @@ def max_pool(x_BDHWC: Array, axes: Sequence[int] = (1, 2, 3)) -> Array:
     """Maximum over windows of 3 at a stride of 2 along `axes`, padded by one voxel on both sides.
 
     What is padded with is the lowest value. The gradient goes to the first voxel of a window, in the order
-    (D, H, W), that has its maximum, as that of `lax.reduce_window` does. One
-    axis after the other, innermost first, in elementwise passes: XLA's CPU backend visits windows one by one,
-    and keeps the place of each maximum to find the gradient's.
+    (D, H, W), that has its maximum, as that of `lax.reduce_window` does. One axis after the other, innermost
+    first, in elementwise passes: XLA's CPU backend visits windows one by one, and keeps the place of each
+    maximum to find the gradient's.
 
     Args:
         x_BDHWC: any float type; kept.

@@ -28,8 +28,9 @@ def main(argv: Sequence[str]) -> None:
     del argv
     root = Path(_ROOT.value)
     if _GPU.value:
-        blocks.check_gpu(files.read_json(_GPU.value), _GPU.value)
-        files.write_json(root / blocks.RESULTS / blocks.GPU, files.read_json(_GPU.value))
+        record = files.read_json(_GPU.value)
+        blocks.check_gpu(record, _GPU.value)
+        files.write_json(root / blocks.RESULTS / blocks.GPU, record)
     if _CPU.value:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
     if _COMPARISON.value:

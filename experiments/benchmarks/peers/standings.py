@@ -30,7 +30,7 @@ def current(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def mean(result: Mapping[str, Any]) -> float:
     """Mean Dice over regions, then over cases."""
-    return float(np.mean([np.mean(list(dice.values())) for dice in result["dice"].values()]))
+    return float(np.mean(list(_means(result["dice"]).values())))
 
 
 def record(
