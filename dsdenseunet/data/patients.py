@@ -1,0 +1,65 @@
+"""Which cases look like one patient's, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from dsdenseunet.data import splits
+
+# A patient's number, and what tells its scans apart: patient007_frame01, sub-12_ses-2, BraTS-GLI-00005-001.
+_SCAN_OF = re.compile(r"(.*[0-9])[-_. ]+([A-Za-z]*[-_]?[0-9]+|[A-Za-z])")
+# With more scans each, the first number is that of a site or of a study.
+_MOST_SCANS = 8
+
+
+def patients_of(names: Sequence[str]) -> dict[str, str]:
+    """The patient of each case, where names look like several scans of some patients; empty where not.
+
+    A name is taken apart where a number is followed by another one, or by a letter, behind a separator. That
+    is believed if it gives at least two patients, at least one of whom has several scans, and none more than
+    eight.
+
+    Args:
+        names: of all cases.
+    """
+    matches = {name: _SCAN_OF.fullmatch(name) for name in names}
+    patients = {name: match[1] if match else name for name, match in matches.items()}
+    scans = sizes(patients)
+    if len(scans) < 2 or not 2 <= max(scans.values()) <= _MOST_SCANS:
+        return {}
+    return patients
+
+
+def sizes(patients: Mapping[str, str]) -> dict[str, int]:
+    """How many scans each patient has, given the patient of each case."""
+    found: dict[str, int] = {}
+    for patient in patients.values():
+        found[patient] = found.get(patient, 0) + 1
+    return found
+
+
+def folds_by_patient(
+    patients: Mapping[str, str], with_region: Iterable[str], folds: int, seed: int
+) -> list[dict[str, list[str]]]:
+    """Folds in which no patient is on both sides, in the form of `config.data.fold_file`.
+
+    Args:
+        patients: the patient of each case.
+        with_region: cases that have the region by which folds are stratified.
+        folds: how many.
+        seed: another seed deals the patients differently.
+
+    Raises:
+        InputError: fewer patients than folds.
+    """
+    has_region = dict.fromkeys(sorted(patients.values()), False)
+    has_region |= {patients[name]: True for name in with_region}
+    dealt = splits.stratified_folds(has_region, folds, seed)
+    return [
+        {
+            "train": sorted(name for name, patient in patients.items() if patient not in part),
+            "val": sorted(name for name, patient in patients.items() if patient in part),
+        }
+        for part in map(set, dealt)
+    ]
