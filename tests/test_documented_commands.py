@@ -233,7 +233,7 @@ def test_every_flag_is_in_the_reference():
     assert set(sections) == set(EXPERIMENTS), "docs/reference/commands.md: a section for each entry point"
     for name, section in sections.items():
         source = EXPERIMENTS[name].read_text()
-        flags = set(re.findall(r'(?:DEFINE|output)_\w+\(\s*"(\w+)"', source))
+        flags = set(re.findall(r'(?:DEFINE_\w+|output_\w+|cli\.word)\(\s*"(\w+)"', source))
         documented = set(re.findall(r"^\| `--(\w+)` \|", section, re.MULTILINE))
         assert documented == flags, f"docs/reference/commands.md, {name}"
 

@@ -39,3 +39,20 @@ def draw(path: Path, title: str, figure: Callable[[], Figure]) -> Picture:
         else:
             fault = f"{type(error).__name__}: {error}"
         return Picture(title, "", fault)
+
+
+def draw_both(stem: Path, title: str, figure: Callable[[], Figure]) -> Picture:
+    """As `draw`, to `stem`.png, and to `stem`.pdf beside it."""
+    made: list[Figure] = []
+
+    def once() -> Figure:
+        made.append(figure())
+        return made[0]
+
+    picture = draw(stem.with_suffix(".png"), title, once)
+    vector = stem.with_suffix(".pdf")
+    if picture.source:
+        style.save(made[0], vector)
+    else:
+        vector.unlink(missing_ok=True)
+    return picture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from dsdenseunet.core import files
@@ -17,6 +19,9 @@ DOTS_PER_INCH = 150
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a figure as PNG, whole or not at all."""
-    with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format="png")
+    """Writes a figure as PNG or, by the name's ending, as PDF; whole or not at all."""
+    kind = Path(path).suffix.removeprefix(".")
+    # Equal pictures are equal files, and text in a PDF stays text.
+    undated = {"CreationDate": None} if kind == "pdf" else None
+    with files.atomic_path(path) as temporary, matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format=kind, metadata=undated)

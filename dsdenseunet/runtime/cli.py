@@ -43,6 +43,11 @@ def output_file(
     return flags.DEFINE_flag(_Output(name, default, help, files.check_file), required=required)
 
 
+def word(name: str, default: str, values: Sequence[str], help: str) -> flags.FlagHolder[Any]:
+    """Defines a flag of a few values that may also be given as a word by itself."""
+    return flags.DEFINE_flag(command_line.Word(name, default, help, list(values)))
+
+
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """Runs `main` under absl and ends the process with its status.
 

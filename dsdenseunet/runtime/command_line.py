@@ -23,6 +23,10 @@ _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _SAID = "DSDENSEUNET_SAID"
 
 
+class Word(flags.EnumFlag):
+    """A flag that may also be given as a word by itself: `reproduce table3` for `reproduce --item=table3`."""
+
+
 def parse(argv: Sequence[str]) -> list[str]:
     """Parses the command line; `--help` prints and ends with status 0.
 
@@ -39,6 +43,9 @@ def parse(argv: Sequence[str]) -> list[str]:
     flags.FLAGS.set_gnu_getopt(True)
     try:
         rest = flags.FLAGS(list(argv))
+        word = next((flag for name in flags.FLAGS if isinstance(flag := flags.FLAGS[name], Word)), None)
+        if word is not None and rest[1:] and not word.present:
+            word.parse(rest.pop(1))
     except flags.Error as error:
         _refuse(_short(str(error)))
     except Exception as error:  # a config file is a program, in which anything may go wrong

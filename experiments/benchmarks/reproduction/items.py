@@ -1,0 +1,98 @@
+"""Each table and figure of the paper as an item: what makes its record, which every page derives from."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dsdenseunet.core import files
+from dsdenseunet.reporting.reproduction.page import write_page
+from dsdenseunet.reporting.reproduction.section import Section
+from dsdenseunet.runtime import environment
+from experiments.benchmarks.publishing.markdown import table
+from experiments.benchmarks.reproduction import counts
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        out: folder for records, pictures, page, and whatever is trained for them.
+        demo: folder of the demo, whose run is the figures' where there is no data set.
+        data: folder of a data set in LiTS layout; None: there is none.
+    """
+
+    out: Path
+    demo: Path
+    data: Path | None
+
+    def command(self, item: str) -> str:
+        """What repeats an item."""
+        data = [f"--data={self.data}"] if self.data else []
+        return shlex.join(["python", "-m", "experiments.reproduce", item, f"--out={self.out}", *data])
+
+
+def parameters(request: Request) -> dict[str, Any]:
+    """Table 3."""
+    del request
+    no_data = "none: parameters are counted"
+    return {"data": {"name": "no data", "description": no_data}, "made": [made_now()], **counts.table_3()}
+
+
+def made_now() -> dict[str, Any]:
+    """What a number that is computed now carries."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"started": started, **environment.describe(LIBRARIES)}
+
+
+# In the order in which they are made: seconds first.
+ITEMS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
+    "table3": parameters,
+}
+
+
+def reproduce(names: list[str], request: Request, say: Callable[[str], None]) -> Path:
+    """Makes the items that are named, says each as Markdown, and writes the page of all that are there.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        StageFailedError: a command that makes one of them failed; those before it are written.
+    """
+    page = request.out
+    for name in names:
+        record = {"item": name, "command": request.command(name), **ITEMS[name](request)}
+        files.write_json(request.out / f"{name}.json", record)
+        page, sections = write_page(request.out, read(request.out))
+        say(f"\n{markdown(sections[name])}")
+    return page
+
+
+def markdown(section: Section) -> str:
+    """A section as it is shown on a terminal."""
+    facts = "\n".join(f"{name}: {text}" for name, text in section.facts)
+    return "\n\n".join([f"## {section.title}", body(section), facts])
+
+
+def body(section: Section) -> str:
+    """Its tables and sentences alone."""
+    tables = [f"{one.caption}\n\n{table(one.headings, one.rows)}" for one in section.tables]
+    return "\n\n".join([*tables, "\n".join(f"- {note}" for note in section.notes)])
+
+
+def read(out: Path) -> dict[str, Any]:
+    """The records that this or an earlier command has written.
+
+    Raises:
+        InputError: one of them is damaged.
+    """
+    paths = {name: out / f"{name}.json" for name in ITEMS}
+    return {name: files.read_object(path, "item") for name, path in paths.items() if path.is_file()}
