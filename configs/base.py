@@ -53,7 +53,8 @@ def base_config() -> ConfigDict:
     # channels: (name, normalisation, its numbers). ignore_label: counts nowhere (-1: there is none).
     # stratify_by: the region that is spread evenly over folds. select_by: regions whose mean Dice picks the
     # best weights. detect: regions that are scored piece by piece. clean_up: ("largest", region) or
-    # ("within", region, other, mm).
+    # ("within", region, other, mm). spacing_mm: (): each scan's own; or three numbers, mm along D, H, W, to
+    # which scans are resampled.
     config.task = ConfigDict(lits.TASK.to_config())
 
     config.model = ConfigDict()

@@ -85,6 +85,13 @@ def prepare(
             prepares into it.
     """
     root = Path(cache_dir)
+    if task.spacing_mm:
+        raise InputError(
+            "config.task.spacing_mm",
+            found=str(task.spacing_mm),
+            expected="()",
+            fix="leave it empty: this version does not resample",
+        )
     with _writable(root), _locked(root):
         for stale in root.glob("**/.partial-*"):  # Of a run that was killed while it wrote.
             stale.unlink()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.core.fields import Check, integer, is_integer, is_number, sequence, text
+from dsdenseunet.core.fields import Check, integer, is_integer, is_number, number, sequence, text
 from dsdenseunet.tasks.channel import NORMALISATIONS, Channel
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -22,6 +22,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _TAKEN = ("mean",)
 # Labels are kept as uint8, in which 255 is left for what has no label.
 _MOST_CLASSES = 255
+# What a side of a voxel can be.
+_MILLIMETRES = number(low=1e-3, high=1e3)
 # Where the fields of a task are by default.
 CONFIG = "config.task"
 # A rule's kind, and what follows it.
@@ -61,6 +63,8 @@ class Task:
         clean_up: rules for predictions, applied in order: ("largest", region) keeps only the region's largest
             connected piece, ("within", region, other, mm) keeps of the region only what lies within so many
             mm of the other region's largest piece.
+        spacing_mm: between the voxels that the network sees, along D (the patient's feet to head), H (back to
+            front) and W (left to right), which are the cache's axes; (): each scan's own.
     """
 
     name: str
@@ -72,10 +76,13 @@ class Task:
     select_by: tuple[str, ...]
     detect: tuple[str, ...]
     clean_up: tuple[tuple[Any, ...], ...]
+    spacing_mm: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str = CONFIG) -> Task:
         """The task that `config.task`, or the JSON of `to_config`, describes.
+
+        JSON of older versions has no `spacing_mm`: every scan kept its own.
 
         Args:
             values: its fields.
@@ -85,6 +92,7 @@ class Task:
             InputError: a field that is missing, unknown or of another form; or fields that contradict
                 each other, such as a region with a label that is no class.
         """
+        values = {"spacing_mm": (), **values}
         for name in sorted(set(values) ^ set(CHECKS)):
             _refuse(where, name, "missing" if name in CHECKS else "an unknown field", "the fields of a task")
         for name, check in CHECKS.items():
@@ -102,6 +110,7 @@ class Task:
             select_by=tuple(values["select_by"]),
             detect=tuple(values["detect"]),
             clean_up=tuple(tuple(rule) for rule in values["clean_up"]),
+            spacing_mm=tuple(map(float, values["spacing_mm"])),
         )
         _check_together(task, where)
         return task
@@ -118,6 +127,7 @@ class Task:
             "select_by": self.select_by,
             "detect": self.detect,
             "clean_up": self.clean_up,
+            "spacing_mm": self.spacing_mm,
         }
 
     def region(self, name: str) -> Region:
@@ -137,19 +147,23 @@ class Task:
         return {**scores, "mean_dice": sum(selected) / len(selected)}
 
     def in_words(self) -> str:
-        """Name, classes and channels, for messages."""
+        """Name, classes, channels and spacing, for messages."""
         channels = ", ".join(str(channel) for channel in self.channels)
-        return f"task {self.name!r} (labels {', '.join(self.classes)}; channels {channels})"
+        spacing = " x ".join(f"{side:g}" for side in self.spacing_mm)
+        spacing = f"spacing {spacing} mm" if spacing else "each scan's own spacing"
+        return f"task {self.name!r} (labels {', '.join(self.classes)}; channels {channels}; {spacing})"
 
     def reads_as(self, other: Task) -> bool:
         """Whether what is prepared for this task can be used for another one.
 
-        Labels must have the same names and channels the same normalisation, or one that needs no statistics
-        of the case. How labels are grouped into regions plays no part in what is prepared.
+        Labels must have the same names, voxels the same spacing, and channels the same normalisation, or one
+        that needs no statistics of the case. How labels are grouped into regions plays no part in what is
+        prepared.
         """
         alike = self.classes == other.classes and len(self.channels) == len(other.channels)
         return (
             alike
+            and self.spacing_mm == other.spacing_mm
             and self.ignore_label in (-1, other.ignore_label)
             and all(mine.prepares(theirs) for mine, theirs in zip(self.channels, other.channels))
         )
@@ -185,6 +199,12 @@ def _check_rule(value: Any) -> str | None:
     return None if far else wanted
 
 
+def _check_spacing(value: Any) -> str | None:
+    wanted = "() for each scan's own, or three numbers of mm (D, H, W) from 0.001 to 1000"
+    fits = isinstance(value, tuple | list) and len(value) in (0, 3) and not sequence(_MILLIMETRES)(value)
+    return None if fits else wanted
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
@@ -200,6 +220,7 @@ CHECKS: Mapping[str, Check] = {
     "select_by": sequence(text, shortest=1),
     "detect": sequence(text),
     "clean_up": sequence(_check_rule),
+    "spacing_mm": _check_spacing,
 }
 
 

@@ -140,7 +140,7 @@ _CHANGES: dict[int, Change] = {
             **{
                 f"task.{name}": value
                 for name, value in lits.TASK.to_config().items()
-                if name not in ("ignore_label", "channels", "clean_up")
+                if name not in ("ignore_label", "channels", "clean_up", "spacing_mm")
             },
         },
         computed={
@@ -149,6 +149,12 @@ _CHANGES: dict[int, Change] = {
             "phases.phase1.start": lambda old: old["training"]["init_from"] or "random",
             "phases.phase2.start": lambda old: _start_of_phase2(old["training"]),
             "phases.phase2.continue_schedule": lambda old: not old["optimizer"]["restart_in_phase2"],
+        },
+    ),
+    4: Change(
+        added={
+            # Every scan kept its own.
+            "task.spacing_mm": (),
         },
     ),
 }

@@ -19,12 +19,20 @@ BRAIN = {
     "select_by": ("whole", "core"),
     "detect": (),
     "clean_up": (("largest", "whole"), ("within", "core", "whole", 2)),
+    "spacing_mm": (3.0, 1.0, 1.0),
 }
 
 
 @pytest.mark.parametrize("task", [TASK, Task.of(BRAIN)], ids=["lits", "brain"])
 def test_a_task_survives_json(task):
     assert Task.of(json.loads(json.dumps(task.to_config()))) == task
+
+
+def test_a_task_of_an_older_version_keeps_each_scan_s_own_spacing():
+    stored = {field: value for field, value in BRAIN.items() if field != "spacing_mm"}
+    assert Task.of(stored).spacing_mm == ()
+    assert "spacing 3 x 1 x 1 mm" in Task.of(BRAIN).in_words()
+    assert "each scan's own spacing" in Task.of(stored).in_words()
 
 
 def test_regions_may_overlap():
@@ -72,6 +80,11 @@ def test_the_mean_is_over_the_regions_that_select():
         ({"clean_up": (("largest", "liver"),)}, "clean_up", "'liver'"),
         ({"clean_up": (("within", "core", "whole"),)}, "clean_up", "within"),
         ({"clean_up": (("smallest", "core"),)}, "clean_up", "smallest"),
+        ({"spacing_mm": (3.0, 1.0)}, "spacing_mm", "(3.0, 1.0)"),
+        ({"spacing_mm": (3.0, 1.0, 0.0)}, "spacing_mm", "0.0"),
+        ({"spacing_mm": (3.0, 1.0, float("nan"))}, "spacing_mm", "nan"),
+        ({"spacing_mm": (3.0, 1.0, True)}, "spacing_mm", "True"),
+        ({"spacing_mm": 1.5}, "spacing_mm", "1.5"),
         ({"colour": "red"}, "colour", "an unknown field"),
     ],
 )
@@ -102,6 +115,9 @@ def test_no_value_of_any_kind_ends_in_another_error(field, value):
         ({"channels": (("FLAIR", "zscore"), ("T1", "percentiles", 0.5, 99.5))}, False),
         ({"channels": (("FLAIR", "zscore_foreground"),)}, False),
         ({"ignore_label": 255}, True),
+        ({"spacing_mm": [3, 1, 1]}, True),
+        ({"spacing_mm": (3.0, 1.0, 1.5)}, False),
+        ({"spacing_mm": ()}, False),
     ],
 )
 def test_a_cache_serves_every_task_that_reads_the_same_voxels(change, reads):
