@@ -10,9 +10,10 @@ import hashlib
 import os
 import resource
 import shlex
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dsdenseunet.core import files
@@ -55,7 +56,16 @@ class Chain:
         self._records = files.read_object(self._file) if self._file.exists() else {}
         self.stages: list[Stage] = []
 
-    def run(self, name: str, arguments: Sequence[str], reads: Iterable[Path], writes: Iterable[Path]) -> None:
+    def run(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        reads: Iterable[Path],
+        writes: Iterable[Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        anew: Path | None = None,
+    ) -> None:
         """Runs `python -m package.arguments...` unless it is done.
 
         Args:
@@ -63,13 +73,16 @@ class Chain:
             arguments: the module's name and its flags.
             reads: files and folders that decide its result.
             writes: files and folders that hold its result; the stage counts as done only while they last.
+            environment: variables for this command, beside those that there are.
+            anew: a folder of the stage that is removed first: it must not go on where it was stopped.
 
         Raises:
             StageFailedError: the command failed; what it printed is on the terminal.
         """
         module, *options = arguments
         arguments = ["-m", f"{self._package}.{module}", *options]
-        command = shlex.join(["python", *arguments])
+        variables = dict(environment or {})
+        command = shlex.join([*(f"{key}={value}" for key, value in variables.items()), "python", *arguments])
         reads, writes = list(reads), list(writes)
         key = {"command": command, "reads": _digest(reads)}
         record = self._records.get(name)
@@ -81,16 +94,20 @@ class Chain:
             _say(f"\n== {name}: done before, reused ({', '.join(map(str, writes))})")
         else:
             _say(f"\n== {name}\n$ {command}")
-            seconds, cpu_seconds = self._execute(name, arguments)
+            if anew is not None:
+                shutil.rmtree(anew, ignore_errors=True)
+            seconds, cpu_seconds = self._execute(name, arguments, {**os.environ, **variables})
             record = {"key": key, "writes": _digest(writes), "seconds": seconds, "cpu_seconds": cpu_seconds}
             self._records[name] = record
             files.write_json(self._file, self._records)
             _say(f"== {name}: {seconds:.1f} s ({cpu_seconds:.1f} s of CPU time)")
         self.stages.append(Stage(name, command, record["seconds"], record["cpu_seconds"], reused))
 
-    def _execute(self, name: str, arguments: Sequence[str]) -> tuple[float, float]:
+    def _execute(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> tuple[float, float]:
         start, cpu = time.perf_counter(), _children_cpu_seconds()
-        status = supervision.run_child([sys.executable, *arguments])
+        status = supervision.run_child([sys.executable, *arguments], env=environment)
         if status:
             raise StageFailedError(name, status if status > 0 else 128 - status)
         return round(time.perf_counter() - start, 2), round(_children_cpu_seconds() - cpu, 2)

@@ -81,7 +81,8 @@ class RunLog:
         if not self._active:
             return
         record: dict[str, Any] = {"phase": self._phase, "epoch": epoch, "step": step, **metrics}
-        record["steps_per_second"] = round(steps_per_second, 3)
+        # Four digits: slow steps, such as the first, must not become 0.0.
+        record["steps_per_second"] = float(f"{steps_per_second:.4g}")
         if memory and memory != self._memory:
             record["memory"] = self._memory = dict(memory)
         self._write(record)

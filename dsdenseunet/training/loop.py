@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -181,12 +182,15 @@ class _Waiting:
         self._log = log
         self._pending: tuple[int, Mapping[str, np.ndarray], Mapping[str, jax.Array]] | None = None
         self._clock = time.monotonic()
+        self._ended: float | None = None
         self._planned = out_of_memory.planned_bytes(
             phase.config, parallel.first_device_memory(), parallel.device_count()
         )
 
-    def put(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, jax.Array]) -> None:
+    def put(self, step: int, batch: Mapping[str, np.ndarray], metrics: Mapping[str, Any]) -> None:
         self._pending = (step, batch, metrics)
+        # A CPU may compute while it dispatches: this step has then ended before the next one begins.
+        self._ended = time.monotonic() if all(value.is_ready() for value in metrics.values()) else None
 
     def restart_clock(self) -> None:
         """Leaves what happened since the last step out of the steps per second."""
@@ -201,7 +205,7 @@ class _Waiting:
         if not bool(metrics["healthy"]):
             names = [self._phase.train_names[index] for index in batch["case"]]
             raise stop_on_non_finite(state, batch, names, values, self._phase.workdir, self._phase.name, step)
-        now = time.monotonic()
+        now = self._ended or time.monotonic()
         epoch = (step - 1) // self._phase.steps_per_epoch + 1
         memory = parallel.memory_use()
         if memory and self._planned is not None:

@@ -59,6 +59,29 @@ def test_whatever_changes_makes_it_run_again(package, change):
     assert (package / "out").read_text() == (package / "in").read_text().upper()
 
 
+def test_a_stage_may_have_variables_and_a_folder_that_goes_first(package, monkeypatch):
+    (package / "commands" / "look.py").write_text(
+        "import os, pathlib\n"
+        "pathlib.Path('run').mkdir()\n"
+        "pathlib.Path('run/out').write_text(os.environ['WORD'] + os.environ['KEPT'])\n"
+    )
+    (package / "run").mkdir()
+    (package / "run" / "left over").touch()
+
+    def run(word):
+        chain, folder = Chain(package, "commands"), package / "run"
+        chain.run("look", ["look"], [], [folder / "out"], environment={"WORD": word}, anew=folder)
+        return chain.stages[-1]
+
+    monkeypatch.setenv("KEPT", "!")
+    stage = run("said")
+    assert stage.command == "WORD=said python -m commands.look"
+    assert [path.name for path in (package / "run").iterdir()] == ["out"]
+    assert (package / "run" / "out").read_text() == "said!"
+    assert run("said").reused
+    assert not run("other").reused
+
+
 def test_a_failed_stage_is_not_recorded(package):
     (package / "in").write_text("")
     for _ in range(2):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dsdenseunet.reporting import html, pictures
-from dsdenseunet.reporting.reproduction import parameters
+from dsdenseunet.reporting.reproduction import epoch_times, parameters
 from dsdenseunet.reporting.reproduction.section import Record, Section
 
 PAGE = "reproduction.html"
 # In the paper's order.
 SECTIONS: Mapping[str, Callable[[Record], Section]] = {
+    "table2": epoch_times.section,
     "table3": parameters.section,
 }
 

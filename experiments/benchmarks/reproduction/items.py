@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dsdenseunet.core import files
+from dsdenseunet.data.cache import Cache
 from dsdenseunet.reporting.reproduction.page import write_page
 from dsdenseunet.reporting.reproduction.section import Section
 from dsdenseunet.runtime import environment
+from dsdenseunet.runtime.stages import Chain
 from experiments.benchmarks.publishing.markdown import table
-from experiments.benchmarks.reproduction import counts
+from experiments.benchmarks.reproduction import counts, epochs
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -46,6 +48,30 @@ def parameters(request: Request) -> dict[str, Any]:
     return {"data": {"name": "no data", "description": no_data}, "made": [made_now()], **counts.table_3()}
 
 
+def epoch_times(request: Request) -> dict[str, Any]:
+    """Table 2: the whole protocol on a data set, a smaller one on phantoms."""
+    chain, protocol = Chain(request.out), epochs.FULL if request.data else epochs.REDUCED
+    folder = request.data or epochs.phantoms(chain, request.out, protocol)
+    cache = epochs.prepared(chain, request.out, folder)
+    data = of_folder(cache, folder) if request.data else PHANTOMS
+    return {"data": data, **epochs.table_2(chain, request.out, cache, protocol)}
+
+
+PHANTOMS = {
+    "name": "phantoms, not CTs",
+    "description": "synthetic CTs made by this program (experiments.make_phantoms); no patient is in them",
+}
+
+
+def of_folder(cache: Path, folder: Path) -> dict[str, Any]:
+    """What is known of a data set of the user's."""
+    names = Cache.open(cache).names
+    return {
+        "name": f"{folder.resolve().name} ({len(names)} cases)",
+        "description": f"{len(names)} labelled cases of {folder.resolve()}",
+    }
+
+
 def made_now() -> dict[str, Any]:
     """What a number that is computed now carries."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -55,6 +81,7 @@ def made_now() -> dict[str, Any]:
 # In the order in which they are made: seconds first.
 ITEMS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "table3": parameters,
+    "table2": epoch_times,
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 from dsdenseunet.core import files
 from dsdenseunet.reporting import pictures
 from dsdenseunet.reporting.reproduction.page import SECTIONS, write_page
-from experiments.benchmarks.reproduction import counts, items
+from experiments.benchmarks.reproduction import counts, epochs, items, paper
 
 MADE = {
     "started": "2026-01-02T03:04:05+00:00",
@@ -86,3 +86,45 @@ def test_a_damaged_record_is_named(tmp_path):
     files.write_json(tmp_path / "table3.json", {"other": 1})
     with pytest.raises(InputError, match=r"table3\.json"):
         items.read(tmp_path)
+
+
+def epoch_times(protocol=epochs.REDUCED, name="phantoms, not CTs"):
+    made = {
+        "paper": {
+            "epochs": {v: {str(n): list(s) for n, s in cells.items()} for v, cells in paper.TABLE_2.items()},
+            "totals": paper.TABLE_2_TOTALS,
+            "patch": [12, 224, 224],
+            "steps": 10,
+            "trained_on": "a card",
+        },
+        "ours": {
+            "ds": {"5": [30.0, 2.0, 2.0], "10": [32.0, 3.0, 1.0]},
+            "standard": {"5": [40.0, 3.0, 3.0], "10": [40.0, 3.0, 3.0]},
+        },
+        "protocol": {"patch": list(protocol.patch), "steps": protocol.steps},
+        "macs": {"ds": 100, "standard": 106},
+    }
+    return {"item": "table2", **ORIGIN, "data": {"name": name, "description": "d"}, **made}
+
+
+def test_table_2_keeps_the_first_epoch_apart():
+    section = SECTIONS["table2"](epoch_times())
+    paper_s, ours, summary = section.tables
+    assert paper_s.rows[0] == ["1", "40", "55", "59", "45", "192", "241", "225", "228"]
+    assert paper_s.rows[-1] == ["average", "9.6", "10.5", "11.5", "10.0", "35.8", "40.3", "38.9", "40.4"]
+    assert ours.rows[-1] == ["average", "11.3", "12.0", "15.3", "15.3"]
+    assert [row[4:] for row in summary.rows[:2]] == [["31.00", "40.00", "1.29"], ["2.00", "3.00", "1.50"]]
+    assert summary.rows[2][1:3] == ["10.40", "38.85"]
+    said = " ".join(section.notes)
+    assert "takes 48% of its ten with DS-Conv and 57% with" in said
+    assert "ratio is 1.06 on the paper's patch" in said
+
+
+def test_a_reduced_size_is_in_every_title_and_only_there():
+    section = SECTIONS["table2"](epoch_times())
+    for title in (section.title, section.tables[1].caption, section.tables[2].caption):
+        assert "phantoms, not CTs" in title
+        assert "at a reduced size: patches of 12 x 64 x 64 (paper: 12 x 224 x 224), 5 steps" in title
+    whole = SECTIONS["table2"](epoch_times(epochs.FULL, "LiTS (131 cases)"))
+    assert whole.title.endswith("on LiTS (131 cases), patches of 12 x 224 x 224")
+    assert "reduced" not in str(whole)
