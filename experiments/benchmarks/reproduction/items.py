@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from dsdenseunet.reporting.reproduction.section import Section
 from dsdenseunet.runtime import environment
 from dsdenseunet.runtime.stages import Chain
 from experiments.benchmarks.publishing.markdown import table
-from experiments.benchmarks.reproduction import counts, epochs
+from experiments.benchmarks.reproduction import counts, epochs, methods
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -57,6 +58,23 @@ def epoch_times(request: Request) -> dict[str, Any]:
     return {"data": data, **epochs.table_2(chain, request.out, cache, protocol)}
 
 
+def compared(request: Request, *, counted: bool) -> dict[str, Any]:
+    """Table 1, and what figures 3 and 4 show of it; without a data set the paper's values alone."""
+    dice: dict[str, Any] = {}
+    made, data = [made_now()], {"name": "LiTS", "description": "none: ours are not run"}
+    if request.data:
+        chain = Chain(request.out)
+        dice, made = methods.compared(chain, request.out, request.data)
+        data = of_folder(epochs.prepared(chain, request.out, request.data), request.data)
+    lits = Request(request.out, request.demo, request.data or Path("LiTS"))
+    return {
+        "data": data,
+        "made": made,
+        "run": lits.command("table1"),
+        "rows": methods.rows(dice, counted=counted),
+    }
+
+
 PHANTOMS = {
     "name": "phantoms, not CTs",
     "description": "synthetic CTs made by this program (experiments.make_phantoms); no patient is in them",
@@ -81,6 +99,9 @@ def made_now() -> dict[str, Any]:
 # In the order in which they are made: seconds first.
 ITEMS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "table3": parameters,
+    "table1": functools.partial(compared, counted=True),
+    "figure3": functools.partial(compared, counted=False),
+    "figure4": functools.partial(compared, counted=False),
     "table2": epoch_times,
 }
 

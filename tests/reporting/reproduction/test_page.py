@@ -5,7 +5,7 @@ import pytest
 from dsdenseunet.core import files
 from dsdenseunet.reporting import pictures
 from dsdenseunet.reporting.reproduction.page import SECTIONS, write_page
-from experiments.benchmarks.reproduction import counts, epochs, items, paper
+from experiments.benchmarks.reproduction import counts, epochs, items, methods, paper
 
 MADE = {
     "started": "2026-01-02T03:04:05+00:00",
@@ -128,3 +128,65 @@ def test_a_reduced_size_is_in_every_title_and_only_there():
     whole = SECTIONS["table2"](epoch_times(epochs.FULL, "LiTS (131 cases)"))
     assert whole.title.endswith("on LiTS (131 cases), patches of 12 x 224 x 224")
     assert "reduced" not in str(whole)
+
+
+DS, LITERAL = "configs/ds_dense_unet_569.py:ds", "configs/ds_dense_unet_569.py:ds_literal"
+DICE = {"cases": 3, "liver": {"value": 90.0, "low": 85.0, "high": 92.0}}
+DICE["tumour"] = {"value": 50.0, "low": None, "high": None}
+
+
+def compared(dice, data="folder (3 cases)"):
+    rows = methods.rows(dice, counted=False)
+    return {**ORIGIN, "data": {"name": data, "description": "d"}, "run": "python run it", "rows": rows}
+
+
+def test_table_1_shows_no_number_of_ours_that_is_not_measured():
+    section = SECTIONS["table1"](compared({}))
+    assert section.title == "Table 1: Dice in percent on LiTS, the paper's values; ours not run here"
+    (shown,) = section.tables
+    assert shown.rows[-1] == [
+        *("3D-DenseUNet-569", "3D", "3.6", ""),
+        *("96.2", "96.7", "not run here", "69.6", "80.7", "not run here"),
+    ]
+    assert all(row[6] == row[9] == "not run here" for row in shown.rows)
+    assert "python run it" in " ".join(section.notes)
+
+
+def test_table_1_with_measured_rows():
+    section = SECTIONS["table1"](compared({DS: DICE, LITERAL: DICE}))
+    assert section.title.endswith("and ours of 3 cases of folder (3 cases) in cross-validation")
+    *_, usual, literal = section.tables[0].rows
+    assert usual[6] == "90.0 (85.0 to 92.0)"
+    assert usual[9] == "50.0"
+    assert literal[0] == "3D-DenseUNet-569, literal schedule"
+    assert literal[4:6] == ["", ""]
+
+
+@pytest.mark.parametrize(("number", "region"), [(3, "liver"), (4, "tumour")])
+def test_bars_are_as_high_as_the_values(number, region):
+    (drawing,) = SECTIONS[f"figure{number}"](compared({DS: DICE})).drawings
+    figure = drawing.figure()
+    (axis,) = figure.axes
+    assert axis.get_title(loc="left") == drawing.title
+    assert axis.get_ylim() == (0, 100)
+    heights = [[bar.get_height() for bar in bars] for bars in axis.containers if hasattr(bars, "patches")]
+    expected = [[row[region][kind] for row in paper.TABLE_1] for kind in ("case", "global")]
+    assert heights == [*expected, [DICE[region]["value"]]]
+    shown = sorted(text.get_text() for text in axis.texts)
+    assert shown == sorted(f"{value:.1f}" for values in heights for value in values)
+
+
+def test_a_comparison_is_read_by_config():
+    interval = {"value": 0.5, "low": 0.4, "high": None}
+    scored = {"cases": 2, "dice": {"liver": interval, "tumour": interval, "mean": interval}}
+    names = ("ds_dense_unet_569.py:ds", "somebody else's")
+    record = {"scored": [{"contender": name, **scored} for name in names], "provenance": MADE}
+    dice, made = methods.read(record)
+    assert dice.keys() == {DS}
+    assert dice[DS]["liver"] == {"value": 50.0, "low": 40.0, "high": None}
+    assert made == [MADE]
+
+
+def test_every_method_has_a_config():
+    assert list(methods.CONFIGS) == [row["method"] for row in paper.TABLE_1]
+    assert methods.STEPS == 11_000
