@@ -23,7 +23,7 @@ CAPPED = {"nvidia-cudnn-cu12<9.11,>=9.10.2"}
 
 
 # Programs that run in an environment of their own, beside ours; their docstrings say what it holds.
-PEERS = {f"experiments/benchmarks/peers/{name}.py" for name in ("monai_unet", "nnunet")}
+PEERS = {f"experiments/benchmarks/peers/{name}.py" for name in ("monai_unet", "nnunet", "nnunet_plans")}
 
 
 def name_of(path):

@@ -25,6 +25,8 @@ ALLOWED = {
     "export": {"training", "inference", "models", "ops", "data", "tasks", "runtime", "core"},
     "preflight": {"training", "models", "ops", "tasks", "runtime", "core"},
     "memory": {"training", "inference", "evaluation", "models", "ops", "data", "tasks", "runtime", "core"},
+    # Chooses by what the compiler says fits.
+    "configure": {"memory", "training", "models", "data", "tasks", "core"},
 }
 # These work on arrays, files and processes: no accelerator library, so that they start fast and run anywhere.
 HOST_ONLY = (

@@ -45,6 +45,10 @@ class Setting:
         """Of the patches at once."""
         return self.at_once * math.prod(self.patch)
 
+    def batch_bytes(self, channels: int) -> int:
+        """Of one whole batch: four bytes a voxel for each channel and four for the label."""
+        return self.accumulate * self.voxels * 4 * (channels + 1)
+
     def flags(self, model_config: Mapping[str, Any]) -> str:
         """For a shell's command line; only fields that the network has."""
         traded = (name for name in ("remat", "dtype") if name in model_config)

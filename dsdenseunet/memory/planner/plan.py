@@ -21,7 +21,7 @@ from dsdenseunet.training.settings import config_to_json
 GIB = 2**30
 # Large CTs: 512 x 512 x 1000.
 VOLUME = (1000, 512, 512)
-_COMPILERS = {
+COMPILERS = {
     True: "XLA for GPUs, compiling for the card without having it",
     False: "XLA for CPUs: an ESTIMATE, install the extra cuda12 for the card's own figures",
 }
@@ -112,7 +112,7 @@ def make_plan(
         "device": card.name,
         "device_kind": card.device_kind,
         "card": dataclasses.asdict(card),
-        "compiler": _COMPILERS[compiler.card is not None],
+        "compiler": COMPILERS[compiler.card is not None],
         "is_estimate": compiler.card is None,
         "budget_gib": budget_gib,
         "available_gib": _gib(space.available),

@@ -46,9 +46,7 @@ def run(
     Raises:
         InputError: a config, card, patch, remat or precision that does not exist.
     """
-    # No card is touched, even where there is one: it may be busy, and its memory is not for planning.
-    jax.config.update("jax_platforms", "cpu")
-    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
+    touch_no_card()
     check_config(config)
     card = cards.card(device)
     network = registry.build(config.model)
@@ -75,6 +73,12 @@ def run(
     if out:
         files.write_json(Path(out) / "plan.json", plan)
     return plan
+
+
+def touch_no_card() -> None:
+    """Keeps JAX from any card that there is: it may be busy, and its memory is not for planning."""
+    jax.config.update("jax_platforms", "cpu")
+    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
 
 
 def _say(line: str) -> None:

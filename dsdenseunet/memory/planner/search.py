@@ -207,8 +207,7 @@ class Search:
 
     def _row(self, setting: Setting, law: Law) -> Row:
         figures = self.points.get(setting)
-        # One image of 4 and one label of 4 bytes a voxel.
-        batch_bytes = setting.accumulate * setting.voxels * 4 * (self._config.model.in_channels + 1)
+        batch_bytes = setting.batch_bytes(self._config.model.in_channels)
         memory = law.memory(setting, batch_bytes, figures["memory"]["temp"] if figures else None)
         return Row(
             setting=setting,

@@ -41,5 +41,6 @@ def write_boxes(folder: Path, cases: int = 4, shape: Sequence[int] = (16, 20, 24
         if number:
             labels[6:9, 7:10, 8:11] = 2
         image = (100 * labels + rng.normal(0, 10, shape) + 50 * (number + 1)).astype(np.float32)
-        write_case(folder, f"toy_{number}", image, labels)
+        # Spacings of 1 mm alone look like those of a header without any.
+        write_case(folder, f"toy_{number}", image, labels, (1, 1, 1.5))
     return describe(folder, ["MRI"], ["background", "Shell", "Core"])

@@ -1,0 +1,1 @@
+"""From a folder of labelled scans to a config: what is chosen, and why."""

@@ -1,0 +1,93 @@
+import pytest
+
+from dsdenseunet.configure import choices
+from tests.configure.fingerprints import CT, MR, a_fingerprint, a_region, a_task
+
+
+def test_ct_gets_the_window_of_its_foreground():
+    choice = choices.normalisation(a_fingerprint(task=a_task(channels=(CT,))))
+    assert choice.settings == {"task.channels": (("CT", "window", -9.0, 148.0),)}
+    assert "from -9 to 148" in choice.why
+    # Labels whose voxels all have one value say nothing of a window.
+    constant = a_fingerprint(task=a_task(channels=(CT,)), foreground=(40.0, 40.0))
+    assert choices.normalisation(constant).settings == {"task.channels": (CT,)}
+
+
+@pytest.mark.parametrize(
+    ("zero_share", "kind"), [(0.0, "zscore"), (0.24, "zscore"), (0.25, "zscore_foreground")]
+)
+def test_mr_is_z_scored_and_what_was_cut_out_over_its_own_voxels(zero_share, kind):
+    choice = choices.normalisation(a_fingerprint(zero_share=zero_share))
+    assert choice.settings == {"task.channels": (("MRI", kind),)}
+
+
+def test_each_channel_is_chosen_by_itself():
+    choice = choices.normalisation(a_fingerprint(task=a_task(channels=(MR, CT, ("PET", "none")))))
+    assert [channel[1] for channel in choice.settings["task.channels"]] == ["zscore", "window", "none"]
+    assert "PET: as its dataset.json asks" in choice.why
+
+
+def test_folds_are_stratified_by_the_region_that_divides_the_cases_best():
+    has, none = a_region(), None
+    found = a_fingerprint(regions={"anterior": [has] * 5 + [none], "posterior": [has] * 2 + [none] * 4})
+    choice = choices.strata(found)
+    assert choice.settings == {"task.stratify_by": "posterior"}
+    assert "2 of 6 cases" in choice.why
+    assert choices.strata(a_fingerprint()).settings == {"task.stratify_by": ""}
+
+
+def test_what_comes_in_pieces_is_detected_and_what_is_one_piece_is_cleaned_up():
+    found = a_fingerprint(
+        regions={"anterior": [a_region(2, 0.995)] + [a_region()] * 5, "posterior": [a_region(3, 0.6)] * 6}
+    )
+    lesions = choices.lesions(found)
+    assert lesions.settings == {"task.detect": ("posterior",)}
+    cleaned = choices.clean_up(found, lesions.settings["task.detect"])
+    assert cleaned.settings == {"task.clean_up": (("largest", "anterior"),)}
+    assert "99.5 % of anterior" in cleaned.why
+
+
+def test_four_cases_tell_nothing_of_clean_up():
+    found = a_fingerprint(names=[f"toy_{n}" for n in range(4)])
+    assert choices.clean_up(found, ()).settings == {"task.clean_up": ()}
+
+
+def test_folds_hold_patients_together():
+    choice, of_patients = choices.folds(a_fingerprint(), "folds.json")
+    assert (choice.settings, of_patients) == ({"data.folds": 5}, {})
+    names = ["p1_a", "p1_b", "p2_a", "p3_a", "p3_b", "p3_c"]
+    choice, of_patients = choices.folds(a_fingerprint(names=names), "folds.json")
+    assert choice.settings == {"data.folds": 3, "data.fold_file": "folds.json"}
+    assert of_patients["p1_b"] == "p1"
+    assert choices.folds(a_fingerprint(names=["a", "b"]), "")[0].settings == {"data.folds": 2}
+
+
+def test_patches_are_drawn_to_classes_unless_they_hold_nearly_all():
+    whole = choices.sampling(a_fingerprint(), (32, 48, 32))
+    assert whole.settings == {"data.centre_share": (1.0, 0.0, 0.0)}
+    part = choices.sampling(a_fingerprint((100, 100, 100)), (32, 32, 32))
+    assert part.settings == {"data.centre_share": (0.5, 0.25, 0.25)}
+    # Shares that cannot be written in four digits still sum to 1.
+    four = a_fingerprint((100, 100, 100), task=a_task(("background", "a", "b", "c")))
+    shares = choices.sampling(four, (32, 32, 32)).settings["data.centre_share"]
+    assert sum(shares) == pytest.approx(1, abs=1e-9)
+    assert shares[1:] == (0.1666, 0.1666, 0.1666)
+
+
+@pytest.mark.parametrize(
+    ("classes", "axes"),
+    [
+        (("background", "liver", "shelf"), (0.5, 0.5, 0.5)),
+        (("background", "left_kidney", "right_kidney"), (0.5, 0.5, 0.0)),
+        (("background", "lung-l", "other"), (0.5, 0.5, 0.0)),
+    ],
+)
+def test_classes_that_have_sides_are_not_mirrored_across(classes, axes):
+    assert choices.mirrored_axes(a_fingerprint(task=a_task(classes)))[0] == axes
+
+
+def test_what_a_patch_shows_is_said_in_mm():
+    text = choices.field_of_view(a_fingerprint((64, 64, 64), (2.0, 1.0, 1.5)), (32, 64, 128))
+    assert text.startswith(
+        "32 x 64 x 128 voxels are 64 x 64 x 192 mm at the median spacing, 50 % of the median"
+    )
