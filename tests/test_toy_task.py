@@ -33,6 +33,7 @@ TASK = {
     "select_by": ("whole",),
     "detect": ("kernel",),
     "clean_up": (("largest", "whole"),),
+    "spacing_mm": (),
 }
 SHAPE = (18, 17, 16)
 

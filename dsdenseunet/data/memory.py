@@ -24,18 +24,36 @@ def machine_bytes() -> int:
     return min(found)
 
 
-def check_room(path: str | os.PathLike[str], shape: Sequence[int], bytes_per_voxel: int) -> None:
+def check_room(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    bytes_per_voxel: int,
+    *,
+    resampled_mm: Sequence[float] = (),
+) -> None:
     """Refuses a volume that needs more than the machine's whole memory.
+
+    Args:
+        path: its file.
+        shape: its sides, in any order.
+        bytes_per_voxel: that are held at once.
+        resampled_mm: (D, H, W) of `task.spacing_mm`, where the volume has this shape only then.
 
     Raises:
         InputError: says how much memory is needed, what for, and how much there is.
     """
     needed, there = math.prod(shape) * bytes_per_voxel, machine_bytes()
-    if needed > there:
-        raise InputError(
-            path,
-            found=f"{' x '.join(map(str, shape))} voxels, which take {needed / 1e9:.1f} GB of memory "
-            f"({bytes_per_voxel} bytes a voxel)",
-            expected=f"at most the {there / 1e9:.1f} GB that this machine has",
-            fix="use a machine with more memory, or crop or resample the volume",
-        )
+    if needed <= there:
+        return
+    sides, fix = "", "use a machine with more memory, or crop or resample the volume"
+    if resampled_mm:
+        sides = f"resampled to {' x '.join(f'{side:g}' for side in resampled_mm)} mm: "
+        fix = "correct the spacing in the file's header if it is wrong, choose a larger "
+        fix += "config.task.spacing_mm, or use a machine with more memory"
+    raise InputError(
+        path,
+        found=f"{sides}{' x '.join(map(str, shape))} voxels, which take {needed / 1e9:.1f} GB of memory "
+        f"({bytes_per_voxel} bytes a voxel)",
+        expected=f"at most the {there / 1e9:.1f} GB that this machine has",
+        fix=fix,
+    )

@@ -12,16 +12,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data import cache, manifest
-from dsdenseunet.data.scans import channel_files, nifti
-from dsdenseunet.data.scans.grid import axis_codes
+from dsdenseunet.data import cache, manifest, prepared_case
+from dsdenseunet.data.scans import channel_files
 from dsdenseunet.data.scans.layouts import Case, natural_key
 from dsdenseunet.tasks import lits
-from dsdenseunet.tasks.channel import statistics_of
 from dsdenseunet.tasks.task import Task
 
 _LOCK = ".lock"
@@ -85,13 +80,6 @@ def prepare(
             prepares into it.
     """
     root = Path(cache_dir)
-    if task.spacing_mm:
-        raise InputError(
-            "config.task.spacing_mm",
-            found=str(task.spacing_mm),
-            expected="()",
-            fix="leave it empty: this version does not resample",
-        )
     with _writable(root), _locked(root):
         for stale in root.glob("**/.partial-*"):  # Of a run that was killed while it wrote.
             stale.unlink()
@@ -183,114 +171,15 @@ def _rows(
 def _prepare_case(case: Case, root: Path, known: manifest.Record | None, task: Task, verify: bool) -> Row:
     try:
         channel_files.require(case.images, task.channels)
-        if known and (current := _still_current(case, root, known, task, verify)):
+        if known and (current := prepared_case.still_current(case, root, known, task, verify)):
             return Row(case.name, "current", current)
-        return Row(case.name, "new", _write_case(case, root, task))
+        return Row(case.name, "new", prepared_case.write(case, root, task))
     except InputError as error:
         return Row(case.name, "failed", error=str(error))
     except Exception as error:  # whatever is wrong with one case must not end the others
         if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
             raise
         return Row(case.name, "failed", error=f"{type(error).__name__}: {error}")
-
-
-def _still_current(
-    case: Case, root: Path, known: manifest.Record, task: Task, verify: bool
-) -> manifest.Record | None:
-    """The record, its sources' times renewed, if the arrays are there and come from these very sources."""
-    alike = len(known.label_counts), len(known.statistics)
-    if case.labels is None or alike != (len(task.classes), len(task.channels)):
-        return None
-    try:
-        here = cache.Cache(root, {case.name: known}, task)
-        here.case(case.name)
-        if verify:
-            here.verify(case.name)
-    except InputError:
-        return None
-    if len(known.images) != len(case.images):
-        return None
-    images = [_renewed(*files) for files in zip(known.images, case.images, strict=True)]
-    labels = _renewed(known.labels, case.labels)
-    grid = nifti.read_grid(case.image)
-    as_read = (grid.shape_DHW, grid.spacing_mm, axis_codes(grid))
-    # The same bytes can be read otherwise by another version of this program.
-    if None in images or labels is None or as_read != (known.shape, known.spacing_mm, known.axes):
-        return None
-    # Marks about the values are kept, as the values are not read again.
-    marks = tuple(dict.fromkeys((*grid.marks, *known.marks)))
-    return dataclasses.replace(
-        known, images=tuple(filter(None, images)), labels=labels, marks=marks, outdated=""
-    )
-
-
-def _renewed(source: manifest.Source, path: Path) -> manifest.Source | None:
-    here = dataclasses.replace(source, path=str(path.absolute()))
-    if manifest.untouched(here):
-        return here
-    if not path.is_file() or path.stat().st_size != source.size or files.sha256(path) != source.sha256:
-        return None
-    return dataclasses.replace(here, mtime_ns=path.stat().st_mtime_ns)
-
-
-def _write_case(case: Case, root: Path, task: Task) -> manifest.Record:
-    if case.labels is None:
-        raise InputError(
-            case.image,
-            found="a scan without labels",
-            expected=f"its label file (segmentation-N for {case.name}, or its namesake in labelsTr)",
-            fix="add the label file, or leave the scan out",
-        )
-    if not manifest.is_folder_name(case.name):
-        raise InputError(
-            case.image,
-            found=f"a scan named {case.name!r}",
-            expected="a name that a folder of the cache can have",
-            fix="rename the scan and its labels",
-        )
-    image_sources, labels_source = tuple(map(_source, case.images)), _source(case.labels)
-    image = nifti.read_image(case.images, channels=task.channels)
-    labels = nifti.read_labels(case.labels, task, like=image.grid, with_ignored=True).array_DHW
-    classes = len(task.classes)
-    counts_DC = np.stack([np.bincount(plane.ravel(), minlength=classes)[:classes] for plane in labels])
-    for source in (*image_sources, labels_source):
-        if not manifest.untouched(source):
-            raise InputError(
-                source.path,
-                found="changed while it was read",
-                expected="a file that does not change",
-                fix="run again",
-            )
-    arrays = {"image": image.array_DHW, "labels": labels, "counts": counts_DC.astype(np.int64)}
-    hashes = {}
-    for name, array in arrays.items():
-        path = manifest.array_path(root, case.name, name)
-        with files.atomic_path(path) as temporary:
-            with temporary.open("wb") as stream:
-                np.lib.format.write_array(stream, array, allow_pickle=False)
-            hashes[name] = files.sha256(temporary)
-    depth, height, width = labels.shape
-    return manifest.Record(
-        case.name,
-        image_sources,
-        labels_source,
-        (depth, height, width),
-        image.spacing_mm,
-        tuple(int(count) for count in counts_DC.sum(axis=0)),
-        hashes,
-        axis_codes(image.grid),
-        image.grid.marks,
-        statistics=statistics_of(task.channels, image.array_DHW),
-        dtype=image.array_DHW.dtype.name,
-    )
-
-
-def _source(path: Path) -> manifest.Source:
-    if not path.is_file():
-        found = "a link that leads nowhere" if path.is_symlink() else "no such file"
-        raise InputError(path, found=found, expected="a NIfTI file", fix="check the path")
-    stat = path.stat()
-    return manifest.Source(str(path.absolute()), stat.st_size, stat.st_mtime_ns, files.sha256(path))
 
 
 @contextlib.contextmanager

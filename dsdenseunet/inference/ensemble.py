@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.inference.predict import Image, Predictor, Segmenter, Statistics, fingerprint
+from dsdenseunet.inference.predict import Image, Predictor, Segmenter, Spacing, Statistics, fingerprint
 from dsdenseunet.inference.sliding_window import Piece
 from dsdenseunet.models import registry
 from dsdenseunet.tasks.task import Task
@@ -53,14 +53,20 @@ class Ensemble(Segmenter):
         moved = {run: predictor.on(device) for run, predictor in self.predictors.items()}
         return dataclasses.replace(self, predictors=moved)
 
-    def pieces(self, image: Image, statistics: Statistics | None = None) -> Iterator[Piece]:
+    def pieces(
+        self, image: Image, spacing_mm: Spacing | None = None, statistics: Statistics | None = None
+    ) -> Iterator[Piece]:
         """Yields mean class probabilities, see `Segmenter.pieces`.
+
+        Each run may work at a spacing of its own: the mean is taken on the image's own grid.
 
         Args:
             image: as `Segmenter.segment`.
+            spacing_mm: as `Segmenter.segment`.
             statistics: of the case's channels (None: each run takes those that its normalisation needs).
         """
-        return mean([predictor.pieces(image, statistics) for predictor in self.predictors.values()])
+        runs = self.predictors.values()
+        return mean([predictor.pieces(image, spacing_mm, statistics) for predictor in runs])
 
 
 def of_runs(runs: Mapping[str, tuple[ConfigDict, Mapping[str, Any]]]) -> Segmenter:

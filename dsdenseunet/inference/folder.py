@@ -218,7 +218,7 @@ class _Job:
         return work
 
     def _segment(self, predictor: Segmenter, work: _Work) -> _Work:
-        if work.image_DHW is not None:
+        if work.image_DHW is not None and work.grid is not None:
             with (
                 self._stage(work, "network"),
                 tqdm(
@@ -229,8 +229,13 @@ class _Job:
                     if self.classes_kept:
                         shape = (self.classes_kept, *work.image_DHW.shape[:3])
                         work.probabilities_CDHW = np.empty(shape, np.uint16)
+                    for member in predictor.members().values():
+                        member.check_room(work.scan.image, work.grid.shape_DHW, work.grid.spacing_mm)
                     work.labels_DHW = predictor.network_labels(
-                        work.image_DHW, bar.update, probabilities_CDHW=work.probabilities_CDHW
+                        work.image_DHW,
+                        work.grid.spacing_mm,
+                        bar.update,
+                        probabilities_CDHW=work.probabilities_CDHW,
                     )
                 except Exception as error:
                     raise network_faults.explained(work.scan, predictor, error) from None

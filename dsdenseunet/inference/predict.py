@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -18,14 +19,16 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from dsdenseunet.core.words import some
+from dsdenseunet.data import memory, resampling
 from dsdenseunet.data.intensity import with_channels
-from dsdenseunet.inference import labelling, mirroring, postprocess
+from dsdenseunet.inference import labelling, mirroring, own_grid, postprocess
 from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
-from dsdenseunet.tasks.channel import scaling_of, statistics_of
+from dsdenseunet.tasks.channel import are_hounsfield, scaling_of, statistics_of
 from dsdenseunet.tasks.task import Task
 
 Image = NDArray[Any]
 Statistics = Sequence[Sequence[float]]
+Spacing = tuple[float, float, float]
 
 
 class NonFiniteOutputError(ArithmeticError):
@@ -60,20 +63,25 @@ class Segmenter(abc.ABC):
         """The same, its weights and its work on one device."""
 
     @abc.abstractmethod
-    def pieces(self, image: Image, statistics: Statistics | None = None) -> Iterator[Piece]:
-        """Yields class probabilities as they are computed, see `sliding_window.Piece`."""
+    def pieces(
+        self, image: Image, spacing_mm: Spacing | None = None, statistics: Statistics | None = None
+    ) -> Iterator[Piece]:
+        """Yields class probabilities as they are computed, see `sliding_window.Piece`.
+
+        They are those of the image's own voxels, whatever the spacing that the network works at.
+        """
 
     def probabilities(
-        self, image: Image, statistics: Statistics | None = None
+        self, image: Image, spacing_mm: Spacing | None = None, statistics: Statistics | None = None
     ) -> Iterator[tuple[int, jax.Array]]:
         """Yields (first slice, class probabilities (k, H, W, C) on the device), slices in order."""
-        for piece in self.pieces(image, statistics):
+        for piece in self.pieces(image, spacing_mm, statistics):
             yield piece.first, piece.values[piece.keep]
 
     def segment(
         self,
         image: Image,
-        spacing_mm: tuple[float, float, float] | None = None,
+        spacing_mm: Spacing | None = None,
         progress: Callable[[int], object] | None = None,
         statistics: Statistics | None = None,
     ) -> NDArray[np.uint8]:
@@ -81,19 +89,21 @@ class Segmenter(abc.ABC):
 
         Args:
             image: (D, H, W), or (D, H, W, channel); a memory map is read slab by slab.
-            spacing_mm: millimetres between voxels (D, H, W); only clean-up by a distance needs it.
+            spacing_mm: millimetres between voxels (D, H, W); needed by clean-up by a distance, and where the
+                task has a spacing of its own.
             progress: called with the number of slices that were finished.
             statistics: of the case's channels (None: they are taken of this image).
 
         Raises:
             NonFiniteOutputError: the network's output for a voxel is NaN or infinite.
         """
-        labels_DHW = self.network_labels(image, progress, statistics)
+        labels_DHW = self.network_labels(image, spacing_mm, progress, statistics)
         return self.clean(labels_DHW, spacing_mm)
 
     def network_labels(
         self,
         image: Image,
+        spacing_mm: Spacing | None = None,
         progress: Callable[[int], object] | None = None,
         statistics: Statistics | None = None,
         probabilities_CDHW: NDArray[np.uint16] | None = None,
@@ -102,6 +112,7 @@ class Segmenter(abc.ABC):
 
         Args:
             image: as `segment`.
+            spacing_mm: as `segment`.
             progress: as `segment`.
             statistics: as `segment`.
             probabilities_CDHW: is filled with the class probabilities, as `labelling.stored` says.
@@ -122,7 +133,7 @@ class Segmenter(abc.ABC):
                 progress(len(part))
 
         pending: tuple[Piece, jax.Array | None] | None = None
-        for piece in self.pieces(image, statistics):
+        for piece in self.pieces(image, spacing_mm, statistics):
             labels = labelling.arg_max(piece.values)
             stored = None if probabilities_CDHW is None else labelling.stored(piece.values, labels)
             for array in (labels, stored):
@@ -152,9 +163,7 @@ class Segmenter(abc.ABC):
             ],
         )
 
-    def clean(
-        self, labels_DHW: NDArray[np.uint8], spacing_mm: tuple[float, float, float] | None
-    ) -> NDArray[np.uint8]:
+    def clean(self, labels_DHW: NDArray[np.uint8], spacing_mm: Spacing | None) -> NDArray[np.uint8]:
         """The labels after the clean-up that is configured, if any."""
         return postprocess.clean(labels_DHW, self.task, spacing_mm)
 
@@ -202,26 +211,58 @@ class Predictor(Segmenter):
         """Itself alone."""
         return {"": self}
 
-    def pieces(self, image: Image, statistics: Statistics | None = None) -> Iterator[Piece]:
-        """Yields class probabilities as they are computed, see `sliding_window.Piece`."""
-        tiling = Tiling.of(
-            image.shape[:3], self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale
-        )
-        channels = self.task.channels
+    def working_shape(self, shape: Sequence[int], spacing_mm: Spacing | None) -> Size:
+        """The shape (D, H, W) in which the network sees a volume.
+
+        Raises:
+            ValueError: the task has a spacing, and the volume's is not given.
+        """
+        if spacing_mm is None and self.task.spacing_mm:
+            raise ValueError(f"the task has a spacing of {self.task.spacing_mm}: spacing_mm must be given")
+        return resampling.shape_at(shape, spacing_mm or (), self.task.spacing_mm)
+
+    def check_room(
+        self, path: str | os.PathLike[str], shape: Sequence[int], spacing_mm: Spacing | None
+    ) -> None:
+        """Refuses a scan of which a slab, as deep as a patch, has no room once it is resampled.
+
+        Raises:
+            InputError: names `path`, the scan's file.
+        """
+        if self.task.spacing_mm:
+            _, *plane = self.working_shape(shape, spacing_mm)
+            # Float32: the image, and of each class a sum and the mean.
+            held = 4 * (len(self.task.channels) + 2 * len(self.task.classes))
+            memory.check_room(path, (self.patch_size[0], *plane), held, resampled_mm=self.task.spacing_mm)
+
+    def pieces(
+        self, image: Image, spacing_mm: Spacing | None = None, statistics: Statistics | None = None
+    ) -> Iterator[Piece]:
+        """Yields class probabilities, see `Segmenter.pieces`.
+
+        An image that must be resampled first is resampled slab by slab, as the network comes to it.
+        """
+        own_shape, channels = image.shape[:3], self.task.channels
+        shape = self.working_shape(own_shape, spacing_mm)
+        tiling = Tiling.of(shape, self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale)
         if statistics is None:
             statistics = statistics_of(channels, image)
         # Once a volume, not once a patch; nothing moves where the weights are on the device already.
         variables = jax.device_put(self.variables, self.device)
 
         network = functools.partial(class_probabilities, self.model, variables)
-        yield from blend(
-            with_channels(image),
+        image_DHWC: Any = with_channels(image)
+        if shape != own_shape:
+            image_DHWC = resampling.Slices(image_DHWC, shape, whole=are_hounsfield(channels))
+        pieces = blend(
+            image_DHWC,
             tiling,
             mirroring.averaged(network, self.mirror_axes),
             scaling_of(channels, statistics),
             batch_size=self.batch_size,
             device=self.device,
         )
+        yield from pieces if shape == own_shape else own_grid.onto(pieces, shape, own_shape)
 
 
 def fingerprint(predictor: Predictor) -> str:

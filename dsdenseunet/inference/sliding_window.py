@@ -142,7 +142,8 @@ def blend(
     """Yields probabilities from the first to the last slice, without gaps.
 
     Args:
-        image_DHWC: the volume, of `tiling.shape` and channels; only slabs of it are ever read.
+        image_DHWC: the volume, of `tiling.shape` and channels; only slabs of it are ever read, so that
+            anything will do of which a part along D is an array.
         tiling: where the patches lie.
         network: called with `batch_size` patches at a time, always the same shape.
         scaling: (channels, 5), see `tasks.channel`; around a volume that is smaller than a patch lies `fill`.

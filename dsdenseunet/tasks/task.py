@@ -63,7 +63,7 @@ class Task:
         clean_up: rules for predictions, applied in order: ("largest", region) keeps only the region's largest
             connected piece, ("within", region, other, mm) keeps of the region only what lies within so many
             mm of the other region's largest piece.
-        spacing_mm: between the voxels that the network sees, along D (the patient's feet to head), H (back to
+        spacing_mm: of the voxels that the network sees, along D (the patient's feet to head), H (back to
             front) and W (left to right), which are the cache's axes; (): each scan's own.
     """
 
@@ -129,6 +129,10 @@ class Task:
             "clean_up": self.clean_up,
             "spacing_mm": self.spacing_mm,
         }
+
+    def of_prepared(self) -> Task:
+        """The same task for images that are resampled already, as those of a cache are."""
+        return dataclasses.replace(self, spacing_mm=())
 
     def region(self, name: str) -> Region:
         """The region of that name."""

@@ -145,6 +145,8 @@ def _count(
     The pieces are shared among all devices of all processes, one each at a time; as integers are added, it
     does not matter which device had which.
     """
+    # Cases are resampled already; they are compared on the grid that they have in the cache.
+    predictor = dataclasses.replace(predictor, task=predictor.task.of_prepared())
     lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
     devices = parallel.device_count()
     counted = np.zeros((len(pieces), len(predictor.task.regions), 3), np.int64)

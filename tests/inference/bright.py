@@ -26,10 +26,13 @@ class Bright(Segmenter):
     def on(self, device):
         return self
 
-    def pieces(self, image, statistics=None):
+    def pieces(self, image, spacing_mm=None, statistics=None):
         raise NotImplementedError
 
-    def network_labels(self, image_DHW, progress, probabilities_CDHW=None):
+    def check_room(self, path, shape, spacing_mm):
+        pass
+
+    def network_labels(self, image_DHW, spacing_mm, progress, probabilities_CDHW=None):
         progress(len(image_DHW))
         if image_DHW.min() < -2000:
             raise MemoryError("too large for this device")

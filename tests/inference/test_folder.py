@@ -137,9 +137,9 @@ def test_reading_and_writing_overlap_with_the_network(scans, tmp_path):
         return read_image(paths, **options)
 
     class Waiting(Bright):
-        def network_labels(self, image_DHW, progress, **options):
+        def network_labels(self, image_DHW, *options, **more):
             assert reading_second.wait(20)
-            return super().network_labels(image_DHW, progress, **options)
+            return super().network_labels(image_DHW, *options, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nifti, "read_image", watched)
@@ -182,7 +182,7 @@ class Full(Bright):
     batch_size: int = 4
     patch_size: tuple = (12, 224, 224)
 
-    def network_labels(self, image_DHW, progress, **options):
+    def network_labels(self, image_DHW, *options, **more):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 GiB")
 
 
@@ -198,10 +198,10 @@ def test_exhausted_memory_says_what_was_asked_for_and_the_way_out(scans, tmp_pat
 
 @dataclasses.dataclass(frozen=True)
 class Broken(Bright):
-    def network_labels(self, image_DHW, progress, **options):
+    def network_labels(self, image_DHW, *options, **more):
         if image_DHW.min() < -500:
             raise NonFiniteOutputError(2, 17, [])
-        return super().network_labels(image_DHW, progress, **options)
+        return super().network_labels(image_DHW, *options, **more)
 
 
 def test_a_scan_for_which_the_network_says_no_number_is_named_and_left_out(scans, tmp_path):
