@@ -9,7 +9,7 @@ ON_GPU := JAX_PLATFORMS=cuda,cpu $(GPU_PYTHON)
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-gpu bench bench-gpu lint types clean
+.PHONY: help demo reproduce test test-long test-gpu bench bench-gpu lint types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ $(VENV)/.installed-%: setup.py constraints.txt | $(VENV)/bin/python
 
 demo: $(VENV)/.installed  ## Train, predict and score on one real CT; writes an HTML report (under 10 minutes on 2 cores).
 	$(BIN)/python -m experiments.demo --out=demo
+
+reproduce: $(VENV)/.installed  ## The paper's tables and figures beside ours (under 30 minutes on 2 cores).
+	$(BIN)/python -m experiments.reproduce all --out=reproduction
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -52,4 +55,4 @@ bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed 
 	$(ON_GPU) -m experiments.benchmark_gpu --out=gpu --minutes=15
 
 clean:  ## Remove the virtual environment and the demo's output.
-	rm -rf $(VENV) demo gpu .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo gpu reproduction .mypy_cache .ruff_cache .pytest_cache

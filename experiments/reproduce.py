@@ -1,10 +1,10 @@
 """Repeats the paper's tables and figures: its values beside ours, and why they differ.
 
-python -m experiments.reproduce table3 --out=reproduction [--data=LiTS]
+python -m experiments.reproduce all --out=reproduction [--data=LiTS]
 
-Or table1, table2, figure2, figure3, figure4, figure5, all. Without a data set of one's own everything is at
-a reduced size on phantoms and the demo's CT, as each title says: under 30 minutes on 2 cores. What is done
-is reused. Prints tables as Markdown; writes a JSON file for each, PNG and PDF figures, and a page.
+Or one of table1, table2, table3, figure2, figure3, figure4, figure5. Without a data set of one's own all of
+it is at a reduced size, on phantoms and the demo's CT, as each title says: under 30 minutes on 2 cores. What
+is done is reused. Prints tables as Markdown; writes a JSON file for each, PNG and PDF figures, and a page.
 """
 
 from __future__ import annotations

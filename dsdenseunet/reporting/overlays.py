@@ -21,6 +21,12 @@ from dsdenseunet.tasks.task import Region, Task
 FULL_RANGE = (-1000.0, 1000.0)
 # Inches.
 _COLUMN = 2.6
+# Of the regions, in turn: in words, and lengths of dashes and gaps.
+_OUTLINES: tuple[tuple[str, tuple[float, ...]], ...] = (
+    ("solid outline", ()),
+    ("dashed outline", (2.0, 1.6)),
+    ("dotted outline", (0.8, 1.2)),
+)
 _MARGIN = {"left": 0.3, "top": 0.66, "bottom": 0.35}
 
 
@@ -132,11 +138,14 @@ def _frame(figure: Figure, title: str, regions: Sequence[Region]) -> None:
     """Title above and the regions' colours below."""
     width, height = figure.get_size_inches()
     left = _MARGIN["left"] / width
-    figure.text(left, 1 - 0.2 / height, title, fontsize=12, color=INK, va="center")
-    for position, (region, colour) in enumerate(zip(regions, itertools.cycle(COLOURS))):
-        x, y = left + 0.9 * position / width, 0.17 / height
+    # A letter is about half as wide as the font is high; a point is 1/72 inch.
+    fits = 72 * (width - _MARGIN["left"]) / (0.55 * max(len(title), 1))
+    figure.text(left, 1 - 0.2 / height, title, fontsize=min(12.0, fits), color=INK, va="center")
+    shown = zip(regions, itertools.cycle(COLOURS), itertools.cycle(_OUTLINES))
+    for position, (region, colour, (outline, _)) in enumerate(shown):
+        x, y = left + 2.0 * position / width, 0.17 / height
         figure.text(x, y, "\N{BLACK SQUARE}", color=colour, fontsize=11, va="center")
-        figure.text(x + 0.18 / width, y, region.name, color=INK, fontsize=9, va="center")
+        figure.text(x + 0.18 / width, y, f"{region.name} ({outline})", color=INK, fontsize=9, va="center")
 
 
 def _grey(image_HW: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.float32]:
@@ -158,10 +167,14 @@ def _overlay(
 
 
 def _contours(axis: Axes, labels_HW: NDArray[np.uint8], regions: Sequence[Region]) -> None:
-    for region, colour in zip(regions, itertools.cycle(COLOURS)):
+    """Outlines of the regions, by colour and for those who cannot tell colours apart by their dashes."""
+    for region, colour, (_, dashes) in zip(regions, itertools.cycle(COLOURS), itertools.cycle(_OUTLINES)):
         mask = for_display(region.mask(labels_HW)).astype(np.float32)
-        if 0 < mask.mean() < 1:
-            axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.0)
+        if not 0 < mask.mean() < 1:
+            continue
+        if dashes:
+            axis.contour(mask, levels=[0.5], colors=["white"], linewidths=1.5)
+        axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.5, linestyles=[(0, dashes)])
 
 
 def _write(axis: Axes, x: float, y: float, text: str) -> None:

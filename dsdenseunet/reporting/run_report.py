@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
         result = {**_started(start), **scored, **trained}
         result |= {
             "data": dataclasses.asdict(data),
+            # From where this file is.
+            "files": {name: os.path.relpath(path, out) for name, path in dataclasses.asdict(inputs).items()},
             "stages": [dataclasses.asdict(stage) for stage in stages],
         }
         task = Task.of(start["config"]["task"], str(provenance))

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dsdenseunet.reporting import html, pictures
-from dsdenseunet.reporting.reproduction import epoch_times, methods, parameters
+from dsdenseunet.reporting.reproduction import epoch_times, methods, parameters, runs
 from dsdenseunet.reporting.reproduction.section import Record, Section
 
 PAGE = "reproduction.html"
 # In the paper's order.
 SECTIONS: Mapping[str, Callable[[Record], Section]] = {
+    "figure2": runs.loss,
     "table1": methods.table,
     "figure3": functools.partial(methods.figure, 3, "liver"),
     "figure4": functools.partial(methods.figure, 4, "tumour"),
+    "figure5": runs.overlay,
     "table2": epoch_times.section,
     "table3": parameters.section,
 }

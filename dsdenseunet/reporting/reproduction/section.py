@@ -66,9 +66,10 @@ def facts(record: Record) -> list[tuple[str, str]]:
         hardware = made["hardware"]
         device = hardware.get("device_kind", "cpu")
         on = "" if device == "cpu" else f", computing on {hardware['devices']} x {device}"
+        processor = hardware.get("processor", hardware["machine"])
         versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items() if version)
         found += [
             (f"Made {made['started'][:10]}", f"commit {commit}; {versions}"),
-            ("Hardware", f"{counted(hardware['cpu_cores'], 'core')} of an {hardware['processor']}{on}"),
+            ("Hardware", f"{counted(hardware['cpu_cores'], 'core')} of an {processor}{on}"),
         ]
     return [*found, ("Command", record["command"])]

@@ -17,7 +17,7 @@ from dsdenseunet.reporting.reproduction.section import Section
 from dsdenseunet.runtime import environment
 from dsdenseunet.runtime.stages import Chain
 from experiments.benchmarks.publishing.markdown import table
-from experiments.benchmarks.reproduction import counts, epochs, methods
+from experiments.benchmarks.reproduction import counts, epochs, methods, training
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -75,6 +75,16 @@ def compared(request: Request, *, counted: bool) -> dict[str, Any]:
     }
 
 
+def runs(request: Request) -> dict[str, Any]:
+    """Figures 2 and 5: the demo's run, or the paper's cascade on a data set."""
+    chain = Chain(request.out)
+    if request.data is None:
+        return training.of_demo(chain, request.demo)
+    cache = epochs.prepared(chain, request.out, request.data)
+    data = of_folder(cache, request.data)
+    return {"data": data, **training.of_data(chain, request.out, cache, request.data)}
+
+
 PHANTOMS = {
     "name": "phantoms, not CTs",
     "description": "synthetic CTs made by this program (experiments.make_phantoms); no patient is in them",
@@ -102,6 +112,8 @@ ITEMS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "table1": functools.partial(compared, counted=True),
     "figure3": functools.partial(compared, counted=False),
     "figure4": functools.partial(compared, counted=False),
+    "figure2": runs,
+    "figure5": runs,
     "table2": epoch_times,
 }
 

@@ -12,7 +12,7 @@ MADE = {
     "commit": "0123456789abcdef",
     "uncommitted_changes_sha256": None,
     "versions": {"jax": "1.2.3"},
-    "hardware": {"cpu_cores": 2, "processor": "Abacus"},
+    "hardware": {"cpu_cores": 2, "processor": "Abacus", "machine": "box"},
 }
 ORIGIN = {"data": {"name": "none", "description": "no data at all"}, "made": [MADE], "command": "python x"}
 
