@@ -179,6 +179,10 @@ def base_config() -> ConfigDict:
     config.augment.rotation = ConfigDict({"probability": 0.0, "degrees": (15.0, 15.0, 15.0)})
     # A factor for each axis by itself; 1.2 shows things larger.
     config.augment.scaling = ConfigDict({"probability": 0.0, "range": (0.85, 1.15)})
+    # Smooth displacements of this deviation, in mm, of control points so many voxels of the patch apart.
+    config.augment.elastic = ConfigDict(
+        {"probability": 0.0, "range": (0.0, 3.0), "distance": (10.0, 10.0, 10.0)}
+    )
     # From here on in this order, in units of the image as the network gets it. The noise's deviation.
     config.augment.noise = ConfigDict({"probability": 0.0, "range": (0.0, 0.1)})
     # A Gaussian's deviation, in voxels.

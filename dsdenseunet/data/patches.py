@@ -34,7 +34,7 @@ class PatchSampler:
         channels: of the images.
         centre_share: share of patches centred on a voxel of (any class, class 1, class 2, ...).
         augmentation: random zoom and mirroring.
-        warp: random rotation and scaling, None for none.
+        warp: random rotation, scaling and elastic deformation, None for none.
         appearance: random changes of intensities, None for none.
         on_device: give what a device needs to do all augmentation and the normalisation itself.
     """
@@ -96,11 +96,14 @@ class PatchSampler:
         scaling = scaling_of(self.channels, case.statistics)
         if self.warp is not None:
             matrix = self.warp.draw(rng, case.spacing_mm)
-            box = warp.cut_box(image_DHWC, labels_DHW, positions, matrix, self._warped_box_size)
+            elastic = self.warp.elastic
+            points = elastic.draw(rng, self.patch_size, case.spacing_mm) if elastic else None
+            box = warp.cut_box(image_DHWC, labels_DHW, positions, matrix, points, self._warped_box_size)
             if self.on_device:
                 return {**box, "scaling": scaling}
             normalised_DHWC = normalise(box["image"], scaling)
-            image, labels = warp.sample(np, box, normalised_DHWC, self.patch_size, scaling[:, 4])
+            outside = scaling[:, 4]
+            image, labels = warp.sample(np, box, normalised_DHWC, self.patch_size, outside, elastic)
             return {"image": image, "labels": labels}
         if self.on_device:
             box = cut_box(image_DHWC, labels_DHW, positions, self.augmentation.box_size(self.patch_size))

@@ -28,12 +28,13 @@ class Augment:
 
     Attributes:
         patch_size: (D, H, W).
-        warped: whether there is a `Warp`, so that boxes are `data.warp.cut_box`'s.
+        warp: random rotation, scaling and elastic deformation, None for none; boxes are then
+            `data.warp.cut_box`'s.
         appearance: random changes of intensities, None for none.
     """
 
     patch_size: tuple[int, int, int]
-    warped: bool = False
+    warp: warp.Warp | None = None
     appearance: Appearance | None = None
 
     def __call__(self, boxes: Mapping[str, jax.Array]) -> DeviceBatch:
@@ -48,9 +49,10 @@ class Augment:
         return jax.vmap(one)(boxes)
 
     def _sampled(self, box: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        if self.warped:
+        if self.warp is not None:
             image_DHWC = normalise(box["image"], box["scaling"])
-            return warp.sample(jnp, box, image_DHWC, self.patch_size, box["scaling"][:, 4])
+            outside = box["scaling"][:, 4]
+            return warp.sample(jnp, box, image_DHWC, self.patch_size, outside, self.warp.elastic)
         image_DHWC = resample.sample_image(
             box["image"], box["below"], box["weight"], box["nearest"], self.patch_size, box["scaling"]
         )

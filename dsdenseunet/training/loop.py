@@ -274,5 +274,5 @@ def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
         process_count=parallel.process_count(),
     )
     warp, appearance = extra(phase.config.augment)
-    on_device = Augment(tuple(data.patch_size), warp is not None, appearance)
+    on_device = Augment(tuple(data.patch_size), warp, appearance)
     return DeviceInput(iterator, mesh, on_device if data.augment_on_device else None)

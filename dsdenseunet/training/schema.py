@@ -155,6 +155,9 @@ _CHANGES: dict[int, Change] = {
         added={
             # Every scan kept its own.
             "task.spacing_mm": (),
+            "augment.elastic.probability": 0.0,
+            "augment.elastic.range": (0.0, 3.0),
+            "augment.elastic.distance": (10.0, 10.0, 10.0),
         },
     ),
 }

@@ -59,10 +59,12 @@ _FIELDS: Mapping[str, Check] = {
     "data.prefetch": integer(1),
     **{
         f"augment.{name}.probability": number(low=0, high=1)
-        for name in ("rotation", "scaling", *appearance.NAMES)
+        for name in ("rotation", "scaling", "elastic", *appearance.NAMES)
     },
     "augment.rotation.degrees": sequence(number(low=0, high=180), 3),
     "augment.scaling.range": sequence(number(above=0), 2),
+    "augment.elastic.range": sequence(number(low=0), 2),
+    "augment.elastic.distance": sequence(number(above=0), 3),
     "augment.noise.range": sequence(number(low=0), 2),
     "augment.blur.range": sequence(number(low=0), 2),
     "augment.brightness.range": sequence(number(), 2),
@@ -120,7 +122,7 @@ def _check_together(config: ConfigDict) -> None:
     low, high = config.data.scale_range
     if low > high:
         raise refusal("data.scale_range", f"({low:g}, {high:g})", "the lower end first")
-    for name in ("scaling", *appearance.NAMES):
+    for name in ("scaling", "elastic", *appearance.NAMES):
         low, high = config.augment[name].range
         if low > high:
             raise refusal(f"augment.{name}.range", f"({low:g}, {high:g})", "the lower end first")

@@ -44,7 +44,7 @@ def stream(cache: Path) -> Iterator[object]:
             **values,
         )
         warp, appearance = extra(fields.get("augment"))
-        augment = Augment(PATCH, warp is not None, appearance) if augment_on_device else None
+        augment = Augment(PATCH, warp, appearance) if augment_on_device else None
         made.append(DeviceInput(iterator, parallel.data_mesh(), augment))
         return made[-1]
 
