@@ -24,7 +24,9 @@ from experiments.benchmarks.peers import cases, contenders, entries, heats, stan
 from experiments.benchmarks.peers.budget import Budget
 from experiments.benchmarks.publishing import comparison_markdown
 
-_CONFIGS = flags.DEFINE_list("configs", None, "Files of configs/; the first is compared with.", required=True)
+_CONFIGS = flags.DEFINE_string(
+    "configs", None, "Files of configs/; the first is compared with.", required=True
+)
 _DATA = flags.DEFINE_string("data", None, "Folder of a data set: LiTS or Decathlon layout.", required=True)
 _BUDGET = flags.DEFINE_multi_string("budget", None, "Such as 300s, 2000steps, 64000images.", required=True)
 _SEEDS = flags.DEFINE_multi_integer("seed", [0], "Seed of a heat; may be given again.", 0)

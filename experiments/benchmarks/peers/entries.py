@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from dsdenseunet.training.settings import check_config
 from experiments.benchmarks.peers.budget import SECONDS, Budget
 
 _FLAG = "--configs"
+# Those of a field's tuple belong to it.
+_COMMA = re.compile(r",(?![^()]*\))")
 
 
 class Entry(NamedTuple):
@@ -57,18 +60,18 @@ def load(text: str) -> Entry:
     return Entry(" ".join([file.rpartition("/")[2], *fields]), words, config)
 
 
-def load_all(texts: Sequence[str], budgets: Sequence[Budget], predict_s: float) -> list[Entry]:
+def load_all(texts: str, budgets: Sequence[Budget], predict_s: float) -> list[Entry]:
     """All of them, which must be able to be compared.
 
     Args:
-        texts: as `load` takes them.
+        texts: as `load` takes them, with commas between.
         budgets: that each must be able to spend.
         predict_s: seconds of a budget of time that are kept for predicting.
 
     Raises:
         InputError: as `load`; two of one name; different tasks; a budget that one of them cannot spend.
     """
-    entries = [load(text) for text in texts]
+    entries = [load(text) for text in _COMMA.split(texts) if text.strip()]
     if not entries:
         raise _refused("", "no config")
     for place, entry in enumerate(entries):

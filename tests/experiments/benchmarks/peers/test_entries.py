@@ -54,22 +54,27 @@ def test_a_budget_that_is_no_whole_epochs(budget, fix):
 
 
 def test_fields_may_be_set_behind_a_config():
-    plain, changed = entries.load_all([DEMO, f"{DEMO} seed=7 data.batch_size=4"], [], 0)
+    plain, changed = entries.load_all(f"{DEMO},{DEMO} seed=7 data.batch_size=4", [], 0)
     assert (plain.name, changed.name) == ("demo.py", "demo.py seed=7 data.batch_size=4")
     assert (plain.config.seed, changed.config.seed, changed.config.data.batch_size) == (0, 7, 4)
     assert changed.words == (f"--config={DEMO}", "--config.seed=7", "--config.data.batch_size=4")
 
 
+def test_a_field_may_be_a_tuple():
+    bent, _ = entries.load_all(f"{DEMO} data.patch_size=(6,32,32) seed=7,{DEMO}", [], 0)
+    assert (bent.config.data.patch_size, bent.config.seed) == ((6, 32, 32), 7)
+
+
 @pytest.mark.parametrize(
     ("texts", "part"),
     [
-        ([], "no config"),
-        (["configs/absent.py"], "absent.py"),
-        ([f"{DEMO} absent=1"], "absent"),
-        ([f"{DEMO} seed"], "seed"),
-        ([f"{DEMO} data.batch_size=0"], "batch_size"),
-        ([DEMO, DEMO], "two configs of this name"),
-        ([DEMO, str(ROOT / "configs/decathlon.py")], "different tasks"),
+        ("", "no config"),
+        ("configs/absent.py", "absent.py"),
+        (f"{DEMO} absent=1", "absent"),
+        (f"{DEMO} seed", "seed"),
+        (f"{DEMO} data.batch_size=0", "batch_size"),
+        (f"{DEMO},{DEMO}", "two configs of this name"),
+        (f"{DEMO},{ROOT / 'configs/decathlon.py'}", "different tasks"),
     ],
 )
 def test_configs_that_cannot_be_compared(texts, part):
@@ -79,7 +84,7 @@ def test_configs_that_cannot_be_compared(texts, part):
 
 def test_time_that_does_not_suffice_for_predicting():
     with pytest.raises(InputError, match="kept for predicting"):
-        entries.load_all([DEMO], [Budget(20, "s")], 20.0)
+        entries.load_all(DEMO, [Budget(20, "s")], 20.0)
 
 
 def test_a_folder_without_labels(tmp_path):
