@@ -18,7 +18,8 @@ def use_compilation_cache() -> None:
 
 def notice(program: str) -> str:
     """The message before a compilation, during which nothing else is shown."""
-    folder = jax.config.values["jax_compilation_cache_dir"]
+    values = jax.config.values
+    folder = values["jax_compilation_cache_dir"] if values["jax_enable_compilation_cache"] else None
     kept = f"; later starts take it from {folder}" if folder else ""
     return (
         f"compiling {program}: seconds for a small network, about 20 s for 3D-DenseUNet-569 on a CPU and one "

@@ -5,9 +5,11 @@ An array that was made before the cache was turned on has once left it off for g
 
 import subprocess
 import sys
+import types
 
 import pytest
 
+from dsdenseunet.runtime import compilation
 from tests.documents import ROOT
 
 PROGRAM = """
@@ -36,3 +38,11 @@ def test_programs_are_kept_whatever_was_computed_before(tmp_path, monkeypatch, a
     folder = tmp_path / "dsdenseunet" / "xla"
     assert list(folder.glob("jit__lambda*")), "nothing was kept"
     assert str(folder) in done.stdout
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_cache_that_is_turned_off_is_not_promised(on, monkeypatch):
+    values = {"jax_compilation_cache_dir": "a folder", "jax_enable_compilation_cache": on}
+    config = types.SimpleNamespace(config=types.SimpleNamespace(values=values))
+    monkeypatch.setattr(compilation, "jax", config)
+    assert ("later starts take it from a folder" in compilation.notice("a program")) == on

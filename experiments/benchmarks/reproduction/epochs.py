@@ -19,7 +19,7 @@ from dsdenseunet.reporting import results
 from dsdenseunet.runtime.stages import Chain
 from experiments.benchmarks.reproduction import paper
 
-CONFIG = "configs/ds_dense_unet_569.py"
+CONFIG, BASE = "configs/ds_dense_unet_569.py", "configs/base.py"
 # Every cell compiles, as the paper's do.
 _COMPILES = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
@@ -110,7 +110,7 @@ def table_2(chain: Chain, out: Path, cache: Path, protocol: Protocol) -> dict[st
         chain.run(
             f"table2/{run.name}",
             command,
-            [cache / MANIFEST, Path(protocol.config)],
+            [cache / MANIFEST, Path(protocol.config), Path(BASE)],
             [log, origin],
             environment=_COMPILES,
             anew=run,

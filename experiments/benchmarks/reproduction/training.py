@@ -52,7 +52,9 @@ def of_data(chain: Chain, out: Path, cache: Path, data: Path) -> dict[str, Any]:
         command = ["train", f"--config={epochs.CONFIG}:{variant}", f"--workdir={workdir}"]
         command.append(f"--config.data.cache={cache}")
         best, origin = workdir / "phase2" / "best", workdir / "provenance.json"
-        chain.run(f"train {variant}", command, [cache / MANIFEST, Path(epochs.CONFIG)], [best])
+        chain.run(
+            f"train {variant}", command, [cache / MANIFEST, Path(epochs.CONFIG), Path(epochs.BASE)], [best]
+        )
         with results.complete(origin, f"remove {workdir}, and run the same command again"):
             start = files.read_json(origin)["starts"][-1]
             names = start["cases"]["validation"][:SHOWN]
