@@ -6,6 +6,8 @@ import math
 import re
 import statistics
 
+import numpy as np
+
 from dsdenseunet.configure.choice import Choice, Patch, shape_in_words
 from dsdenseunet.core.words import counted, some
 from dsdenseunet.data import patients
@@ -19,6 +21,11 @@ _ONE_PIECE, _CASES_THAT_TELL = 0.99, 5
 # A patch that holds this share of the median image along every axis holds nearly all of it.
 NEARLY_ALL = 0.85
 _FOLDS = 5
+# Spacings that differ by less are alike.
+_ALIKE = 1.05
+# From this ratio of slice distance to pixel on, as in nnU-Net, slices are thick; they are resampled to what
+# this share of the cases is thinner than.
+THICK, _THIN_PERCENTILE = 3.0, 10
 _SIDED = re.compile(r"(^|[_-])(left|right|l|r)([_-]|$)")
 
 
@@ -54,6 +61,36 @@ def _channel(fingerprint: Fingerprint, index: int, channel: Channel) -> tuple[Ch
     return channel, (
         f"{channel.name} has no scale that scans share: each case is brought to mean 0 and deviation 1."
     )
+
+
+def spacing(fingerprint: Fingerprint) -> Choice:
+    """The spacing that all scans are resampled to."""
+    spacings = np.array([case.spacing_mm for case in fingerprint.cases])
+    least, largest = spacings.min(axis=0), spacings.max(axis=0)
+    if np.all(largest <= _ALIKE * least):
+        why = "Scans have the same spacing, to a few percent: none is resampled."
+        return Choice("spacing", {"task.spacing_mm": ()}, why)
+    median = np.median(spacings, axis=0)
+    target = median.copy()
+    why = (
+        f"Scans have spacings from {shape_in_words(_digits(least))} to {shape_in_words(_digits(largest))} mm "
+        "along D, H, W: all are resampled to the median of each axis, so that a voxel means the same in all, "
+        "as nnU-Net does. What it does to these data's scores is not known, and experiments.export does not "
+        "take such runs: () keeps each scan's own."
+    )
+    thick = int(np.argmax(median))
+    others = float(np.delete(median, thick).max())
+    if median[thick] >= THICK * others:
+        target[thick] = max(others, float(np.percentile(spacings[:, thick], _THIN_PERCENTILE)))
+        axis = "DHW"[thick]
+        why += (
+            f" Along {axis}, where slices are thick, it is that of the thinnest tenth, lest detail be lost."
+        )
+    return Choice("spacing", {"task.spacing_mm": _digits(target)}, why)
+
+
+def _digits(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f"{value:.3g}") for value in values)
 
 
 def strata(fingerprint: Fingerprint) -> Choice:
@@ -184,8 +221,8 @@ def mirrored_axes(fingerprint: Fingerprint) -> tuple[tuple[float, float, float],
 
 def field_of_view(fingerprint: Fingerprint, patch: Patch) -> str:
     """What a patch shows, in a sentence."""
-    spacing = fingerprint.median_spacing_mm
-    shown = shape_in_words(tuple(round(side * step) for side, step in zip(patch, spacing)))
+    spacing_mm = fingerprint.median_spacing_mm
+    shown = shape_in_words(tuple(round(side * step) for side, step in zip(patch, spacing_mm)))
     share = math.prod(min(1, side / whole) for side, whole in zip(patch, fingerprint.median_shape))
     return (
         f"{shape_in_words(patch)} voxels are {shown} mm at the median spacing, {100 * share:.0f} % of the "

@@ -118,13 +118,16 @@ def configure(
     card = cards.card(device)
     found = fingerprint(data, decathlon.task_of(data), workers, on_case)
     _check(found)
-    recipe = recipe_for(found)
-    of_data, of_patients = _of_data(found, str(beside(out, "folds")))
+    spacing = choices.spacing(found)
+    # As the network sees it.
+    seen = found.resampled(spacing.settings["task.spacing_mm"])
+    recipe = recipe_for(seen)
+    of_data, of_patients = _of_data(found, spacing, str(beside(out, "folds")))
     name = Path(out).stem
     cache = cache or f"cache-{name}"
 
     def made(fit: Fit) -> tuple[Task, list[Choice], str]:
-        chosen = _in_order(found, recipe, of_data, fit)
+        chosen = _in_order(seen, recipe, of_data, fit)
         task = _task(found.task, chosen)
         lines = _docstring(data, out, cache)
         cached = Choice("cache", {"data.cache": cache}, "Where the cache of these data is.")
@@ -137,7 +140,7 @@ def configure(
     if compiled:
         touch_no_card()
         compiler = Compiler(card if has_gpu_compiler() else None, say, timeout_s)
-        voxels = sum(int(np.prod(case.shape)) for case in found.cases)
+        voxels = sum(int(np.prod(case.shape)) for case in seen.cases)
         fit = fitting.fit(read(made(fit)[2]), recipe, voxels, card, budget_gib, compiler, say)
     task, chosen, text = made(fit)
     check_config(read(text))
@@ -197,12 +200,13 @@ def _check(found: Fingerprint) -> None:
         )
 
 
-def _of_data(found: Fingerprint, fold_file: str) -> tuple[dict[str, Choice], dict[str, str]]:
+def _of_data(found: Fingerprint, spacing: Choice, fold_file: str) -> tuple[dict[str, Choice], dict[str, str]]:
     """The choices that need no network, by title, and the patient of each case where names tell."""
     lesions = choices.lesions(found)
     folds, of_patients = choices.folds(found, fold_file)
     made = [
         choices.normalisation(found),
+        spacing,
         choices.strata(found),
         lesions,
         choices.clean_up(found, lesions.settings["task.detect"]),
@@ -211,16 +215,16 @@ def _of_data(found: Fingerprint, fold_file: str) -> tuple[dict[str, Choice], dic
     return {choice.title: choice for choice in made}, of_patients
 
 
-def _in_order(found: Fingerprint, recipe: Recipe, of_data: dict[str, Choice], fit: Fit) -> list[Choice]:
+def _in_order(seen: Fingerprint, recipe: Recipe, of_data: dict[str, Choice], fit: Fit) -> list[Choice]:
     """Every choice, as the config and the page have them."""
     model = dict(recipe.network.settings["model"])
     model |= {name: getattr(fit.setting, name) for name in ("remat", "dtype") if name in model}
     network = dataclasses.replace(recipe.network, settings={"model": model})
-    view = choices.field_of_view(found, fit.setting.patch)
+    view = choices.field_of_view(seen, fit.setting.patch)
     patch = dataclasses.replace(fit.choice, why=f"{view} {fit.choice.why}")
     loss, *training = recipe.training
     rest = [of_data[title] for title in of_data if title not in ("normalisation", "folds")]
-    sampling = choices.sampling(found, fit.setting.patch)
+    sampling = choices.sampling(seen, fit.setting.patch)
     return [of_data["normalisation"], *rest, network, patch, sampling, loss, *training, of_data["folds"]]
 
 

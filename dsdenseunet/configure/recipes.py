@@ -9,13 +9,11 @@ from typing import Any
 
 from dsdenseunet.configure import training_choices as training
 from dsdenseunet.configure.choice import Choice, Patch, shape_in_words
-from dsdenseunet.configure.choices import holds_nearly_all
+from dsdenseunet.configure.choices import THICK, holds_nearly_all
 from dsdenseunet.data.fingerprint.data_fingerprint import Fingerprint
 
 # Images of so many voxels are small crops, of which one patch holds nearly all.
 _SMALL = 64**3
-# From this ratio of slice distance to pixel on, as in nnU-Net, slices are thick.
-_THICK = 3.0
 # Of nnU-Net's U-Net: channels of the stages, voxels of the coarsest map's sides, sides beyond which more
 # stages are not worth it.
 _WIDTHS = (32, 64, 128, 256, 320, 320)
@@ -58,7 +56,7 @@ def recipe_for(fingerprint: Fingerprint) -> Recipe:
     shape, spacing = fingerprint.median_shape, fingerprint.median_spacing_mm
     if math.prod(shape) <= _SMALL and min(shape) >= 4:
         return _crops(fingerprint)
-    if spacing[0] >= _THICK * max(spacing[1:]):
+    if spacing[0] >= THICK * max(spacing[1:]):
         return _slabs(fingerprint)
     return _cubes(fingerprint)
 

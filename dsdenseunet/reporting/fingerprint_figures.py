@@ -18,27 +18,41 @@ _WIDE = 100
 
 
 def sizes_figure(record: Mapping[str, Any], patch: Sequence[int]) -> Figure:
-    """Each case's sides and spacings along D, H and W, and the boxes of its regions, beside the patch."""
+    """Each case's sides and spacings along D, H and W, and the boxes of its regions, beside the patch.
+
+    Voxels are those that the network sees, after resampling; spacings are the scans'.
+    """
+    common = record["task"]["spacing_mm"]
     cases, regions = record["cases"], list(record["summary"]["regions"])
+
+    def zoom(case: Mapping[str, Any], axis: int) -> float:
+        return case["spacing_mm"][axis] / common[axis] if common else 1.0
+
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     rows = figure.subplots(2, 3, height_ratios=(2, 1))
     for axis, (above, below) in enumerate(zip(*rows)):
         _plain(above)
-        above.plot(_spread(cases), sorted(case["shape"][axis] for case in cases), ".", color=GREY)
+        above.plot(
+            _spread(cases), sorted(case["shape"][axis] * zoom(case, axis) for case in cases), ".", color=GREY
+        )
         for name, colour in zip(regions, itertools.cycle(COLOURS)):
-            boxes = [case["regions"][name]["box"][axis] for case in cases if name in case["regions"]]
-            above.plot(_spread(boxes), sorted(stop - start for start, stop in boxes), ".", color=colour)
+            having = [case for case in cases if name in case["regions"]]
+            boxes = [(*case["regions"][name]["box"][axis], zoom(case, axis)) for case in having]
+            sides = sorted((stop - start) * factor for start, stop, factor in boxes)
+            above.plot(_spread(sides), sides, ".", color=colour)
         above.axhline(patch[axis], color=INK, linewidth=1.2, linestyle="--")
         above.set_ylim(bottom=0)
         above.set_title(_AXES[axis], fontsize=10, color=INK)
         _plain(below)
         below.plot(_spread(cases), sorted(case["spacing_mm"][axis] for case in cases), ".", color=INK)
+        if common:
+            below.axhline(common[axis], color=COLOURS[2], linewidth=1.2, linestyle="--")
         below.set_ylim(bottom=0)
         for panel in (above, below):
             panel.set_xlim(-0.03, 1.03)
             panel.set_xticks([0, 1], ["smallest", "largest"])
     rows[0][0].set_ylabel("voxels", color=GREY, fontsize=9)
-    rows[1][0].set_ylabel("spacing, mm", color=GREY, fontsize=9)
+    rows[1][0].set_ylabel("mm (dashed: all)" if common else "spacing, mm", color=GREY, fontsize=9)
     names = [("image", GREY), *zip(regions, itertools.cycle(COLOURS))]
     handles = [figure.axes[0].plot([], [], "o", color=colour, label=name)[0] for name, colour in names]
     handles.append(figure.axes[0].plot([], [], "--", color=INK, label="patch")[0])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from dsdenseunet.configure import choices
@@ -91,3 +93,31 @@ def test_what_a_patch_shows_is_said_in_mm():
     assert text.startswith(
         "32 x 64 x 128 voxels are 64 x 64 x 192 mm at the median spacing, 50 % of the median"
     )
+
+
+def test_scans_of_one_spacing_keep_it():
+    assert choices.spacing(a_fingerprint(spacing_mm=(3.0, 1.0, 1.0))).settings == {"task.spacing_mm": ()}
+
+
+@pytest.mark.parametrize(
+    ("slices", "target"),
+    [
+        # The median, though a case is far from it.
+        ([2.0, 2.0, 2.0, 1.6, 2.0, 10.0], (2.0, 1.0, 1.0)),
+        # Thick ones: the tenth percentile, half way from the first case to the second, but no finer than H.
+        ([3.0, 4.0, 5.0, 5.0, 5.0, 5.0], (3.5, 1.0, 1.0)),
+        ([0.5, 0.5, 5.0, 5.0, 5.0, 5.0], (1.0, 1.0, 1.0)),
+    ],
+)
+def test_spacings_that_differ_become_one(slices, target):
+    found = a_fingerprint((60, 50, 40))
+    cases = [
+        dataclasses.replace(case, spacing_mm=(side, 1.0, 1.0)) for case, side in zip(found.cases, slices)
+    ]
+    found = dataclasses.replace(found, cases=tuple(cases))
+    choice = choices.spacing(found)
+    assert choice.settings == {"task.spacing_mm": target}
+    seen = found.resampled(choice.settings["task.spacing_mm"])
+    assert seen.median_spacing_mm == target
+    assert [case.shape for case in seen.cases] == [(round(60 * side / target[0]), 50, 40) for side in slices]
+    assert found.resampled(()) is found

@@ -64,6 +64,22 @@ class Fingerprint:
         totals = np.sum([case.class_voxels for case in self.cases], axis=0)
         return tuple(float(total / totals.sum()) for total in totals)
 
+    def resampled(self, spacing_mm: Sequence[float]) -> Fingerprint:
+        """The same data with the sides and spacing that they have after resampling; (): as they are.
+
+        What is counted in voxels (classes, regions, intensities) stays that of the scans.
+        """
+        if not spacing_mm:
+            return self
+        d, h, w = spacing_mm
+        cases = [
+            dataclasses.replace(
+                case, shape=_resampled(case.shape, case.spacing_mm, (d, h, w)), spacing_mm=(d, h, w)
+            )
+            for case in self.cases
+        ]
+        return dataclasses.replace(self, cases=tuple(cases))
+
     def having(self, region: str) -> list[CaseFingerprint]:
         """The cases that have a region."""
         return [case for case in self.cases if region in case.regions]
@@ -108,6 +124,11 @@ class Fingerprint:
             "in_one_piece": sum(shape.pieces == 1 for shape in shapes),
             "least_largest_share": min(shape.largest_share for shape in shapes),
         }
+
+
+def _resampled(shape: Sequence[int], own: Sequence[float], other: Sequence[float]) -> tuple[int, int, int]:
+    d, h, w = (max(1, round(side * old / new)) for side, old, new in zip(shape, own, other))
+    return d, h, w
 
 
 _OVER_CASES: dict[str, Callable[..., Any]] = {"least": np.min, "median": np.median, "largest": np.max}
