@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dsdenseunet.reporting import html, pictures
+from dsdenseunet.reporting import html, pictures, results
 from dsdenseunet.reporting.reproduction import epoch_times, methods, parameters, runs
 from dsdenseunet.reporting.reproduction.section import Record, Section
 
@@ -34,8 +34,15 @@ def write_page(out: Path, records: Mapping[str, Record]) -> tuple[Path, dict[str
 
     Returns:
         The page's path, and the sections by item, in the paper's order.
+
+    Raises:
+        InputError: a record that lacks something.
     """
-    sections = {item: make(records[item]) for item, make in SECTIONS.items() if item in records}
+    sections = {}
+    for item, make in SECTIONS.items():
+        if item in records:
+            with results.complete(out / f"{item}.json", "remove the file, or make it again"):
+                sections[item] = make(records[item])
     drawn = {
         item: [
             pictures.draw_both(out / drawing.name, drawing.title, drawing.figure) for drawing in one.drawings

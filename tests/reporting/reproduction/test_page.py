@@ -3,6 +3,7 @@
 import pytest
 
 from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.reporting import pictures
 from dsdenseunet.reporting.reproduction.page import SECTIONS, write_page
 from experiments.benchmarks.reproduction import counts, epochs, items, methods, paper
@@ -80,9 +81,9 @@ def test_pictures_are_drawn_for_looking_and_for_printing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_record_is_named(tmp_path):
-    from dsdenseunet.core.errors import InputError
-
+def test_a_damaged_record_is_named(tmp_path, parameters):
+    with pytest.raises(InputError, match=r"table3\.json"):
+        write_page(tmp_path, {"table3": {**parameters, "biases": {}}})
     files.write_json(tmp_path / "table3.json", {"other": 1})
     with pytest.raises(InputError, match=r"table3\.json"):
         items.read(tmp_path)
