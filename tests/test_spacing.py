@@ -14,7 +14,6 @@ from dsdenseunet.data.resampling import Slices
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.layouts import find_cases
 from dsdenseunet.evaluation.folder import evaluate
-from dsdenseunet.export import artifact
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.inference.scans import find_scans
@@ -104,10 +103,6 @@ def test_from_scans_to_scores(data, tmp_path, monkeypatch):
     result = evaluate(tmp_path / "predictions", data / "labelsTr", tmp_path / "scores", task=TASK)
     score = result["modes"]["regions"]["scores"]["mean_dice"]
     assert score > 0.8 and abs(score - max(validated)) < 0.1
-
-    with pytest.raises(InputError, match="does not resample"):
-        artifact.export(str(tmp_path / "run"), str(tmp_path / "exported"))
-    assert not (tmp_path / "exported").exists()
 
 
 def test_a_case_that_has_no_room_once_it_is_resampled_fails_alone(data, tmp_path, monkeypatch):

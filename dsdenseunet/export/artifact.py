@@ -50,21 +50,14 @@ def export(
         data_licence: of the data that the network was trained on, for the metadata.
 
     Raises:
-        InputError: no best weights, a platform that is none, a folder that has something in it, a task
-            with a spacing of its own, or flatbuffers is not installed.
+        InputError: no best weights, a platform that is none, a folder that has something in it, or
+            flatbuffers is not installed.
     """
     check_platforms(platforms)
     check_installed()
     files.check_new_folder(out)
     phase = best_phase(workdir, phase)
     config, variables = load_best(workdir, phase)
-    if config.task.spacing_mm:
-        raise InputError(
-            f"--workdir={workdir}",
-            found=f"a network that sees voxels of {config.task.spacing_mm} mm (config.task.spacing_mm)",
-            expected="one that sees each scan as it is: the exported loader does not resample",
-            fix="predict with `python -m experiments.predict`, or train with config.task.spacing_mm=()",
-        )
     weights = traverse_util.flatten_dict(variables, sep="/")
     metadata = origin.describe(config, Path(workdir), phase, weights, platforms, data_licence)
     with files.new_folder(out) as folder:

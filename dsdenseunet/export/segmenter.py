@@ -2,7 +2,9 @@
 
     python load.py image.npy labels.npy
 
-From Python: `Segmenter(folder).labels(image)`. It needs NumPy, JAX and flatbuffers, with which JAX reads
+From Python: `Segmenter(folder).labels(image)`. A network that was trained at a spacing of its own
+(`task.spacing_mm` in metadata.json) has to be told the image's, `--spacing_mm D H W`, and gives labels of the
+image's own voxels all the same. It needs NumPy, JAX and flatbuffers, with which JAX reads
 exported programs.
 """
 
@@ -23,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.data.intensity import with_channels
+from dsdenseunet.data.resampling import Slices, shape_at
 from dsdenseunet.inference.labelling import NO_NUMBER, arg_max
 from dsdenseunet.inference.mirroring import averaged
+from dsdenseunet.inference.own_grid import onto
 from dsdenseunet.inference.sliding_window import Piece, Tiling, blend
 from dsdenseunet.tasks.channel import Channel, are_hounsfield, scaling_of, statistics_of
 
@@ -62,7 +66,10 @@ class Segmenter:
         self._network = jax.jit(jax.export.deserialize(program).call)
 
     def labels(
-        self, image: NDArray[Any], statistics: Sequence[Sequence[float]] | None = None
+        self,
+        image: NDArray[Any],
+        statistics: Sequence[Sequence[float]] | None = None,
+        spacing_mm: Sequence[float] | None = None,
     ) -> NDArray[np.uint8]:
         """The class with the highest probability for each voxel, (D, H, W).
 
@@ -71,13 +78,15 @@ class Segmenter:
                 the patient's head, H towards the front, W towards the right.
             statistics: of each channel: mean and standard deviation, or two percentiles, or nothing, as its
                 normalisation has it (None: they are taken of this image).
+            spacing_mm: millimetres between the voxels (D, H, W); needed where `task.spacing_mm` of the
+                metadata is not empty.
 
         Raises:
-            ValueError: an image of another form, or NaN or infinity in it.
+            ValueError: an image of another form, or NaN or infinity in it; no spacing where one is needed.
             ArithmeticError: the network says NaN or infinity.
         """
         labels_DHW = np.empty(image.shape[:3], np.uint8)
-        for piece in self._pieces(image, statistics):
+        for piece in self._pieces(image, statistics, spacing_mm):
             labels = np.asarray(arg_max(piece.values))[piece.keep]
             if (labels == NO_NUMBER).any():
                 raise ArithmeticError(
@@ -87,32 +96,49 @@ class Segmenter:
         return labels_DHW
 
     def probabilities(
-        self, image: NDArray[Any], statistics: Sequence[Sequence[float]] | None = None
+        self,
+        image: NDArray[Any],
+        statistics: Sequence[Sequence[float]] | None = None,
+        spacing_mm: Sequence[float] | None = None,
     ) -> NDArray[np.float32]:
         """The probability of each class, (D, H, W, class), whose sum is 1; see `labels`."""
-        pieces = self._pieces(image, statistics)
+        pieces = self._pieces(image, statistics, spacing_mm)
         return np.concatenate([np.asarray(piece.values)[piece.keep] for piece in pieces])
 
-    def _pieces(self, image: NDArray[Any], statistics: Sequence[Sequence[float]] | None) -> Iterator[Piece]:
+    def _pieces(
+        self,
+        image: NDArray[Any],
+        statistics: Sequence[Sequence[float]] | None,
+        spacing_mm: Sequence[float] | None,
+    ) -> Iterator[Piece]:
+        wanted_mm = self.metadata["task"].get("spacing_mm", ())
+        if wanted_mm and spacing_mm is None:
+            raise ValueError(f"the network sees voxels of {wanted_mm} mm: spacing_mm of the image is needed")
         values = as_read(image, self._channels)
         if statistics is None:
             statistics = statistics_of(self._channels, values)
         settings = self.metadata["inference"]
+        own_shape = values.shape[:3]
+        shape = shape_at(own_shape, spacing_mm or (), wanted_mm)
         tiling = Tiling.of(
-            values.shape[:3],
+            shape,
             settings["patch_size"],
             overlap=settings["overlap"],
             sigma_scale=settings["sigma_scale"],
         )
         network = functools.partial(self._network, self._weights)
-        yield from blend(
-            with_channels(values),
+        image_DHWC: Any = with_channels(values)
+        if shape != own_shape:
+            image_DHWC = Slices(image_DHWC, shape, whole=are_hounsfield(self._channels))
+        pieces = blend(
+            image_DHWC,
             tiling,
             averaged(network, settings["mirror_axes"]),
             scaling_of(self._channels, statistics),
             batch_size=settings["batch_size"],
             device=self._device,
         )
+        yield from pieces if shape == own_shape else onto(pieces, shape, own_shape)
 
 
 def as_read(image: NDArray[Any], channels: Sequence[Channel]) -> NDArray[Any]:
@@ -160,9 +186,11 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=f"Segments a volume with the network in {folder}.")
     parser.add_argument("image", help=".npy file: (D, H, W), or (D, H, W, channel); raw intensities")
     parser.add_argument("labels", help=".npy file that is written: uint8 (D, H, W)")
+    parser.add_argument("--spacing_mm", type=float, nargs=3, metavar=("D", "H", "W"), help="of the image")
     given = parser.parse_args(arguments)
     segmenter = Segmenter(folder)
-    np.save(given.labels, segmenter.labels(np.load(given.image, mmap_mode="r")))
+    image = np.load(given.image, mmap_mode="r")
+    np.save(given.labels, segmenter.labels(image, spacing_mm=given.spacing_mm))
     print(
         f"{given.labels}: "
         + ", ".join(f"{i} {n}" for i, n in enumerate(segmenter.metadata["task"]["classes"]))

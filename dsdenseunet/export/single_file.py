@@ -12,13 +12,16 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from types import ModuleType
 
-from dsdenseunet.data import intensity
+from dsdenseunet.data import intensity, resampling
 from dsdenseunet.export import segmenter
-from dsdenseunet.inference import labelling, mirroring, sliding_window
+from dsdenseunet.inference import labelling, mirroring, own_grid, sliding_window
 from dsdenseunet.tasks import channel
 
 # Each may import from those before it, and NumPy, JAX and the standard library.
-MODULES: Sequence[ModuleType] = (channel, intensity, sliding_window, mirroring, labelling, segmenter)
+MODULES: Sequence[ModuleType] = (
+    *(channel, intensity, resampling, sliding_window),
+    *(own_grid, mirroring, labelling, segmenter),
+)
 _OWN = "dsdenseunet."
 _START = """
 if __name__ == "__main__":

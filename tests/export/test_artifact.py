@@ -24,6 +24,8 @@ from dsdenseunet.training.state import create_state
 from tests.training.tiny import TinyNet, get_config
 
 LICENCE = "CC BY-SA 4.0"
+# Of all images here.
+SPACING_MM = (5.0, 0.8, 1.2)
 # What a process that loads an exported network has no need of, and is kept from importing.
 BLOCKED = ["dsdenseunet", "configs", "experiments", "tests", "flax", "nibabel", "grain", "orbax", "optax"]
 BLOCKED += ["ml_collections", "absl", "safetensors"]
@@ -45,9 +47,11 @@ for folder in map(pathlib.Path, sys.argv[2:]):
     spec.loader.exec_module(load)
     network = load.Segmenter(folder / "exported")
     for image in sorted(folder.glob("image-*.npy")):
-        np.save(folder / f"probabilities-{image.name}", network.probabilities(np.load(image)))
-        np.save(folder / f"labels-{image.name}", network.labels(np.load(image)))
-load.main(folder / "exported", [str(image), str(folder / "labels-by-command.npy")])
+        options = {"spacing_mm": (5.0, 0.8, 1.2)}
+        np.save(folder / f"probabilities-{image.name}", network.probabilities(np.load(image), **options))
+        np.save(folder / f"labels-{image.name}", network.labels(np.load(image), **options))
+spacing = ["--spacing_mm", "5.0", "0.8", "1.2"]
+load.main(folder / "exported", [str(image), str(folder / "labels-by-command.npy"), *spacing])
 """
 
 
@@ -84,6 +88,13 @@ def mr():
     return config
 
 
+def thick():
+    """A network that sees voxels of another spacing than the images'."""
+    config = ct()
+    config.task.spacing_mm = (2.5, 1.0, 1.2)
+    return config
+
+
 def images(channels):
     """A volume that is larger than a patch, and one that is smaller; their planes share programs."""
     rng = np.random.default_rng(0)
@@ -99,7 +110,7 @@ def folders(tmp_path_factory):
     made = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "build", tiny)
-        for make in (ct, mr):
+        for make in (ct, mr, thick):
             config, folder = make(), tmp_path_factory.mktemp(make.__name__)
             run_of(folder / "run", config)
             artifact.export(str(folder / "run"), str(folder / "exported"), data_licence=LICENCE)
@@ -117,17 +128,19 @@ def test_a_process_that_cannot_import_this_project_gets_the_same_labels(folders,
     )
     assert done.returncode == 0, done.stderr
     assert "0 background, 1 liver, 2 tumour" in done.stdout
-    by_command, last = (np.load(folders["mr"] / f"labels-{name}.npy") for name in ("by-command", "image-1"))
+    by_command, last = (
+        np.load(folders["thick"] / f"labels-{name}.npy") for name in ("by-command", "image-1")
+    )
     np.testing.assert_array_equal(by_command, last)
     for folder in folders.values():
         config, variables = load_best(folder / "run")
         predictor = Predictor.of(config, tiny(config.model), variables)
         for path in sorted(folder.glob("image-*.npy")):
             image = np.load(path)
-            expected = predictor.network_labels(image)
+            expected = predictor.network_labels(image, SPACING_MM)
             np.testing.assert_array_equal(np.load(folder / f"labels-{path.name}"), expected)
             found = np.load(folder / f"probabilities-{path.name}")
-            slabs = [np.asarray(slab) for _, slab in predictor.probabilities(image)]
+            slabs = [np.asarray(slab) for _, slab in predictor.probabilities(image, SPACING_MM)]
             np.testing.assert_array_equal(found, np.concatenate(slabs))
             assert len(np.unique(expected)) > 1
 
@@ -140,6 +153,20 @@ def test_statistics_of_the_case_may_be_given(folders):
     shown = network.probabilities(image, given)[..., 0]
     np.testing.assert_allclose(shown, (image[..., 0] - 3.0) / 20.0, atol=1e-4)
     assert np.abs(network.probabilities(image)[..., 0] - shown).max() > 1
+
+
+def test_a_network_with_a_spacing_asks_for_the_image_s(folders):
+    network = segmenter.Segmenter(folders["thick"] / "exported")
+    image = np.load(folders["thick"] / "image-1.npy")
+    with pytest.raises(ValueError, match="spacing_mm of the image is needed"):
+        network.labels(image)
+    assert (
+        np.abs(
+            network.probabilities(image, None, SPACING_MM)
+            - network.probabilities(image, None, (2.5, 1.0, 1.2))
+        ).max()
+        > 1e-3
+    )
 
 
 def test_what_is_written(folders):
