@@ -58,7 +58,14 @@ NARROW_HYBRID = {
 }
 
 
-@pytest.mark.parametrize("name", NARROW)
+# Half a minute each: one of the paper's Table 1 and one of today's with every change, the others by
+# make test-long.
+SHOWN = ("dense_unet_65", "mednext_s_k3")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SHOWN else pytest.param(name, marks=pytest.mark.long) for name in NARROW]
+)
 def test_they_train_go_on_and_predict(
     name: str, config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
