@@ -75,8 +75,8 @@ def spacing(fingerprint: Fingerprint) -> Choice:
     why = (
         f"Scans have spacings from {shape_in_words(_digits(least))} to {shape_in_words(_digits(largest))} mm "
         "along D, H, W: all are resampled to the median of each axis, so that a voxel means the same in all, "
-        "as nnU-Net does. What it does to these data's scores is not known, and experiments.export does not "
-        "take such runs: () keeps each scan's own."
+        "as nnU-Net does. What it does to these data's scores is not known: () keeps "
+        "each scan's own."
     )
     thick = int(np.argmax(median))
     others = float(np.delete(median, thick).max())

@@ -22,8 +22,6 @@ _COARSEST, _DEEPEST = 4, 128
 _PLANES = (224, 160, 96, 32)
 # Nothing here was tried with larger patches: nnU-Net's largest preset has 192^3 voxels and a little more.
 _MOST_VOXELS = 192**3
-# Each patch to choose from has at most this share of the voxels of the one before.
-_SMALLER = 0.8
 # Slices of the paper's patch, and what is tried around it.
 _SLICES = (32, 24, 16, 12, 8, 4)
 
@@ -206,9 +204,7 @@ def _shrinking(fingerprint: Fingerprint, stride: Patch) -> tuple[Patch, ...]:
     sides = [_side(side, step) for side, step in zip(fingerprint.median_shape, stride)]
     patches: list[Patch] = []
     while True:
-        if math.prod(sides) <= _MOST_VOXELS and (
-            not patches or math.prod(sides) <= _SMALLER * math.prod(patches[-1])
-        ):
+        if math.prod(sides) <= _MOST_VOXELS:
             patches.append(_as_patch(sides))
         longer = [axis for axis in range(3) if sides[axis] > stride[axis]]
         if not longer:
