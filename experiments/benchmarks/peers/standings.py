@@ -44,7 +44,7 @@ def record(
 
     Args:
         data: the data set's name.
-        results: of all heats; the first contender is the one that the others are compared with.
+        results: of all heats; the others are compared with each budget's first contender.
         networks: by contender, what `Contender.facts` says.
         versions: of the peers' packages.
         provenance: of the command.
@@ -106,7 +106,7 @@ def scored(results: Results) -> list[dict[str, Any]]:
 
 
 def compared(results: Results) -> list[dict[str, Any]]:
-    """The first contender beside each other one, with the same budget, over the cases that all have scored.
+    """Each budget's first contender beside its other ones, over the cases that all have scored.
 
     Returns:
         For each budget and other contender: `first`, `second`, `budget`, `cases`; `difference`, the mean
@@ -116,12 +116,11 @@ def compared(results: Results) -> list[dict[str, Any]]:
         averaged by case before.
     """
     grouped, rows = _by_contender(results), []
-    first = results[0]["contender"]
     for budget in dict.fromkeys(result["budget"] for result in results):
         means = {name: _means(_by_case(found)) for (name, at), found in grouped.items() if at == budget}
-        others = [name for name in means if name != first]
+        first, *others = means
         cases = sorted(set.intersection(*(set(scores) for scores in means.values())))
-        if first not in means or not others or not cases:
+        if not others or not cases:
             continue
         terms = {name: _ratio([scores[case] for case in cases]) for name, scores in means.items()}
         pairs = statistics.compare(
