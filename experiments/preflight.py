@@ -1,6 +1,6 @@
 """Checks that this GPU and its libraries compute a config's network correctly, and says what memory there is.
 
-python -m experiments.preflight --config=configs/ds_dense_unet_569.py:ds [--config.field=value]
+python -m experiments.preflight [--config=configs/ds_dense_unet_569.py:ds --config.field=value]
 
 Driver, CUDA, cuDNN and card against each other; every convolution of the training step, gradients included,
 against the definition; the bytes that JAX may use. `train` and `predict` do the same when they start on a
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
-from absl import flags
 from ml_collections import config_flags
 
 from dsdenseunet.core.errors import InputError
@@ -20,8 +19,7 @@ from dsdenseunet.preflight import check, versions
 from dsdenseunet.runtime import cli
 from dsdenseunet.training.settings import check_config
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
-flags.mark_flags_as_required(["config"])
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/ds_dense_unet_569.py:ds", "A file of configs/.")
 
 
 def main(argv: Sequence[str]) -> int:
