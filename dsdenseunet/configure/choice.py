@@ -28,8 +28,3 @@ class Choice:
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"title": self.title, "settings": dict(self.settings), "why": self.why}
-
-
-def shape_in_words(sides: tuple[int, ...] | tuple[float, ...]) -> str:
-    """`32 x 48 x 32`."""
-    return " x ".join(f"{side:g}" for side in sides)

@@ -8,8 +8,8 @@ import statistics
 
 import numpy as np
 
-from dsdenseunet.configure.choice import Choice, Patch, shape_in_words
-from dsdenseunet.core.words import counted, some
+from dsdenseunet.configure.choice import Choice, Patch
+from dsdenseunet.core.words import by, counted, some
 from dsdenseunet.data import patients
 from dsdenseunet.data.fingerprint.data_fingerprint import Fingerprint
 from dsdenseunet.tasks.channel import Channel
@@ -73,7 +73,7 @@ def spacing(fingerprint: Fingerprint) -> Choice:
     median = np.median(spacings, axis=0)
     target = median.copy()
     why = (
-        f"Scans have spacings from {shape_in_words(_digits(least))} to {shape_in_words(_digits(largest))} mm "
+        f"Scans have spacings from {by(_digits(least))} to {by(_digits(largest))} mm "
         "along D, H, W: all are resampled to the median of each axis, so that a voxel means the same in all, "
         "as nnU-Net does. What it does to these data's scores is not known: () keeps "
         "each scan's own."
@@ -222,9 +222,9 @@ def mirrored_axes(fingerprint: Fingerprint) -> tuple[tuple[float, float, float],
 def field_of_view(fingerprint: Fingerprint, patch: Patch) -> str:
     """What a patch shows, in a sentence."""
     spacing_mm = fingerprint.median_spacing_mm
-    shown = shape_in_words(tuple(round(side * step) for side, step in zip(patch, spacing_mm)))
+    shown = by(tuple(round(side * step) for side, step in zip(patch, spacing_mm)))
     share = math.prod(min(1, side / whole) for side, whole in zip(patch, fingerprint.median_shape))
     return (
-        f"{shape_in_words(patch)} voxels are {shown} mm at the median spacing, {100 * share:.0f} % of the "
-        f"median image ({shape_in_words(fingerprint.median_shape)})."
+        f"{by(patch)} voxels are {shown} mm at the median spacing, {100 * share:.0f} % of the "
+        f"median image ({by(fingerprint.median_shape)})."
     )

@@ -9,15 +9,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dsdenseunet.configure.choice import Choice, shape_in_words
+from dsdenseunet.configure.choice import Choice
 from dsdenseunet.configure.recipes import Recipe
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.core.words import counted
+from dsdenseunet.core.words import by, counted
 from dsdenseunet.memory.cards import Card
-from dsdenseunet.memory.planner.compiler import CompilationError, Compiler
-from dsdenseunet.memory.planner.law import Law, Setting
+from dsdenseunet.memory.planner.compiler import Compiler
+from dsdenseunet.memory.planner.law import Setting
 from dsdenseunet.memory.planner.plan import COMPILERS, GIB
-from dsdenseunet.memory.planner.search import HEADROOM, Row, with_setting
+from dsdenseunet.memory.planner.search import HEADROOM, Points, Row
 from dsdenseunet.models import registry
 
 # A batch holds no more than this share of all voxels of the data, nnU-Net's bound, and no more patches.
@@ -51,7 +51,7 @@ def unchecked(recipe: Recipe, reason: str) -> Fit:
     patch = next((one for one in recipe.patches if math.prod(one) <= recipe.enough), recipe.patches[-1])
     setting = Setting(patch, recipe.batch, 1, "none", "float32")
     why = (
-        f"{counted(recipe.batch, 'patch', 'patches')} of {shape_in_words(patch)}, the recipe's usual size. "
+        f"{counted(recipe.batch, 'patch', 'patches')} of {by(patch)}, the recipe's usual size. "
         f"Whether they fit a card is NOT CHECKED: {reason}"
     )
     return Fit(setting, _choice(setting, why), {"checked": False, "reason": reason, "rows": []})
@@ -100,8 +100,8 @@ def fit(
             best = found
         if best and math.prod(best.setting.patch) >= min(recipe.enough, math.prod(recipe.patches[0])):
             break
-    if not needs.points:
-        return unchecked(recipe, f"the compiler failed: {next(iter(needs.failures.values()))}")
+    if not needs.points.known:
+        return unchecked(recipe, f"the compiler failed: {next(iter(needs.points.failures.values()))}")
     rows = needs.rows(recipe, dtype)
     if best is None:
         least = min(rows, key=lambda row: row.memory["total"])
@@ -144,9 +144,7 @@ class _Needs:
     """
 
     def __init__(self, config: ConfigDict, compiler: Compiler, available: float, say: Callable[[str], None]):
-        self._config, self._compiler, self._available, self._say = config, compiler, available, say
-        self.points: dict[Setting, dict[str, Any]] = {}
-        self.failures: dict[Setting, str] = {}
+        self.points, self._available = Points(config, compiler, say), available
 
     def first_that_fits(self, settings: Sequence[Setting], enough: int) -> Row | None:
         """The first of the settings that fits, compiled itself; None where none does or nothing compiles.
@@ -156,49 +154,31 @@ class _Needs:
             enough: the first program has at most so many voxels.
         """
         first = next((one for one in settings if math.prod(one.patch) <= enough), settings[-1])
-        if not self._compile(dataclasses.replace(first, batch=1, accumulate=1)):
+        if not self.points.compile(dataclasses.replace(first, batch=1, accumulate=1)):
             return None
         for _ in range(_VERIFICATIONS):
-            rows = (self.row(one) for one in settings if one not in self.failures)
+            rows = (self.row(one) for one in settings if one not in self.points.failures)
             leader = next((row for row in rows if row.fits), None)
             if leader is None or leader.status == "compiled":
                 return leader
-            self._compile(leader.setting)
-        compiled = (self.row(one) for one in settings if one in self.points)
+            self.points.compile(leader.setting)
+        compiled = (self.row(one) for one in settings if one in self.points.known)
         return next((row for row in compiled if row.fits), None)
 
     def rows(self, recipe: Recipe, dtype: str) -> list[Row]:
         """Every patch with the recipe's batch, and what was compiled."""
-        remats = dict.fromkeys(setting.remat for setting in self.points)
+        remats = dict.fromkeys(setting.remat for setting in self.points.known)
         all_of_them = [
             Setting(patch, recipe.batch, 1, remat, dtype) for remat in remats for patch in recipe.patches
         ]
-        settings = dict.fromkeys([*all_of_them, *self.points])
-        return [self.row(one) for one in settings if one not in self.failures]
+        settings = dict.fromkeys([*all_of_them, *self.points.known])
+        return [self.row(one) for one in settings if one not in self.points.failures]
 
     def row(self, setting: Setting) -> Row:
         """Of a setting whose remat and precision were compiled with some patch."""
-        figures = self.points.get(setting)
-        law = Law.through(
-            {
-                one.voxels: known
-                for one, known in self.points.items()
-                if (one.remat, one.dtype, one.accumulate) == (setting.remat, setting.dtype, 1)
-            }
-        )
-        batch_bytes = setting.batch_bytes(self._config.model.in_channels)
-        memory = law.memory(setting, batch_bytes, figures["memory"]["temp"] if figures else None)
-        fits = memory["total"] * (1 + HEADROOM) <= self._available
-        return Row(setting, "compiled" if figures else "estimated", memory, fits=fits)
-
-    def _compile(self, setting: Setting) -> bool:
-        if setting not in self.points and setting not in self.failures:
-            try:
-                self.points[setting] = self._compiler.figures("train", with_setting(self._config, setting))
-            except CompilationError as error:
-                self.failures[setting] = str(error)
-                self._say(f"failed    {error}")
-        return setting in self.points
+        law = self.points.law(setting.remat, setting.dtype)
+        assert law is not None
+        return self.points.row(setting, law, self._available, HEADROOM)
 
 
 def _settings(recipe: Recipe, data_voxels: int, remat: str, parts: int, dtype: str) -> Iterator[Setting]:
@@ -221,7 +201,7 @@ def _how_chosen(best: Row, recipe: Recipe) -> str:
         sentence = "It is the largest patch that these data have a use for."
     else:
         larger = recipe.patches[recipe.patches.index(setting.patch) - 1]
-        sentence = f"It is the largest that fits; the next larger one is {shape_in_words(larger)}."
+        sentence = f"It is the largest that fits; the next larger one is {by(larger)}."
     if setting.accumulate > 1:
         sentence += f" The batch runs as {setting.accumulate} micro-batches, one after the other."
     if setting.remat != "none":
@@ -235,9 +215,7 @@ def _how_chosen(best: Row, recipe: Recipe) -> str:
 
 def _in_words(row: Row) -> str:
     setting = row.setting
-    return (
-        f"{counted(setting.batch, 'patch', 'patches')} of {shape_in_words(setting.patch)} ({setting.dtype})"
-    )
+    return f"{counted(setting.batch, 'patch', 'patches')} of {by(setting.patch)} ({setting.dtype})"
 
 
 def _choice(setting: Setting, why: str) -> Choice:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dsdenseunet.configure import training_choices as training
-from dsdenseunet.configure.choice import Choice, Patch, shape_in_words
+from dsdenseunet.configure.choice import Choice, Patch
 from dsdenseunet.configure.choices import THICK, holds_nearly_all
+from dsdenseunet.core.words import by
 from dsdenseunet.data.fingerprint.data_fingerprint import Fingerprint
 
 # Images of so many voxels are small crops, of which one patch holds nearly all.
@@ -88,7 +89,7 @@ def _crops(fingerprint: Fingerprint) -> Recipe:
                 "auxiliary_outputs": 0,
             }
         },
-        f"The median image has {shape_in_words(shape)} voxels, a small crop. Of all networks here this one "
+        f"The median image has {by(shape)} voxels, a small crop. Of all networks here this one "
         "was measured best on such images: on the Decathlon's hippocampus it was ahead of MONAI's UNet after "
         "equal time on one core (docs/results/comparison_hippocampus.json). config.model.places tells it "
         "where in the patch a voxel lies, which is for patches that hold nearly all of an image; "
@@ -125,7 +126,7 @@ def _cubes(fingerprint: Fingerprint) -> Recipe:
                 "auxiliary_outputs": auxiliary,
             }
         },
-        f"Volumes of {shape_in_words(shape)} voxels without thick slices: nnU-Net's plain U-Net, which its "
+        f"Volumes of {by(shape)} voxels without thick slices: nnU-Net's plain U-Net, which its "
         "authors found to serve most data sets. No network of this project has been measured on whole "
         f"volumes yet. {stages - 1} halvings leave at least {_COARSEST} voxels a side of the coarsest map; a "
         f"patch's sides are multiples of {stride}.",

@@ -16,6 +16,11 @@ def some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def by(sides: Sequence[float]) -> str:
+    """`32 x 48 x 32`: the sides of a volume in voxels, or of a voxel in mm."""
+    return " x ".join(f"{side:g}" if isinstance(side, float) else str(side) for side in sides)
+
+
 def printable(name: str) -> str:
     r"""A file's name as text that can be encoded: `M\udcfcller` where the byte FC of Latin-1 is no UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

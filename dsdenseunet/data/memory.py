@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import by
 
 # Where Linux keeps the memory that a container or a job may take, by version of control groups.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -47,12 +48,12 @@ def check_room(
         return
     sides, fix = "", "use a machine with more memory, or crop or resample the volume"
     if resampled_mm:
-        sides = f"resampled to {' x '.join(f'{side:g}' for side in resampled_mm)} mm: "
+        sides = f"resampled to {by(resampled_mm)} mm: "
         fix = "correct the spacing in the file's header if it is wrong, choose a larger "
         fix += "config.task.spacing_mm, or use a machine with more memory"
     raise InputError(
         path,
-        found=f"{sides}{' x '.join(map(str, shape))} voxels, which take {needed / 1e9:.1f} GB of memory "
+        found=f"{sides}{by(shape)} voxels, which take {needed / 1e9:.1f} GB of memory "
         f"({bytes_per_voxel} bytes a voxel)",
         expected=f"at most the {there / 1e9:.1f} GB that this machine has",
         fix=fix,

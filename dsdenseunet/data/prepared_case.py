@@ -66,13 +66,7 @@ def write(case: Case, root: Path, task: Task) -> manifest.Record:
         InputError: a case without labels, whose name no folder can have, whose files cannot be read or change
             meanwhile, or for which the machine's memory is too small.
     """
-    if case.labels is None:
-        raise InputError(
-            case.image,
-            found="a scan without labels",
-            expected=f"its label file (segmentation-N for {case.name}, or its namesake in labelsTr)",
-            fix="add the label file, or leave the scan out",
-        )
+    labels_path = case.require_labels()
     if not manifest.is_folder_name(case.name):
         raise InputError(
             case.image,
@@ -80,7 +74,7 @@ def write(case: Case, root: Path, task: Task) -> manifest.Record:
             expected="a name that a folder of the cache can have",
             fix="rename the scan and its labels",
         )
-    image_sources, labels_source = tuple(map(_source, case.images)), _source(case.labels)
+    image_sources, labels_source = tuple(map(_source, case.images)), _source(labels_path)
     is_ct = are_hounsfield(task.channels)
     if task.spacing_mm:
         shape, _ = _in_cache(nifti.read_grid(case.image), task)
@@ -89,7 +83,7 @@ def write(case: Case, root: Path, task: Task) -> manifest.Record:
     scan = nifti.read_image(case.images, channels=task.channels)
     statistics = statistics_of(task.channels, scan.array_DHW)
     shape, spacing_mm = _in_cache(scan.grid, task)
-    labels = nifti.read_labels(case.labels, task, like=scan.grid, with_ignored=True).array_DHW
+    labels = nifti.read_labels(labels_path, task, like=scan.grid, with_ignored=True).array_DHW
     labels = resampling.resample_labels(labels, shape)
     image = resampling.resample_image(scan.array_DHW, shape, whole=is_ct)
     classes = len(task.classes)

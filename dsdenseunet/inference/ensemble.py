@@ -10,7 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.inference.predict import Image, Predictor, Segmenter, Spacing, Statistics, fingerprint
+from dsdenseunet.inference.postprocess import Spacing
+from dsdenseunet.inference.predict import Image, Predictor, Segmenter, Statistics, fingerprint
 from dsdenseunet.inference.sliding_window import Piece
 from dsdenseunet.models import registry
 from dsdenseunet.tasks.task import Task

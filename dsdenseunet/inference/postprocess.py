@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dsdenseunet.tasks.task import Region, Task
 
 Box = tuple[slice, slice, slice]
+
 Spacing = tuple[float, float, float]
 
 

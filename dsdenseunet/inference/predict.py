@@ -22,13 +22,13 @@ from dsdenseunet.core.words import some
 from dsdenseunet.data import memory, resampling
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.inference import labelling, mirroring, own_grid, postprocess
+from dsdenseunet.inference.postprocess import Spacing
 from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
 from dsdenseunet.tasks.channel import are_hounsfield, scaling_of, statistics_of
 from dsdenseunet.tasks.task import Task
 
 Image = NDArray[Any]
 Statistics = Sequence[Sequence[float]]
-Spacing = tuple[float, float, float]
 
 
 class NonFiniteOutputError(ArithmeticError):

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, integer, is_integer, is_number, number, sequence, text
+from dsdenseunet.core.words import by
 from dsdenseunet.tasks.channel import NORMALISATIONS, Channel
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -153,8 +154,7 @@ class Task:
     def in_words(self) -> str:
         """Name, classes, channels and spacing, for messages."""
         channels = ", ".join(str(channel) for channel in self.channels)
-        spacing = " x ".join(f"{side:g}" for side in self.spacing_mm)
-        spacing = f"spacing {spacing} mm" if spacing else "each scan's own spacing"
+        spacing = f"spacing {by(self.spacing_mm)} mm" if self.spacing_mm else "each scan's own spacing"
         return f"task {self.name!r} (labels {', '.join(self.classes)}; channels {channels}; {spacing})"
 
     def reads_as(self, other: Task) -> bool:

@@ -156,7 +156,7 @@ def test_the_recommended_row_is_compiled_itself_fits_with_headroom_and_few_are_c
     assert best.status == "compiled" and best.fits
     assert best.memory["total"] * 1.1 <= 4 * GIB
     assert best.setting.dtype == "bfloat16" and best.setting.batch > 1
-    assert len(found.points) + len(found.failures) <= found._space.most_compilations()
+    assert len(found.points.known) + len(found.points.failures) <= found._space.most_compilations()
     rows = found.rows()
     rates = [row.voxels_per_s for row in rows]
     assert rates == sorted(rates, reverse=True)
@@ -179,7 +179,7 @@ def test_what_does_not_compile_is_a_row_that_says_so_and_the_rest_goes_on(config
 def test_a_first_guess_that_does_not_fit_is_corrected(config):
     # By the law from one point 1.9 GiB holds 6 patches; the compiler says otherwise.
     found, best = search(config, 2.6, [], remats=("none",), dtypes=("float32",))
-    assert len(found.points) > 1
+    assert len(found.points.known) > 1
     assert best.fits and best.status == "compiled"
 
 

@@ -10,7 +10,6 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.fingerprint.intensities import Intensities, intensities_of
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.scans import channel_files, nifti
@@ -98,16 +97,10 @@ def fingerprint_case(case: Case, task: Task) -> tuple[CaseFingerprint, tuple[Qua
     Raises:
         InputError: as `nifti.read_image` and `read_labels`, or a case without labels.
     """
-    if case.labels is None:
-        raise InputError(
-            case.image,
-            found="a scan without labels",
-            expected=f"its label file (segmentation-N for {case.name}, or its namesake in labelsTr)",
-            fix="add the label file, or leave the scan out",
-        )
+    labels = case.require_labels()
     channel_files.require(case.images, task.channels)
     image = nifti.read_image(case.images, channels=task.channels, bytes_per_voxel=_BYTES_PER_VOXEL)
-    labels_DHW = nifti.read_labels(case.labels, task, like=image.grid, with_ignored=True).array_DHW
+    labels_DHW = nifti.read_labels(labels, task, like=image.grid, with_ignored=True).array_DHW
     counts = np.sum([np.bincount(plane.ravel(), minlength=256) for plane in labels_DHW], axis=0)
     classes = len(task.classes)
     foreground_DHW = (labels_DHW > 0) & (labels_DHW < classes)

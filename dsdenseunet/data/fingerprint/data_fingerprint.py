@@ -16,6 +16,7 @@ from dsdenseunet.core.words import counted
 from dsdenseunet.data.fingerprint.case_fingerprint import CaseFingerprint, Quantiles, fingerprint_case
 from dsdenseunet.data.fingerprint.intensities import Intensities, pooled
 from dsdenseunet.data.isolated import WorkerDiedError, run_each
+from dsdenseunet.data.resampling import shape_at
 from dsdenseunet.data.scans import walk
 from dsdenseunet.data.scans.layouts import find_cases
 from dsdenseunet.tasks.task import Task
@@ -74,7 +75,7 @@ class Fingerprint:
         d, h, w = spacing_mm
         cases = [
             dataclasses.replace(
-                case, shape=_resampled(case.shape, case.spacing_mm, (d, h, w)), spacing_mm=(d, h, w)
+                case, shape=shape_at(case.shape, case.spacing_mm, spacing_mm), spacing_mm=(d, h, w)
             )
             for case in self.cases
         ]
@@ -124,11 +125,6 @@ class Fingerprint:
             "in_one_piece": sum(shape.pieces == 1 for shape in shapes),
             "least_largest_share": min(shape.largest_share for shape in shapes),
         }
-
-
-def _resampled(shape: Sequence[int], own: Sequence[float], other: Sequence[float]) -> tuple[int, int, int]:
-    d, h, w = (max(1, round(side * old / new)) for side, old, new in zip(shape, own, other))
-    return d, h, w
 
 
 _OVER_CASES: dict[str, Callable[..., Any]] = {"least": np.min, "median": np.median, "largest": np.max}

@@ -54,6 +54,21 @@ class Case:
         """The first file, by which messages call the case."""
         return self.images[0]
 
+    def require_labels(self) -> Path:
+        """Its label volume.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.labels is None:
+            raise InputError(
+                self.image,
+                found="a scan without labels",
+                expected=f"its label file (segmentation-N for {self.name}, or its namesake in labelsTr)",
+                fix="add the label file, or leave the scan out",
+            )
+        return self.labels
+
 
 @dataclasses.dataclass(frozen=True)
 class Sorted:

@@ -96,7 +96,7 @@ def row(
         The setting, `predicted` bytes, `said_to_fit`, `estimated_seconds`, and what `measured.measure` found
         or why it `failed`; None where it does not compile.
     """
-    if not search.compile(setting):
+    if not search.points.compile(setting):
         return None
     predicted = search.row(setting)
     request = {"config": config_to_json(with_setting(config, setting)), "steps": _STEPS}

@@ -102,7 +102,7 @@ def make_plan(
         (chosen.setting.remat, chosen.setting.dtype) if chosen else (space.remats[-1], space.dtypes[-1])
     )
     if compare:
-        search.compile(Setting(space.patches[0], 2, 2, remat, dtype))
+        search.points.compile(Setting(space.patches[0], 2, 2, remat, dtype))
     compared = Setting(space.patches[0], 1, 1, remat, dtype)
     inference = _attempt(_inference, compiler, with_setting(config, compared))
     state = max((sum(row.memory[n] for n in _STATE) for row in rows if row.memory), default=0)
@@ -123,7 +123,7 @@ def make_plan(
         "recommended": best.as_json() if best else None,
         "flags": best.setting.flags(config.model) if best else None,
         "rows": [row.as_json() for row in search.rows()],
-        "points": [{**dataclasses.asdict(one), **figures} for one, figures in search.points.items()],
+        "points": [{**dataclasses.asdict(one), **figures} for one, figures in search.points.known.items()],
         "beside": _beside(config, compiler, compared) if compare and "separable" in config.model else None,
         "inference": inference,
         # Validation runs between two steps, with the training state on the device.

@@ -104,6 +104,59 @@ def macs_by_remat(config: ConfigDict, patch: Patch) -> dict[str, int]:
     }
 
 
+class Points:
+    """The settings of a config that the compiler was asked about, and what follows for others from them.
+
+    Args:
+        config: what the settings do not say.
+        compiler: gives figures of programs.
+        say: told of what failed.
+
+    Attributes:
+        known: the compiler's figures.
+        failures: settings for which it gave none, and why.
+    """
+
+    def __init__(self, config: ConfigDict, compiler: Compiler, say: Callable[[str], None]):
+        self._config, self._compiler, self._say = config, compiler, say
+        self.known: dict[Setting, dict[str, Any]] = {}
+        self.failures: dict[Setting, str] = {}
+
+    def compile(self, setting: Setting) -> bool:
+        """Adds the compiler's figures of a setting; False where they could not be had."""
+        if setting not in self.known and setting not in self.failures:
+            try:
+                self.known[setting] = self._compiler.figures("train", with_setting(self._config, setting))
+            except CompilationError as error:
+                self.failures[setting] = str(error)
+                self._say(f"failed    {error}")
+        return setting in self.known
+
+    def law(self, remat: str, dtype: str) -> Law | None:
+        """Through what was compiled with these; None where nothing was."""
+        points = {
+            setting.voxels: figures
+            for setting, figures in self.known.items()
+            if (setting.remat, setting.dtype, setting.accumulate) == (remat, dtype, 1)
+        }
+        return Law.through(points) if points else None
+
+    def row(self, setting: Setting, law: Law, available: float, headroom: float) -> Row:
+        """What a setting needs, without its seconds.
+
+        Args:
+            setting: compiled or not.
+            law: of its remat and precision.
+            available: bytes that the allocator has.
+            headroom: share of a prediction that must be left free on top of it.
+        """
+        figures = self.known.get(setting)
+        batch_bytes = setting.batch_bytes(self._config.model.in_channels)
+        memory = law.memory(setting, batch_bytes, figures["memory"]["temp"] if figures else None)
+        fits = memory["total"] * (1 + headroom) <= available
+        return Row(setting, "compiled" if figures else "estimated", memory, fits=fits)
+
+
 class Search:
     """Rows of a config on a card.
 
@@ -125,53 +178,40 @@ class Search:
         say: Callable[[str], None],
         factor: float = 1.0,
     ):
-        self._config, self._compiler, self._card, self._space = config, compiler, card, space
-        self._say, self._factor = say, factor
-        self.points: dict[Setting, dict[str, Any]] = {}
-        self.failures: dict[Setting, str] = {}
+        self._config, self._card, self._space, self._factor = config, card, space, factor
+        self.points = Points(config, compiler, say)
         self._macs = {patch: macs_by_remat(config, patch) for patch in space.patches}
-
-    def compile(self, setting: Setting) -> bool:
-        """Adds the compiler's figures of a setting; False where they could not be had."""
-        if setting in self.points or setting in self.failures:
-            return setting in self.points
-        try:
-            self.points[setting] = self._compiler.figures("train", with_setting(self._config, setting))
-        except CompilationError as error:
-            self.failures[setting] = str(error)
-            self._say(f"failed    {error}")
-        return setting in self.points
 
     def run(self) -> Row | None:
         """Compiles what is needed; returns the recommended row, compiled itself, if any fits."""
         for remat, dtype in itertools.product(self._space.remats, self._space.dtypes):
-            self.compile(Setting(self._space.patches[0], 1, 1, remat, dtype))
+            self.points.compile(Setting(self._space.patches[0], 1, 1, remat, dtype))
         for _ in range(self._space.verifications):
             best = self.recommended()
             if best is None or best.status == "compiled":
                 break
-            self.compile(best.setting)
+            self.points.compile(best.setting)
         return self.recommended(only_compiled=True)
 
     def rows(self) -> list[Row]:
         """All settings, the fastest by estimate first; what is not known last."""
-        rows = [Row(setting, f"failed: {reason}") for setting, reason in self.failures.items()]
+        rows = [Row(setting, f"failed: {reason}") for setting, reason in self.points.failures.items()]
         for remat, dtype in itertools.product(self._space.remats, self._space.dtypes):
-            law = self._law(remat, dtype)
+            law = self.points.law(remat, dtype)
             if law is None:
                 continue
             settings = {
                 Setting(patch, batch, 1, remat, dtype)
                 for patch, batch in itertools.product(self._space.patches, self._space.batches)
             }
-            settings |= {one for one in self.points if (one.remat, one.dtype) == (remat, dtype)}
+            settings |= {one for one in self.points.known if (one.remat, one.dtype) == (remat, dtype)}
             settings |= self._accumulated(law, remat, dtype)
-            rows += [self._row(setting, law) for setting in settings if setting not in self.failures]
+            rows += [self._row(setting, law) for setting in settings if setting not in self.points.failures]
         return sorted(rows, key=lambda row: (-row.voxels_per_s, row.setting.batch, row.setting.remat))
 
     def row(self, setting: Setting) -> Row:
         """Of a setting that was compiled."""
-        law = self._law(setting.remat, setting.dtype)
+        law = self.points.law(setting.remat, setting.dtype)
         assert law is not None
         return self._row(setting, law)
 
@@ -197,22 +237,9 @@ class Search:
                 return {setting}
         return set()
 
-    def _law(self, remat: str, dtype: str) -> Law | None:
-        points = {
-            setting.voxels: figures
-            for setting, figures in self.points.items()
-            if (setting.remat, setting.dtype, setting.accumulate) == (remat, dtype, 1)
-        }
-        return Law.through(points) if points else None
-
     def _row(self, setting: Setting, law: Law) -> Row:
-        figures = self.points.get(setting)
-        batch_bytes = setting.batch_bytes(self._config.model.in_channels)
-        memory = law.memory(setting, batch_bytes, figures["memory"]["temp"] if figures else None)
-        return Row(
-            setting=setting,
-            status="compiled" if figures else "estimated",
-            memory=memory,
-            seconds=law.seconds(setting, self._card, self._macs[setting.patch][setting.remat], self._factor),
-            fits=memory["total"] * (1 + self._space.headroom) <= self._space.available,
+        macs = self._macs[setting.patch][setting.remat]
+        return dataclasses.replace(
+            self.points.row(setting, law, self._space.available, self._space.headroom),
+            seconds=law.seconds(setting, self._card, macs, self._factor),
         )

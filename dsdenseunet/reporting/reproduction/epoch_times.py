@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from dsdenseunet.reporting.reproduction.section import Record, Section, Table, facts, sides
+from dsdenseunet.core.words import by
+from dsdenseunet.reporting.reproduction.section import Record, Section, Table, facts
 
 _VARIANTS = {"ds": "DS-Conv", "standard": "standard"}
 Cells = Mapping[str, Mapping[str, Sequence[float]]]
@@ -28,10 +29,10 @@ def section(record: Record) -> Section:
 
 def _where(record: Record) -> str:
     protocol, paper = record["protocol"], record["paper"]
-    patch = f"patches of {sides(protocol['patch'])}"
+    patch = f"patches of {by(protocol['patch'])}"
     if list(protocol["patch"]) != paper["patch"] or protocol["steps"] != paper["steps"]:
         patch = (
-            f"at a reduced size: {patch} (paper: {sides(paper['patch'])}), {protocol['steps']} steps an "
+            f"at a reduced size: {patch} (paper: {by(paper['patch'])}), {protocol['steps']} steps an "
             f"epoch (paper: {paper['steps']})"
         )
     return f"on {record['data']['name']}, {patch}"

@@ -50,11 +50,6 @@ class Section:
     facts: Sequence[tuple[str, str]] = ()
 
 
-def sides(patch: Sequence[int]) -> str:
-    """A patch's or a volume's sides: `12 x 224 x 224`."""
-    return " x ".join(map(str, patch))
-
-
 def facts(record: Record) -> list[tuple[str, str]]:
     """Where a record's numbers come from."""
     found = [("Data", record["data"]["description"])]

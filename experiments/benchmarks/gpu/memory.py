@@ -107,7 +107,7 @@ def measure(setting: Setting) -> Iterator[dict[str, Any]]:
     assert rates is not None
     search = Search(config, Compiler(card, setting.say, _COMPILE_S), rates, space, setting.say)
     for plan in plans:
-        search.compile(plan)
+        search.points.compile(plan)
     with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as threads:
         jobs = {threads.submit(calibration.row, search, config, plan, environment): plan for plan in plans}
         for job in as_completed(jobs):

@@ -35,7 +35,8 @@ def of_demo(chain: Chain, demo: Path) -> dict[str, Any]:
         found = {name: demo / path for name, path in result["files"].items()}
         data = {name: result["data"][name] for name in ("name", "description", "attribution")}
     case = {name: str(found[name]) for name in ("image", "truth", "prediction")}
-    run = _run(found["workdir"], [{"name": found["image"].name.partition(".")[0], **case}])
+    workdir = found["workdir"]
+    run = _run(workdir, _last_start(workdir), [{"name": found["image"].name.partition(".")[0], **case}])
     run["network"] = "the demo's small network"
     return {"data": data, "made": [run.pop("made")], "runs": [run], "paper": _PAPER}
 
@@ -55,10 +56,10 @@ def of_data(chain: Chain, out: Path, cache: Path, data: Path) -> dict[str, Any]:
         chain.run(
             f"train {variant}", command, [cache / MANIFEST, Path(epochs.CONFIG), Path(epochs.BASE)], [best]
         )
-        with results.complete(origin, f"remove {workdir}, and run the same command again"):
-            start = files.read_json(origin)["starts"][-1]
+        start = _last_start(workdir)
+        with results.complete(origin, _fix(workdir)):
             names = start["cases"]["validation"][:SHOWN]
-        task = Task.of(start["config"]["task"], str(origin))
+            task = Task.of(start["config"]["task"], str(origin))
         found = {case.name: case for case in find_cases(data, len(task.channels)).used}
         cases = []
         for name in names:
@@ -67,7 +68,7 @@ def of_data(chain: Chain, out: Path, cache: Path, data: Path) -> dict[str, Any]:
             chain.run(f"predict {variant} {name}", command, [best], [prediction])
             one = {"name": name, "image": str(image), "truth": str(found[name].labels)}
             cases.append({**one, "prediction": str(prediction)})
-        runs.append({**_run(workdir, cases), "network": get_config(variant).name})
+        runs.append({**_run(workdir, start, cases), "network": get_config(variant).name})
     return {"made": epochs.different([run.pop("made") for run in runs]), "runs": runs, "paper": _PAPER}
 
 
@@ -77,16 +78,26 @@ _PAPER = {
 }
 
 
-def _run(workdir: Path, cases: list[dict[str, str]]) -> dict[str, Any]:
+def _fix(workdir: Path) -> str:
+    return f"remove {workdir}, and run the same command again"
+
+
+def _last_start(workdir: Path) -> dict[str, Any]:
+    """What a run says of its last start."""
+    origin = workdir / "provenance.json"
+    with results.complete(origin, _fix(workdir)):
+        start: dict[str, Any] = files.read_json(origin)["starts"][-1]
+        return start
+
+
+def _run(workdir: Path, start: dict[str, Any], cases: list[dict[str, str]]) -> dict[str, Any]:
     """Losses by phase and step, the task, and the cases of a run."""
-    fix = f"remove {workdir}, and run the same command again"
     losses: dict[str, list[float]] = {}
-    with results.complete(workdir / "metrics.jsonl", fix):
+    with results.complete(workdir / "metrics.jsonl", _fix(workdir)):
         for line in results.read_metrics(workdir / "metrics.jsonl"):
             if "loss" in line:
                 losses.setdefault(line["phase"], []).append(results.finite(line["loss"]))
-    with results.complete(workdir / "provenance.json", fix):
-        start = files.read_json(workdir / "provenance.json")["starts"][-1]
+    with results.complete(workdir / "provenance.json", _fix(workdir)):
         config, made = start["config"], epochs.made_with(start)
     return {
         "config": config["name"],
