@@ -14,6 +14,9 @@ from dsdenseunet.data.scans import header_grid
 from dsdenseunet.data.scans.nifti_file import Header, NiftiFile
 
 Spacing = tuple[float, float, float]
+# An axis at exactly 45 degrees runs along two of the world's alike. Which of them it counts for must not hang
+# on a header's last bits, which are others in what is written for the same grid.
+_DIGITS_MM = 6
 # Headers hold 32-bit numbers: grids that lie a tenth of a voxel apart do not differ by rounding alone.
 SAME_GRID_VOXELS = 0.1
 
@@ -86,7 +89,7 @@ def grid_of(nifti: NiftiFile) -> Grid:
         InputError: a header from which no voxel size can be read.
     """
     placement = header_grid.place(nifti.header, nifti.path)
-    order, flips = orientation(io_orientation(placement.affine))
+    order, flips = orientation(io_orientation(np.round(placement.affine, _DIGITS_MM)))
     marks = tuple(note.text for note in placement.notes)
     return Grid(nifti.shape_IJK, placement.affine, nifti.header, order, flips, marks)
 
