@@ -151,6 +151,8 @@ def base_config() -> ConfigDict:
     # Cross-validation: `fold` of `folds` validates, the others train. `explicit` names the cases instead.
     config.data.folds = 5
     config.data.fold = 0
+    # Of how cases are dealt, beside their names: seeds of training share their folds.
+    config.data.fold_seed = 0
     # JSON file of folds in place of dealt ones: a list of {"train": [names], "val": [names]} ("": none).
     config.data.fold_file = ""
     config.data.explicit = ConfigDict({"train": (), "validation": ()})

@@ -1,6 +1,7 @@
-"""Trains all phases of a run, or continues where the same command was stopped.
+"""Trains all phases of a run, or of one for each fold and seed, or continues where the command was stopped.
 
 python -m experiments.train --config=configs/ds_dense_unet_569.py:ds --workdir=DIR [--config.field=value]
+    [--fold=all|N] [--seeds=N] [--budget_hours=N]
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+from dsdenseunet.core import failures
+from dsdenseunet.cross_validation import driver, runs
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli, parallel, supervision
-from dsdenseunet.training import cascade
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
-from dsdenseunet.training.settings import check_config
 
 EXIT_NON_FINITE = 3
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = cli.output_folder("workdir", None, "Folder of the run: checkpoints, logs, config.")
+_FOLD = flags.DEFINE_string("fold", None, "config.data.fold, or all; a run of its own in WORKDIR/foldN.")
+_SEEDS = flags.DEFINE_integer("seeds", None, "Runs of each fold, from config.seed on, in .../seedN.", 1)
+_BUDGET_HOURS = flags.DEFINE_float("budget_hours", None, "Hours for all runs, in equal shares.", 0)
+_OUT_OF_FOLD = flags.DEFINE_boolean("out_of_fold", None, "Score what was held out (default: of all folds).")
 _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Many hosts: how many processes.")
@@ -37,12 +42,16 @@ def main(argv: Sequence[str]) -> int:
     if _COORDINATOR.value is not None and not supervision.in_child():
         return supervision.supervise()
     parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    workdir, fold = _WORKDIR.value or "", _FOLD.value
+    asked = runs.of_command(_CONFIG.value, workdir, fold, _SEEDS.value, _BUDGET_HOURS.value)
     if _PREFLIGHT.value:
-        check_config(_CONFIG.value)
         otherwise = "choose the other config.model.dtype"
         preflight.require(_CONFIG.value, training=True, otherwise=otherwise)
+    scored = None
     try:
-        cascade.run(_CONFIG.value, _WORKDIR.value or "", extend_to=_EXTEND_TO.value)
+        driver.train(asked, _EXTEND_TO.value)
+        if _OUT_OF_FOLD.value or (_OUT_OF_FOLD.value is None and fold == runs.ALL):
+            scored = driver.evaluate(asked, workdir)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_status
@@ -53,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         if not parallel.is_lost_process(error):
             raise
         supervision.leave_for_lost_process(error)
-    return 0
+    return failures.EXIT_STATUS if scored and scored["failures"] else 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ ALLOWED = {
     "export": {"training", "inference", "models", "ops", "data", "tasks", "runtime", "core"},
     "preflight": {"training", "models", "ops", "tasks", "runtime", "core"},
     "memory": {"training", "inference", "evaluation", "models", "ops", "data", "tasks", "runtime", "core"},
+    # From runs to the scores of what they have held out.
+    "cross_validation": {
+        *("training", "inference", "evaluation", "reporting", "data", "tasks", "runtime", "core"),
+    },
     # Chooses by what the compiler says fits.
     "configure": {"memory", "training", "models", "data", "tasks", "core"},
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import counted, some
 from dsdenseunet.data import splits
 
 # A patient's number, and what tells its scans apart: patient007_frame01, sub-12_ses-2, BraTS-GLI-00005-001.
@@ -37,6 +39,37 @@ def sizes(patients: Mapping[str, str]) -> dict[str, int]:
     for patient in patients.values():
         found[patient] = found.get(patient, 0) + 1
     return found
+
+
+def check_apart(
+    train: Iterable[str], validation: Iterable[str], patients: Mapping[str, str], where: str
+) -> None:
+    """Refuses to train on one scan of a patient and to validate on another: the network would know it.
+
+    Args:
+        train: names of the training cases.
+        validation: names of the validation cases.
+        patients: the patient of each case; a case without an entry is a patient by itself.
+        where: what deals the cases, for the message.
+
+    Raises:
+        InputError: patients on both sides, all counted and some named.
+    """
+    trained = {patients.get(name, name): name for name in train}
+    both = [
+        (trained[patient], name) for name in validation if (patient := patients.get(name, name)) in trained
+    ]
+    if not both:
+        return
+    shared = sizes({name: patients.get(name, name) for _, name in both})
+    pairs = some([f"{one} trains and {other} validates" for one, other in both], 2)
+    raise InputError(
+        where,
+        found=f"scans of {counted(len(shared), 'patient')} on both sides, by their names: {pairs}",
+        expected="all scans of a patient on one side: a network knows a patient that it was trained on",
+        fix="let experiments.configure write folds by patient, or write them, and name them with "
+        "--config.data.fold_file=FILE; also where the names mean something else",
+    )
 
 
 def folds_by_patient(

@@ -67,10 +67,7 @@ def read_fold(path: str | os.PathLike[str], fold: int) -> tuple[tuple[str, ...],
     Raises:
         InputError: no such file or fold, or a case in both parts.
     """
-    folds = files.read_json(path)
-    form = 'a list of {"train": [names], "val": [names]}'
-    if not isinstance(folds, list) or not all(map(_is_fold, folds)):
-        raise InputError(path, found="another form", expected=form, fix="write it so")
+    folds = _read(path)
     if fold >= len(folds):
         raise InputError(
             path,
@@ -87,6 +84,23 @@ def read_fold(path: str | os.PathLike[str], fold: int) -> tuple[tuple[str, ...],
             fix="correct the file",
         )
     return train, validation
+
+
+def count_folds(path: str | os.PathLike[str]) -> int:
+    """How many folds a file of `read_fold` has.
+
+    Raises:
+        InputError: no such file.
+    """
+    return len(_read(path))
+
+
+def _read(path: str | os.PathLike[str]) -> list[dict[str, list[str]]]:
+    folds = files.read_json(path)
+    form = 'a list of {"train": [names], "val": [names]}'
+    if not isinstance(folds, list) or not folds or not all(map(_is_fold, folds)):
+        raise InputError(path, found="another form", expected=form, fix="write it so")
+    return folds
 
 
 def _is_fold(value: object) -> bool:

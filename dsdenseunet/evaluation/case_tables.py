@@ -52,13 +52,15 @@ def case_row(name: str, score: CaseScore) -> dict[str, Any]:
     return row
 
 
-def cases_csv(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row per case and mode; an undefined number is an empty field."""
+def cases_csv(
+    scores: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
+    """One row per case and mode; an undefined number is an empty field. `facts` by case come last."""
     rows = []
     for name, modes in scores.items():
         for score in modes.values():
             row = region_summary.case_row if isinstance(score, TaskScore) else case_row
-            rows.append(row(name, score))
+            rows.append({**row(name, score), **(facts or {}).get(name, {})})
     return _csv(rows)
 
 

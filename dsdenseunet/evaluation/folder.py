@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,54 @@ from dsdenseunet.tasks.task import Task
 
 # Results of the whole set; the last one is written by `reporting.score_page`.
 RESULTS = ("scores.json", CASES, LESIONS, "report.html")
+
+
+@dataclasses.dataclass(frozen=True)
+class Set:
+    """The files that are scored together.
+
+    Attributes:
+        predictions: where the predictions are, in words.
+        references: where the references are.
+        pairs: of each case.
+        images: of the cases that have one, for pictures.
+        passed_over: files that are not used.
+        facts: by case, what stands beside its scores, the same names for all cases.
+        failures: cases that have no prediction, and why.
+    """
+
+    predictions: str
+    references: str
+    pairs: Sequence[FilePair]
+    images: Mapping[str, Path]
+    passed_over: Sequence[walk.PassedOver] = ()
+    facts: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    failures: Sequence[Failure] = ()
+
+    @classmethod
+    def of(
+        cls,
+        predictions: str | os.PathLike[str],
+        references: str | os.PathLike[str],
+        images: str | os.PathLike[str] | None,
+    ) -> Set:
+        """What two folders hold; images are looked for in a third one, or among the references.
+
+        Raises:
+            InputError: see `pairing.find_pairs`.
+        """
+        found = find_pairs(predictions, references)
+        shown = find_images(found.used, images or references)
+        return cls(os.fspath(predictions), os.fspath(references), found.used, shown, found.passed_over)
+
+    def of_case(self, pair: FilePair) -> dict[str, str | None]:
+        """Where the files of a case are, and what is known of it."""
+        return {
+            "prediction": str(pair.prediction),
+            "reference": str(pair.reference),
+            "image": str(self.images[pair.name]) if pair.name in self.images else None,
+            **self.facts.get(pair.name, {}),
+        }
 
 
 def evaluate(
@@ -58,47 +107,94 @@ def evaluate(
     Raises:
         InputError: see `pairing.find_pairs`; or no pair can be scored, and then older results are removed.
     """
-    scorer = scorer_of(task, modes)
     folders = [(predictions, Path(out))]
     if compare is not None:
         folders.append((compare, Path(out) / "compare"))
-    pairs = [find_pairs(folder, references) for folder, _ in folders]
-    found = [find_images(members.used, images or references) for members in pairs]
-    scores, results = [], []
-    for (folder, target), members, shown in zip(folders, pairs, found, strict=True):
-        scored, failed = score_pairs(members.used, target, scorer.modes, workers, task)
-        failures.write(target / failures.NAME, failed)
-        if not scored:
-            raise _nothing_scored(folder, target, failed, task)
-        scores.append(scored)
-        results.append(
-            {
-                "cases": len(scored),
-                "failures": [dataclasses.asdict(failure) for failure in failed],
-                "predictions": os.fspath(folder),
-                "references": os.fspath(references),
-                "task": task.to_config(),
-                "modes": scorer.summarise(scored),
-                "absent": {mode: cases for mode in scorer.modes if (cases := without(mode, scored))},
-                "differences": scorer.differences(scored),
-                "files": _file_table([pair for pair in members.used if pair.name in scored], shown),
-                "passed_over": walk.to_json(walk.not_used(members.passed_over, shown.values())),
-                "environment": environment.describe(LIBRARIES),
-            }
-        )
+    sets = [Set.of(folder, references, images) for folder, _ in folders]
+    scorer = scorer_of(task, modes)
+    results = [
+        _score(members, target, scorer, workers, task)
+        for members, (_, target) in zip(sets, folders, strict=True)
+    ]
     if compare is not None:
-        results[0]["comparison"] = {
+        results[0][1]["comparison"] = {
             "first": os.fspath(predictions),
             "second": os.fspath(compare),
-            "failures": results[1]["failures"],
-            **_compare(scores[0], scores[1], compare, scorer),
-            "passed_over": results[1]["passed_over"],
+            "failures": results[1][1]["failures"],
+            **_compare(results[0][0], results[1][0], compare, scorer),
+            "passed_over": results[1][1]["passed_over"],
         }
-    for (_, target), members_scores, result in zip(folders, scores, results, strict=True):
-        for name, table in scorer.tables(members_scores).items():
-            files.write_text(target / name, table)
-        files.write_json(target / "scores.json", result)
-    return results[0]
+    for members, (_, target), (scores, result) in zip(sets, folders, results, strict=True):
+        _write(members, target, scorer, scores, result)
+    return results[0][1]
+
+
+def evaluate_set(
+    members: Set, out: str | os.PathLike[str], *, modes: Sequence[str] = MODES, workers: int = 1, task: Task
+) -> dict[str, Any]:
+    """The same as `evaluate` for files that are known, with what is known of each case beside its scores.
+
+    Args:
+        members: the files.
+        out: as `evaluate`.
+        modes: as `evaluate`.
+        workers: as `evaluate`.
+        task: as `evaluate`.
+
+    Raises:
+        InputError: no pair can be scored, and then older results are removed.
+    """
+    scorer, out = scorer_of(task, modes), Path(out)
+    scores, result = _score(members, out, scorer, workers, task)
+    _write(members, out, scorer, scores, result)
+    return result
+
+
+_Scores = dict[str, dict[str, Any]]
+
+
+def _score(
+    members: Set, target: Path, scorer: Scorer, workers: int, task: Task
+) -> tuple[_Scores, dict[str, Any]]:
+    """Scores by case and mode, and what scores.json is to hold."""
+    scores, failed = score_pairs(members.pairs, target, scorer.modes, workers, task)
+    failed = [*members.failures, *failed]
+    failures.write(target / failures.NAME, failed)
+    if not scores:
+        raise _nothing_scored(members.predictions, target, failed, task)
+    return scores, {
+        "cases": len(scores),
+        "failures": [dataclasses.asdict(failure) for failure in failed],
+        "predictions": members.predictions,
+        "references": members.references,
+        "task": task.to_config(),
+        "modes": scorer.summarise(scores),
+        "by_fold": _by_fold(members, scorer, scores),
+        "absent": {mode: cases for mode in scorer.modes if (cases := without(mode, scores))},
+        "differences": scorer.differences(scores),
+        "files": {pair.name: members.of_case(pair) for pair in members.pairs if pair.name in scores},
+        "passed_over": walk.to_json(walk.not_used(members.passed_over, members.images.values())),
+        "environment": environment.describe(LIBRARIES),
+    }
+
+
+def _by_fold(members: Set, scorer: Scorer, scores: _Scores) -> dict[str, dict[str, Any]]:
+    """Of each fold, where there are several, how many cases it has and their scores by mode."""
+    cases: dict[str, _Scores] = defaultdict(dict)
+    for name, modes in scores.items():
+        if fold := members.facts.get(name, {}).get("fold"):
+            cases[fold][name] = modes
+    summaries = {fold: scorer.summarise(own) for fold, own in cases.items() if len(cases) > 1}
+    return {
+        fold: {"cases": len(cases[fold]), **{mode: values["scores"] for mode, values in summary.items()}}
+        for fold, summary in sorted(summaries.items())
+    }
+
+
+def _write(members: Set, target: Path, scorer: Scorer, scores: _Scores, result: dict[str, Any]) -> None:
+    for name, table in scorer.tables(scores, members.facts).items():
+        files.write_text(target / name, table)
+    files.write_json(target / "scores.json", result)
 
 
 def _compare(
@@ -129,14 +225,3 @@ def _nothing_scored(
         expected=f"labels from 0 to {len(task.classes) - 1} on their references' grids",
         fix=f"repair the files that {target / failures.NAME} names",
     )
-
-
-def _file_table(pairs: Sequence[FilePair], images: dict[str, Path]) -> dict[str, dict[str, str | None]]:
-    return {
-        pair.name: {
-            "prediction": str(pair.prediction),
-            "reference": str(pair.reference),
-            "image": str(images[pair.name]) if pair.name in images else None,
-        }
-        for pair in pairs
-    }

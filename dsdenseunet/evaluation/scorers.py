@@ -13,6 +13,8 @@ from dsdenseunet.tasks.task import Task
 
 # Scores of all cases, by case name and mode.
 Scores = Mapping[str, Mapping[str, Any]]
+# What is known of a case, by its name.
+Facts = Mapping[str, Mapping[str, str]]
 CASES, LESIONS = "cases.csv", "lesions.csv"
 
 
@@ -32,8 +34,8 @@ class Scorer(Protocol):
     def differences(self, scores: Scores) -> list[dict[str, Any]]:
         """What the modes count differently."""
 
-    def tables(self, scores: Scores) -> dict[str, str]:
-        """CSV tables by file name."""
+    def tables(self, scores: Scores, facts: Facts) -> dict[str, str]:
+        """CSV tables by file name; `facts` are further columns of a case's row."""
 
 
 def scorer_of(task: Task, modes: Sequence[str]) -> Scorer:
@@ -54,8 +56,8 @@ class _Lits:
     def differences(self, scores: Scores) -> list[dict[str, Any]]:
         return summary.differences(scores)
 
-    def tables(self, scores: Scores) -> dict[str, str]:
-        return {CASES: case_tables.cases_csv(scores), LESIONS: case_tables.lesions_csv(scores)}
+    def tables(self, scores: Scores, facts: Facts) -> dict[str, str]:
+        return {CASES: case_tables.cases_csv(scores, facts), LESIONS: case_tables.lesions_csv(scores)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,5 +74,5 @@ class _ByRegion:
     def differences(self, scores: Scores) -> list[dict[str, Any]]:
         return []
 
-    def tables(self, scores: Scores) -> dict[str, str]:
-        return {CASES: case_tables.cases_csv(scores)}
+    def tables(self, scores: Scores, facts: Facts) -> dict[str, str]:
+        return {CASES: case_tables.cases_csv(scores, facts)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
             "failures": _failures(scores),
             "absent": dict(scores["absent"]),
             "score_rows": _score_rows(scores["modes"]),
+            "fold_headings": ["fold", "cases", *(f"{name} Dice" for name in dice)],
+            "fold_rows": _fold_rows(scores["by_fold"], shown, list(dice.values())),
             "size_rows": [_size_row(row) for row in scores["modes"][shown]["by_size"]],
             "differences": [_difference_row(row) for row in scores["differences"]],
             "marks": score_lines.marks(scores["modes"]),
@@ -126,6 +129,18 @@ def _score_rows(modes: Mapping[str, Any]) -> list[dict[str, Any]]:
                 cells.append((_number(value), f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""))
             rows.append({"name": name, "cells": cells, "differs": len({cell[0] for cell in cells}) > 1})
     return rows
+
+
+def _fold_rows(folds: Mapping[str, Any], mode: str, names: Sequence[str]) -> list[list[str]]:
+    """Cases and scores of each fold, and how they differ between folds."""
+    if not folds:
+        return []
+    rows = [
+        [fold, str(of["cases"]), *(_number(of[mode][name]) for name in names)] for fold, of in folds.items()
+    ]
+    values = [[finite(of[mode][name]) for of in folds.values()] for name in names]
+    spread = [f"{statistics.mean(own):.3f} ± {statistics.stdev(own):.3f}" for own in values]
+    return [*rows, ["mean ± standard deviation", "", *spread]]
 
 
 def _case_row(row: CaseRow, columns: Mapping[str, str]) -> list[str]:

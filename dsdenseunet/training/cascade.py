@@ -11,6 +11,7 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
 from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.patients import check_apart, patients_of
 from dsdenseunet.data.splits import read_fold, strata, stratified_folds
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
@@ -28,13 +29,21 @@ from dsdenseunet.training.warm_start import Start
 CONFIG_FILE = "config.json"
 
 
-def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -> None:
+def run(
+    config: ConfigDict,
+    workdir: str | Path,
+    extend_to: int | None = None,
+    earlier_s: float = 0.0,
+    stop: StopRequest | None = None,
+) -> None:
     """Trains what `config.training.phase` says, continuing where an earlier start in `workdir` stopped.
 
     Args:
       config: every field of configs/base.py.
       workdir: folder of the run; docs/reference/workdir.md says what is written there.
       extend_to: epochs of the last phase in all, in place of the config's; continues a finished run.
+      earlier_s: seconds that this process has spent on other runs, which no budget of this one's counts.
+      stop: that is active already (None: one of its own).
 
     Raises:
         InputError: config, cache or workdir cannot be used, or the run here was started with others.
@@ -60,7 +69,8 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
     # 2. One process at a time; what changed since the last start is named, or refused.
     use_compilation_cache()
     first = parallel.process_index() == 0
-    with locked(workdir) if first else contextlib.nullcontext(), StopRequest() as stop:
+    stopping = StopRequest() if stop is None else contextlib.nullcontext(stop)
+    with locked(workdir) if first else contextlib.nullcontext(), stopping as stop:
         start = provenance.gather(config_to_json(config), cache.fingerprint)
         resume.check(workdir, start, say=print if first else _silent)
         parallel.wait_for_all("every process has checked the workdir")
@@ -73,6 +83,7 @@ def run(config: ConfigDict, workdir: str | Path, extend_to: int | None = None) -
         # 3. The phases, each from its newest checkpoint or from the best weights before it.
         begun = phases_in(workdir) if config.training.budget_seconds else []
         used_s = max((progress_of(workdir, name).get("seconds", 0.0) for name in begun), default=0.0)
+        used_s -= earlier_s
         for name in phases.selected(config):
             own = phases.config_of(config, name)
             phase = Phase(name, own, workdir, cache, train_names, validation_names, used_s)
@@ -84,8 +95,8 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
     """Names of the training and of the validation cases.
 
     Raises:
-        InputError: a named case is not in the cache, the file of folds does not have this fold, or there
-            are fewer cases than folds.
+        InputError: a named case is not in the cache, the file of folds does not have this fold, there
+            are fewer cases than folds, or a patient's scans are on both sides.
     """
     explicit, task = config.data.explicit, Task.of(config.task)
     if explicit.train:
@@ -97,9 +108,10 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
         for name in train + validation:
             cache.record(name)
     else:
-        folds = stratified_folds(strata(task, cache, cache.names), config.data.folds, config.seed)
+        folds = stratified_folds(strata(task, cache, cache.names), config.data.folds, config.data.fold_seed)
         validation = folds[config.data.fold]
         train = tuple(sorted(set(cache.names) - set(validation)))
+        check_apart(train, validation, patients_of(cache.names), f"config.data.fold={config.data.fold}")
     return train, validation
 
 

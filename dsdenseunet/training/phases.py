@@ -23,7 +23,7 @@ _SECTION, _ORDER, _MODEL = "phases", "phases.order", "model"
 _OF_ALL = ("family", "in_channels", "num_classes", "auxiliary_outputs")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Names that mean something else in a config or in a run's folder.
-_TAKEN = (ALL, "order", "failure", "tensorboard")
+_TAKEN = (ALL, "order", "failure", "tensorboard", "out_of_fold")
 _FIELDS: Mapping[str, Check] = {
     "epochs": integer(1),
     "start": text,

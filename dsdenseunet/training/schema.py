@@ -160,6 +160,10 @@ _CHANGES: dict[int, Change] = {
             "augment.elastic.distance": (10.0, 10.0, 10.0),
         },
     ),
+    5: Change(
+        # The seed of training dealt the cases, too.
+        computed={"data.fold_seed": lambda old: old["seed"]},
+    ),
 }
 
 

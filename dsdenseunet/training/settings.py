@@ -44,6 +44,7 @@ _FIELDS: Mapping[str, Check] = {
     "data.cache": text,
     "data.folds": integer(2),
     "data.fold": integer(0),
+    "data.fold_seed": integer(0),
     "data.fold_file": lambda value: None if isinstance(value, str) else "a file, or '' for none",
     "data.explicit.train": sequence(text),
     "data.explicit.validation": sequence(text),

@@ -1,7 +1,7 @@
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.patients import folds_by_patient, patients_of
+from dsdenseunet.data.patients import check_apart, folds_by_patient, patients_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_no_patient_is_on_both_sides_of_a_fold():
     assert sum(any(name in with_region for name in fold["val"]) for fold in folds) == 2
     with pytest.raises(InputError, match="2 folds"):
         folds_by_patient({"a1": "a", "a2": "a"}, [], 2, seed=0)
+
+
+def test_a_patient_on_both_sides_is_refused_by_name():
+    names = ["p1_a", "p1_b", "p2_a", "p2_b"]
+    patients = patients_of(names)
+    check_apart(names[:2], names[2:], patients, "here")
+    with pytest.raises(InputError, match="scans of 2 patients on both sides") as refused:
+        check_apart(names[::2], names[1::2], patients, "here")
+    assert "p1_a trains and p1_b validates" in refused.value.found

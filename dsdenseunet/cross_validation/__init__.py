@@ -1,0 +1,1 @@
+"""Several runs of one config, for folds and seeds, and the scores of all cases together."""
