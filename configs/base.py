@@ -228,4 +228,7 @@ def base_config() -> ConfigDict:
     config.inference.mirror_axes = ()
     # Patches run through the network at once.
     config.inference.batch_size = 1
+    # One for each class but background: a voxel is of the last class whose probability reaches its own, and
+    # background where none does ((): it is of the most probable class).
+    config.inference.thresholds = ()
     return config

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.resampling import Slices, shape_at
-from dsdenseunet.inference.labelling import NO_NUMBER, arg_max
+from dsdenseunet.inference.labelling import NO_NUMBER, labelled
 from dsdenseunet.inference.mirroring import averaged
 from dsdenseunet.inference.own_grid import onto
 from dsdenseunet.inference.sliding_window import Piece, Tiling, blend
@@ -71,7 +71,7 @@ class Segmenter:
         statistics: Sequence[Sequence[float]] | None = None,
         spacing_mm: Sequence[float] | None = None,
     ) -> NDArray[np.uint8]:
-        """The class with the highest probability for each voxel, (D, H, W).
+        """The class of each voxel, (D, H, W): the most probable one, or as `inference.thresholds` decide.
 
         Args:
             image: (D, H, W), or (D, H, W, channel), as it was measured: nothing normalised. D grows towards
@@ -86,8 +86,9 @@ class Segmenter:
             ArithmeticError: the network says NaN or infinity.
         """
         labels_DHW = np.empty(image.shape[:3], np.uint8)
+        thresholds = tuple(self.metadata["inference"].get("thresholds", ()))
         for piece in self._pieces(image, statistics, spacing_mm):
-            labels = np.asarray(arg_max(piece.values))[piece.keep]
+            labels = np.asarray(labelled(piece.values, thresholds))[piece.keep]
             if (labels == NO_NUMBER).any():
                 raise ArithmeticError(
                     f"NaN or infinity from the network, in slice {piece.first} or soon after"

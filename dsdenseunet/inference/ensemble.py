@@ -16,15 +16,16 @@ from dsdenseunet.inference.sliding_window import Piece
 from dsdenseunet.models import registry
 from dsdenseunet.tasks.task import Task
 
-# What runs must have in common, and what of the task it is.
-_COMMON: Mapping[str, Callable[[Task], object]] = {
-    "classes": lambda task: task.classes,
-    "channels": lambda task: tuple(
+# What predictors must have in common, by the fields of their runs' configs.
+_COMMON: Mapping[str, Callable[[Segmenter], object]] = {
+    "task.classes": lambda one: one.task.classes,
+    "task.channels": lambda one: tuple(
         f"{channel.name} (Hounsfield units)" if channel.is_hounsfield else channel.name
-        for channel in task.channels
+        for channel in one.task.channels
     ),
-    "regions": lambda task: tuple((region.name, region.labels) for region in task.regions),
-    "clean_up": lambda task: task.clean_up,
+    "task.regions": lambda one: tuple((region.name, region.labels) for region in one.task.regions),
+    "task.clean_up": lambda one: one.task.clean_up,
+    "inference.thresholds": lambda one: one.thresholds,
 }
 
 
@@ -40,10 +41,12 @@ class Ensemble(Segmenter):
     Attributes:
         predictors: by the names of their runs, in the order of the sum.
         task: which channels are read, and the rules of clean-up.
+        thresholds: of the mean probabilities, see `labelling.labelled`.
     """
 
     predictors: Mapping[str, Predictor]
     task: Task
+    thresholds: tuple[float, ...]
 
     def members(self) -> Mapping[str, Predictor]:
         """The runs' predictors."""
@@ -78,18 +81,20 @@ def of_runs(runs: Mapping[str, tuple[ConfigDict, Mapping[str, Any]]]) -> Segment
             of equal network, weights and options count once.
 
     Raises:
-        InputError: runs of different tasks.
+        InputError: runs of different tasks, or with different thresholds.
     """
-    first = next(iter(runs))
-    for run, (config, _) in runs.items():
-        _check_alike(first, Task.of(runs[first][0].task), run, Task.of(config.task))
+    all_runs = {
+        run: Predictor.of(config, registry.build(config.model), variables)
+        for run, (config, variables) in runs.items()
+    }
+    first = next(iter(all_runs))
     found: dict[str, tuple[str, Predictor]] = {}
-    for run, (config, variables) in runs.items():
-        predictor = Predictor.of(config, registry.build(config.model), variables)
+    for run, predictor in all_runs.items():
+        _check_alike(first, all_runs[first], run, predictor)
         found.setdefault(fingerprint(predictor), (run, predictor))
     predictors = dict(found[key] for key in sorted(found))
-    task = next(iter(predictors.values())).task
-    return Ensemble(predictors, task) if len(predictors) > 1 else predictors.popitem()[1]
+    one = next(iter(predictors.values()))
+    return Ensemble(predictors, one.task, one.thresholds) if len(predictors) > 1 else one
 
 
 def in_words(runs: Mapping[str, tuple[ConfigDict, Mapping[str, Any]]]) -> str:
@@ -97,15 +102,15 @@ def in_words(runs: Mapping[str, tuple[ConfigDict, Mapping[str, Any]]]) -> str:
     return " and ".join(f"{config.name} from {run}" for run, (config, _) in runs.items())
 
 
-def _check_alike(first: str, task: Task, other: str, its: Task) -> None:
-    """Refuses runs whose probabilities are not of the same things."""
+def _check_alike(first: str, its: Predictor, other: str, its_own: Predictor) -> None:
+    """Refuses runs whose probabilities are not of the same things, or are not made labels in the same way."""
     for field, of in _COMMON.items():
-        if of(task) != of(its):
-            also = ", or give the rules for all of them with --clean_up" if field == "clean_up" else ""
+        if of(its) != of(its_own):
+            also = ", or give the rules for all of them with --clean_up" if field == "task.clean_up" else ""
             raise InputError(
                 f"--workdir={other}",
-                found=f"config.task.{field} = {of(its)}",
-                expected=f"{of(task)}, as of --workdir={first}: their probabilities are averaged",
+                found=f"config.{field} = {of(its_own)}",
+                expected=f"{of(its)}, as of --workdir={first}: their probabilities are averaged",
                 fix=f"name runs of one task{also}",
             )
 

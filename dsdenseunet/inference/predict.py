@@ -1,4 +1,4 @@
-"""From a volume to labels: the network over patches, mirror averaging, arg max, clean-up."""
+"""From a volume to labels: the network over patches, mirror averaging, labels, clean-up."""
 
 from __future__ import annotations
 
@@ -50,9 +50,11 @@ class Segmenter(abc.ABC):
 
     Attributes:
         task: the channels and the rules of clean-up.
+        thresholds: of the classes' probabilities, see `labelling.labelled`; (): the largest one decides.
     """
 
     task: Task
+    thresholds: tuple[float, ...]
 
     @abc.abstractmethod
     def members(self) -> Mapping[str, Predictor]:
@@ -134,8 +136,12 @@ class Segmenter(abc.ABC):
 
         pending: tuple[Piece, jax.Array | None] | None = None
         for piece in self.pieces(image, spacing_mm, statistics):
-            labels = labelling.arg_max(piece.values)
-            stored = None if probabilities_CDHW is None else labelling.stored(piece.values, labels)
+            labels = labelling.labelled(piece.values, self.thresholds)
+            stored = (
+                None
+                if probabilities_CDHW is None
+                else labelling.stored(piece.values, labels, self.thresholds)
+            )
             for array in (labels, stored):
                 if array is not None:
                     array.copy_to_host_async()
@@ -183,6 +189,7 @@ class Predictor(Segmenter):
         sigma_scale: standard deviation of the Gaussian weight as a share of the patch's side.
         mirror_axes: predictions are averaged over all combinations of mirrored axes (0, 1, 2 = D, H, W).
         batch_size: patches per call of the network.
+        thresholds: of the classes' probabilities, see `labelling.labelled`.
         device: where to compute (None: JAX's default).
     """
 
@@ -194,6 +201,7 @@ class Predictor(Segmenter):
     sigma_scale: float = 0.125
     mirror_axes: tuple[int, ...] = ()
     batch_size: int = 1
+    thresholds: tuple[float, ...] = ()
     device: jax.Device | None = None
 
     @classmethod

@@ -161,6 +161,10 @@ _CHANGES: dict[int, Change] = {
         },
     ),
     5: Change(
+        added={
+            # The most probable class was taken.
+            "inference.thresholds": (),
+        },
         # The seed of training dealt the cases, too.
         computed={"data.fold_seed": lambda old: old["seed"]},
     ),

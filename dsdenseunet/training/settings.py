@@ -84,6 +84,7 @@ _FIELDS: Mapping[str, Check] = {
     "inference.sigma_scale": number(above=0),
     "inference.mirror_axes": sequence(integer(0, 2)),
     "inference.batch_size": integer(1),
+    "inference.thresholds": sequence(number(above=0, below=1)),
 }
 
 
@@ -164,6 +165,10 @@ def _check_classes(config: ConfigDict) -> None:
     if not any(values.get(f"loss.{term}.weight") for term in combine.TERMS):
         raise refusal("loss", "no term with a weight > 0", f"at least one of {', '.join(combine.TERMS)}")
     _check_deep_supervision(config)
+    thresholds = len(config.inference.thresholds)
+    if thresholds not in (0, classes - 1):
+        expected = f"{classes - 1}, one for each class but background, or () for the most probable class"
+        raise refusal("inference.thresholds", f"{thresholds} values", expected)
 
 
 def _check_deep_supervision(config: ConfigDict) -> None:

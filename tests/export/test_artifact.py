@@ -85,6 +85,7 @@ def mr():
     config.model.in_channels = 2
     config.task.channels = (("T1", "zscore_foreground"), ("T2", "percentiles", 1.0, 99.0))
     config.inference.overlap = 0.25
+    config.inference.thresholds = (0.3, 0.35)
     return config
 
 

@@ -102,6 +102,19 @@ def test_other_tasks_are_refused_by_both_runs_and_the_field(field, value):
     assert "--workdir=runs/a" in said and "--workdir=runs/b" in said and f"config.task.{field}" in said
 
 
+def test_the_mean_is_compared_with_thresholds_that_runs_have_in_common():
+    thresholds = (0.33, 0.36)
+    runs = {"a": run(0, thresholds=thresholds), "b": run(1, thresholds=thresholds)}
+    segmenter = ensemble.of_runs(runs)
+    mean = together(segmenter, image())
+    expected = np.where(mean[..., 2] >= np.float32(0.36), 2, mean[..., 1] >= np.float32(0.33))
+    assert set(np.unique(expected)) == {0, 1, 2}
+    np.testing.assert_array_equal(segmenter.network_labels(image()), expected)
+    runs["b"][0].inference.thresholds = ()
+    with pytest.raises(InputError, match=r"config.inference.thresholds = \(\)"):
+        ensemble.of_runs(runs)
+
+
 def test_what_does_not_change_probabilities_may_differ():
     runs = {"a": run(0), "b": run(1)}
     runs["b"][0].task.name = "the same by another name"

@@ -77,7 +77,7 @@ def test_prediction_is_that_of_the_resampled_scan_resampled_back():
 
 def test_runs_of_several_spacings_are_averaged_on_the_scan_s_grid():
     runs = {"a": predictor(0), "b": predictor(1, (1.5, 1.5, 1.5), (6, 8, 16)), "c": predictor(2, ())}
-    averaged = together(ensemble.Ensemble(runs, TASK), (1.5, 0.8, 1.2))
+    averaged = together(ensemble.Ensemble(runs, TASK, ()), (1.5, 0.8, 1.2))
     alone = [together(one, (1.5, 0.8, 1.2)) for one in runs.values()]
     np.testing.assert_allclose(averaged, np.mean(alone, axis=0), atol=1e-6)
 

@@ -52,11 +52,40 @@ def test_they_are_those_of_the_network_but_for_rounding():
 
 def test_a_tie_that_rounding_makes_stays_with_the_label():
     probabilities = np.array([[0.3333333, 0.3333334, 0.3333333], [0.5, 0.5, 0.0]], np.float32)
-    labels = labelling.arg_max(probabilities)
+    labels = labelling.labelled(probabilities)
     np.testing.assert_array_equal(labels, [1, 0])
     third, half = 65535 // 3, 32768
     np.testing.assert_array_equal(
         labelling.stored(probabilities, labels), [[third, third + 1, third], [half + 1, half, 0]]
+    )
+
+
+def test_thresholds_decide_in_the_order_of_classes_and_what_is_stored_agrees():
+    """H-DenseUNet's: tumour from 0.9 on, liver from 0.5 on."""
+    thresholds = (0.5, 0.9)
+    below = np.nextafter(np.float32(0.5), np.float32(0))
+    probabilities = np.array(
+        [
+            # The tumour's probability is the largest, and reaches nothing.
+            [0.1, 0.3, 0.6],
+            [0.5, below, 0.0],
+            [0.45, 0.5, 0.05],
+            [0.02, 0.08, 0.9],
+            [0.0, 0.1, 0.9 - 1e-6],
+            [0.8, 0.1, 0.1],
+            [0.5, 0.5, np.nan],
+        ],
+        np.float32,
+    )
+    labels = labelling.labelled(probabilities, thresholds)
+    np.testing.assert_array_equal(labels, [0, 0, 1, 2, 0, 0, labelling.NO_NUMBER])
+    np.testing.assert_array_equal(labelling.labelled(probabilities[:1], (0.2, 0.5)), [2])
+    stored = np.asarray(labelling.stored(probabilities, labels, thresholds))
+    for slope in (np.float64(1) / labelling.ONE, np.float64(np.float32(1 / labelling.ONE))):
+        again = labelling.labelled(stored[:-1] * slope, thresholds)
+        np.testing.assert_array_equal(again, labels[:-1])
+    np.testing.assert_allclose(
+        stored[:-1] / labelling.ONE, probabilities[:-1], rtol=0, atol=2 / labelling.ONE
     )
 
 

@@ -61,6 +61,8 @@ def test_missing_field_is_named():
         ("data.fold", 5, "0..4"),
         ("data.explicit", {"train": ("a",), "validation": ()}, "both, or neither"),
         ("data.explicit", {"train": ("a",), "validation": ("a",)}, "in one of them only"),
+        ("inference.thresholds", (0.5,), "2, one for each class but background"),
+        ("inference.thresholds", (0.5, 1.0), "< 1"),
         ("optimizer.learning_rate", 0.0, "> 0"),
         ("optimizer.learning_rate", float("nan"), "a finite number"),
         ("optimizer.learning_rate", float("inf"), "a finite number"),
