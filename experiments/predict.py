@@ -1,4 +1,4 @@
-"""Segments a scan or a folder of scans with the best weights of a run, or of several together.
+"""Segments a scan or a folder of scans with the best weights of a run, of several together, or of a cascade.
 
     python -m experiments.predict --workdir=runs/ds --input=scans --output=predictions
 
@@ -16,14 +16,13 @@ from absl import flags
 
 from dsdenseunet.core import failures
 from dsdenseunet.data.scans import walk
-from dsdenseunet.inference import ensemble
 from dsdenseunet.inference.folder import predict_folder
 from dsdenseunet.inference.scans import SUFFIXES, find_scans, take_shard
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli
 from dsdenseunet.runtime.compilation import use_compilation_cache
-from dsdenseunet.training.checkpoint import load_best
-from dsdenseunet.training.settings import clean_up_rules, mirror_axes, set_by_flags
+from dsdenseunet.training import trained
+from dsdenseunet.training.settings import clean_up_rules, mirror_axes
 
 _WORKDIR = flags.DEFINE_multi_string("workdir", None, "Folder of a run; several are averaged.", required=True)
 _INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
@@ -45,25 +44,22 @@ _PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (
 def main(argv: Sequence[str]) -> int:
     """Reads the flags, predicts, prints the sums."""
     del argv
-    runs = {workdir: load_best(workdir, _PHASE.value) for workdir in _WORKDIR.value}
     given = {
         "inference.overlap": ("--overlap", _OVERLAP.value),
         "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),
         "inference.batch_size": ("--batch_size", _BATCH_SIZE.value),
         "task.clean_up": ("--clean_up", clean_up_rules(_CLEAN_UP.value)),
     }
-    for config, _ in runs.values():
-        set_by_flags(config, given)
-    predictor = ensemble.of_runs(runs)
-    found = find_scans(_INPUT.value, _OUTPUT.value, len(predictor.task.channels))
+    networks = trained.load(_WORKDIR.value, _PHASE.value, given)
+    found = find_scans(_INPUT.value, _OUTPUT.value, len(networks.segmenter.task.channels))
     scans, failures_name = take_shard(found.used, _SHARD.value)
     use_compilation_cache()
-    for config, _ in runs.values() if _PREFLIGHT.value else ():
+    for config in networks.configs if _PREFLIGHT.value else ():
         preflight.require(config, training=False, otherwise="compute on the CPU: JAX_PLATFORMS=cpu")
-    print(f"{len(scans)} scans, {ensemble.in_words(runs)} on {jax.local_device_count()} device(s)")
+    print(f"{len(scans)} scans, {networks.in_words} on {jax.local_device_count()} device(s)")
     walk.tell(found.passed_over)
     outcome = predict_folder(
-        [predictor.on(device) for device in jax.local_devices()],
+        [networks.segmenter.on(device) for device in jax.local_devices()],
         scans,
         _OUTPUT.value,
         suffix=_SUFFIX.value,

@@ -1,4 +1,4 @@
-"""Trains all phases of a run, or of one for each fold and seed, or continues where the command was stopped.
+"""Trains a run or a cascade, or one for each fold and seed, or continues where the command was stopped.
 
 python -m experiments.train --config=configs/ds_dense_unet_569.py:ds --workdir=DIR [--config.field=value]
     [--fold=all|N] [--seeds=N] [--budget_hours=N]
@@ -17,6 +17,7 @@ from dsdenseunet.core import failures
 from dsdenseunet.cross_validation import driver, runs
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli, parallel, supervision
+from dsdenseunet.training import stages
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
 
@@ -45,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
     workdir, fold = _WORKDIR.value or "", _FOLD.value
     asked = runs.of_command(_CONFIG.value, workdir, fold, _SEEDS.value, _BUDGET_HOURS.value)
     if _PREFLIGHT.value:
-        otherwise = "choose the other config.model.dtype"
-        preflight.require(_CONFIG.value, training=True, otherwise=otherwise)
+        for config in stages.configs(_CONFIG.value).values():
+            preflight.require(config, training=True, otherwise="choose the other config.model.dtype")
     scored = None
     try:
         driver.train(asked, _EXTEND_TO.value)

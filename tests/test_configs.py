@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from configs import ds_dense_unet_569, networks, table_one
+from configs import cascades, ds_dense_unet_569, networks, table_one
 from configs.base import base_config
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
+from dsdenseunet.training import stages
 from dsdenseunet.training.settings import check_config, flatten
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
@@ -18,8 +20,9 @@ EXPERIMENTS = [name for name in CONFIGS if name not in ("__init__", "base")]
 def test_config(name):
     module = importlib.import_module(f"configs.{name}")
     config = module.get_config()
-    check_config(config)
-    registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
+    stages.check(config)
+    for own in stages.configs(config).values():
+        registry.check_patch(registry.build(own.model).stride, own.data.patch_size)
     assert config.name.partition(":")[0] == name
     assert "python -m experiments." in module.__doc__
 
@@ -76,3 +79,17 @@ def test_recipes_of_networks_authors(table, name):
 def test_unknown_network_names_the_known_ones():
     with pytest.raises(ValueError, match=r"expected one of unet, .*unet_authors"):
         networks.get_config("u-net")
+
+
+@pytest.mark.parametrize("name", cascades.CASCADES)
+def test_a_stage_alone_is_what_the_cascade_trains(name):
+    config = cascades.get_config(name)
+    stages.check(config)
+    for part, own in stages.configs(config).items():
+        alone = cascades.get_config(f"{name}.{part}")
+        assert alone.to_dict() == own.to_dict()
+        registry.check_patch(registry.build(own.model).stride, own.data.patch_size)
+    with pytest.raises(InputError, match="several stages"):
+        check_config(config)
+    with pytest.raises(ValueError, match=part):
+        cascades.get_config(f"{name}.spleen")

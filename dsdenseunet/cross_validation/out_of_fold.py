@@ -15,13 +15,12 @@ from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.scans.layouts import natural_key
 from dsdenseunet.evaluation.folder import Set, evaluate_set
 from dsdenseunet.evaluation.pairing import FilePair
-from dsdenseunet.inference import ensemble
 from dsdenseunet.inference.folder import Outcome, predict_folder
 from dsdenseunet.inference.scans import SUFFIXES, Scan, prediction_name
 from dsdenseunet.reporting.score_lines import score_lines
 from dsdenseunet.reporting.score_page import write_score_page
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training.checkpoint import load_best
+from dsdenseunet.training import trained
 
 FOLDER, PREDICTIONS = "out_of_fold", "predictions"
 
@@ -81,7 +80,7 @@ def _scan(cache: Cache, name: str) -> Scan:
 
 
 def _predict(members: Sequence[Path], scans: Sequence[Scan], folder: Path, failures_name: str) -> Outcome:
-    predictor = ensemble.of_runs({str(member): load_best(member) for member in members})
+    predictor = trained.load([str(member) for member in members]).segmenter
     return predict_folder(
         [predictor.on(device) for device in jax.local_devices()],
         scans,

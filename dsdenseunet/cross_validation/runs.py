@@ -12,8 +12,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import some
 from dsdenseunet.data import splits
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.training import cascade
-from dsdenseunet.training.settings import check_config
+from dsdenseunet.training import cascade, stages
 
 ALL = "all"
 _SECONDS_PER_HOUR = 3600
@@ -37,7 +36,7 @@ def of_command(
     """The runs, in the order in which they are trained; of neither folds nor seeds, the one in `workdir`.
 
     Args:
-        config: every field of configs/base.py.
+        config: every field of configs/base.py, or of a config of several stages.
         workdir: the run's folder; of several runs the folder of theirs, `foldK`, `seedS` or `foldK/seedS`.
         fold: what `config.data.fold` is, or "all" for each of the folds that there are.
         seeds: how many runs there are of each fold; their `config.seed` are this one and those that follow.
@@ -46,6 +45,13 @@ def of_command(
     Raises:
         InputError: a config that cannot be used; or folds, where the config names the cases.
     """
+    if budget_hours is not None and stages.has_stages(config):
+        raise InputError(
+            f"--budget_hours={budget_hours:g}",
+            found="a config of several stages",
+            expected="one network, whose schedule can follow the clock",
+            fix="leave it out, and set the epochs of each stage",
+        )
     changes: list[tuple[str, dict[str, object]]] = [("", {})]
     if fold is not None:
         changes = [(f"fold{number}", {"data.fold": number}) for number in _folds(config, fold)]
@@ -61,7 +67,7 @@ def of_command(
         if budget_hours is not None:
             changed["training.budget_seconds"] = budget_hours * _SECONDS_PER_HOUR / len(changes)
         own.update_from_flattened_dict(changed)
-        check_config(own)
+        stages.check(own)
         runs.append(Run(Path(workdir) / folder, own.lock()))
     return runs
 
@@ -88,7 +94,7 @@ def held_out(runs: Sequence[Run]) -> dict[int, tuple[str, ...]]:
 
 
 def _folds(config: ConfigDict, fold: str) -> Sequence[int]:
-    check_config(config)
+    stages.check(config)
     if config.data.explicit.train:
         raise InputError(
             f"--fold={fold}",

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dsdenseunet.core import failures
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
 from dsdenseunet.data.scans import channel_files, nifti
 from dsdenseunet.data.scans.probabilities import write_probabilities
@@ -99,6 +100,13 @@ def predict_folder(
     """
     start = time.perf_counter()
     output = Path(output)
+    if save_probabilities and not predictors[0].has_probabilities:
+        raise InputError(
+            "--save_probabilities",
+            found="a cascade: each of its networks has classes of its own",
+            expected="a network that says how probable each class of the task is",
+            fix="leave it out, or predict with a stage by itself: --workdir=DIR/STAGE",
+        )
     records = Records(output, suffix, predictors[0], save_probabilities)
     job = _Job(records, predictors[0].task, save_probabilities, len(scans), report)
     outcome = job.outcome

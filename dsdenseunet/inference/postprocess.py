@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.data.boxes import bounding_box
 from dsdenseunet.tasks.task import Region, Task
-
-Box = tuple[slice, slice, slice]
 
 Spacing = tuple[float, float, float]
 
@@ -38,7 +37,7 @@ def clean(labels_DHW: NDArray[np.uint8], task: Task, spacing_mm: Spacing | None)
 def keep_largest(labels_DHW: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
     """Labels (D, H, W) in which only the largest 6-connected piece of a region is left of it."""
     mask_DHW = region.mask(labels_DHW)
-    box = _bounding_box(mask_DHW)
+    box = bounding_box(mask_DHW)
     if box is None:
         return labels_DHW
     kept_DHW = labels_DHW.copy()
@@ -59,7 +58,7 @@ def keep_within(
     if not mask_DHW.any():
         return labels_DHW
     kept_DHW = labels_DHW.copy()
-    box = _bounding_box(mask_DHW | other_DHW)
+    box = bounding_box(mask_DHW | other_DHW)
     assert box is not None
     if not other_DHW.any():
         kept_DHW[mask_DHW] = 0
@@ -81,15 +80,3 @@ def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     components, count = cc3d.connected_components(mask, connectivity=6, return_N=True)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     return np.asarray(components == 1 + np.argmax(sizes[1:]))
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> Box | None:
-    """The smallest box that holds all of `mask` (None: empty); what is outside of it costs no memory."""
-    slices = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        where = np.flatnonzero(mask.any(axis=others))
-        if not len(where):
-            return None
-        slices.append(slice(int(where[0]), int(where[-1]) + 1))
-    return slices[0], slices[1], slices[2]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
@@ -35,11 +35,13 @@ class NonFiniteOutputError(ArithmeticError):
     """The network's output is NaN or infinite somewhere, so that nothing there can be labelled.
 
     Attributes:
+        first_slice: the first of the slices where it is.
+        voxels: how many.
         weights: names of the network's own arrays that hold NaN or infinity.
     """
 
     def __init__(self, first_slice: int, voxels: int, weights: list[str]):
-        self.weights = weights
+        self.first_slice, self.voxels, self.weights = first_slice, voxels, weights
         where = f"NaN or infinity from the network (voxels: {voxels:,}, the first in slice {first_slice})"
         cause = f"; its own weights are not finite: {some(weights)}" if weights else ""
         super().__init__(where + cause)
@@ -51,14 +53,20 @@ class Segmenter(abc.ABC):
     Attributes:
         task: the channels and the rules of clean-up.
         thresholds: of the classes' probabilities, see `labelling.labelled`; (): the largest one decides.
+        has_probabilities: whether there are probabilities of all classes together.
     """
 
+    has_probabilities: ClassVar[bool] = True
     task: Task
     thresholds: tuple[float, ...]
 
     @abc.abstractmethod
     def members(self) -> Mapping[str, Predictor]:
         """The predictors that it is made of, by the names of their runs."""
+
+    def fingerprints(self) -> list[str]:
+        """Of all that makes its labels what they are."""
+        return [fingerprint(member) for member in self.members().values()]
 
     @abc.abstractmethod
     def on(self, device: jax.Device) -> Self:

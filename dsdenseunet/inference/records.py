@@ -9,7 +9,7 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans.nifti_file import read_header
 from dsdenseunet.data.scans.walk import PROBABILITIES, RECORDS, same_file
-from dsdenseunet.inference.predict import Segmenter, fingerprint
+from dsdenseunet.inference.predict import Segmenter
 from dsdenseunet.inference.scans import Scan
 from dsdenseunet.runtime import environment
 
@@ -29,11 +29,10 @@ class Records:
 
     def __init__(self, output: Path, suffix: str, predictor: Segmenter, with_probabilities: bool = False):
         self._output, self._suffix, self._with_probabilities = output, suffix, with_probabilities
-        members = predictor.members()
         # Where the runs lay is told, but plays no part in what is current.
-        self._told = {"runs": list(members), "with_probabilities": with_probabilities}
+        self._told = {"runs": list(predictor.members()), "with_probabilities": with_probabilities}
         self._made_by = {
-            "predictors_sha256": [fingerprint(member) for member in members.values()],
+            "predictors_sha256": predictor.fingerprints(),
             "code_sha256": environment.code_fingerprint(*CODE),
         }
         (output / RECORDS).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""A run: its phases one after the other, as in the paper's cascade of two (section 3.2)."""
+"""A run: its phases one after the other, as in the paper's cascade of two (section 3.2).
+
+Of a config of several stages, networks that look within what those before them find, each stage is a run.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from ml_collections import ConfigDict
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
+from dsdenseunet.data import stage_cache
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patients import check_apart, patients_of
 from dsdenseunet.data.splits import read_fold, strata, stratified_folds
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import cases, phases, provenance, resume
+from dsdenseunet.training import cases, phases, provenance, resume, stages
 from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in, progress_of
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
@@ -39,7 +43,8 @@ def run(
     """Trains what `config.training.phase` says, continuing where an earlier start in `workdir` stopped.
 
     Args:
-      config: every field of configs/base.py.
+      config: every field of configs/base.py, or of a config of several stages (`stages`), of which each is
+        trained in the folder of its name.
       workdir: folder of the run; docs/reference/workdir.md says what is written there.
       extend_to: epochs of the last phase in all, in place of the config's; continues a finished run.
       earlier_s: seconds that this process has spent on other runs, which no budget of this one's counts.
@@ -51,6 +56,9 @@ def run(
         NonFiniteLossError: loss or gradient is NaN or infinite.
     """
     workdir = Path(workdir).absolute()
+    if stages.has_stages(config):
+        _run_stages(config, workdir, extend_to, stop)
+        return
     config = _resolved(config, extend_to)
 
     # 1. Refuse everything that cannot work before anything is written.
@@ -89,6 +97,47 @@ def run(
             phase = Phase(name, own, workdir, cache, train_names, validation_names, used_s)
             with explained(workdir, own):
                 run_phase(phase, stop, _start(config, workdir, name))
+
+
+def _run_stages(config: ConfigDict, workdir: Path, extend_to: int | None, stop: StopRequest | None) -> None:
+    """Trains each stage in its folder: on the cases' labels, within the labelled region where it looks."""
+    stages.check(config)
+    if extend_to is not None:
+        raise InputError(
+            "--extend_to",
+            found=f"{extend_to}, for a config of several stages",
+            expected="epochs of one stage",
+            fix=f"for example --config.stages.{config.stages.order[-1]}.phases.PHASE.epochs={extend_to}",
+        )
+    layout = stages.Layout.of(config)
+    cache = Cache.open(config.data.cache)
+    cache.check_task(layout.task)
+    names = split(config, cache)
+    cache.check_current((*names[0], *names[1]))
+    first = parallel.process_index() == 0
+    stopping = StopRequest() if stop is None else contextlib.nullcontext(stop)
+    with locked(workdir) if first else contextlib.nullcontext(), stopping as stop:
+        if first:
+            layout.write(workdir)
+        for place in layout.places:
+            own, root = stages.config_of(config, place.stage), workdir / stages.CACHES / place.stage
+            if first:
+                where = f"within {place.within} and {place.margin_mm:g} mm" if place.within else "whole cases"
+                print(f"stage {place.stage}: {where}; its cases: {root}", flush=True)
+                looks = place.within, place.margin_mm
+                stage_cache.derive(
+                    cache, root, (*names[0], *names[1]), Task.of(own.task), layout.task, *looks
+                )
+            parallel.wait_for_all("the stage has its cases")
+            there = Cache.open(root).records
+            own.data.cache = str(root)
+            own.data.explicit.train, own.data.explicit.validation = (
+                tuple(name for name in part if name in there) for part in names
+            )
+            run(own, workdir / place.stage, stop=stop)
+            # A signal that came too late for this stage's steps.
+            if place is not layout.places[-1] and stop.agreed():
+                raise stop.interrupted(f"the end of stage {place.stage}")
 
 
 def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str, ...]]:

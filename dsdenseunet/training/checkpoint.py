@@ -25,6 +25,7 @@ from dsdenseunet.training.checkpoint_folder import (
     BEST_ITEMS,
     COPY_AGAIN,
     LATEST_ITEMS,
+    STAGES_FILE,
     item,
     open_folder,
     phase_folder,
@@ -254,6 +255,13 @@ def best_phase(workdir: str | Path, phase: str | None = None) -> str:
     for candidate in (phase,) if phase else reversed(phases_in(workdir)):
         if has_best(workdir, candidate):
             return candidate
+    if (Path(workdir) / STAGES_FILE).exists():
+        raise InputError(
+            workdir,
+            found="a run of several stages",
+            expected="the folder of one of them",
+            fix=f"name one of the stages in {Path(workdir) / STAGES_FILE}: {workdir}/STAGE",
+        )
     there = ", ".join(phases_in(workdir))
     found = f"no best weights of {phase or 'any phase'}" + (f" (phases here: {there})" if there else "")
     raise InputError(

@@ -10,6 +10,8 @@ import orbax.checkpoint as ocp
 
 from dsdenseunet.training.integrity import unsealed, whole_or_refused
 
+# In the folder of a cascade of networks: its task, its stages in their order, and where each looks.
+STAGES_FILE = "stages.json"
 COPY_AGAIN = "copy the run's folder again from where it was trained, or restore it from a backup"
 
 LATEST_ITEMS: Mapping[str, type] = {

@@ -94,6 +94,10 @@ def check_config(config: ConfigDict) -> None:
     Raises:
         InputError: the first field that does not fit.
     """
+    if "stages" in config:
+        raise refusal(
+            "stages", "a config of several stages", "the config of one, such as NAME.STAGE of its file"
+        )
     values = flatten(config.to_dict())
     given = {name for name in values if not name.startswith("model.")}
     checks = _checks(given)

@@ -1,0 +1,101 @@
+"""What predicts with trained runs: one network, several runs together, or the stages of cascades."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.inference import cascade, ensemble
+from dsdenseunet.inference.predict import Segmenter
+from dsdenseunet.tasks.task import Task
+from dsdenseunet.training.checkpoint import load_best
+from dsdenseunet.training.settings import set_by_flags
+from dsdenseunet.training.stages import Layout
+
+_CLEAN_UP = "task.clean_up"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """Trained networks, ready to predict.
+
+    Attributes:
+        segmenter: what they do together.
+        configs: of each network.
+        in_words: names and folders, for the terminal.
+    """
+
+    segmenter: Segmenter
+    configs: tuple[ConfigDict, ...]
+    in_words: str
+
+
+def load(
+    workdirs: Sequence[str], phase: str | None = None, given: Mapping[str, tuple[str, Any]] | None = None
+) -> Trained:
+    """The best weights of runs, or of cascades: of several, each stage's class probabilities are averaged.
+
+    Args:
+        workdirs: folders of runs, or of cascades with the same stages.
+        phase: whose weights (None: of each network the last phase's).
+        given: fields of the config in place of the runs' own, as `set_by_flags` takes them. In a cascade,
+            `task.clean_up` is that of the whole task, and all others hold for every stage.
+
+    Raises:
+        InputError: a folder without best weights, a value that does not fit, or runs that do not go together.
+    """
+    given = given or {}
+    layouts = {workdir: Layout.read(workdir) for workdir in workdirs}
+    first = layouts[workdirs[0]]
+    for workdir, layout in layouts.items():
+        _check_alike(workdirs[0], first, workdir, layout)
+    if first is None:
+        return _of_runs(workdirs, phase, given)
+    own = {name: value for name, value in given.items() if name != _CLEAN_UP}
+    parts = {
+        place: _of_runs([f"{workdir}/{place.stage}" for workdir in workdirs], phase, own)
+        for place in first.places
+    }
+    whole = ConfigDict({"task": first.task.to_config()})
+    set_by_flags(whole, {name: value for name, value in given.items() if name == _CLEAN_UP})
+    stages = [
+        cascade.Stage(place.stage, part.segmenter, place.within, place.margin_mm)
+        for place, part in parts.items()
+    ]
+    names = " and then ".join(place.stage for place in first.places)
+    return Trained(
+        cascade.of_stages(stages, Task.of(whole.task)),
+        tuple(config for part in parts.values() for config in part.configs),
+        f"{names} of {first.name} from {' and '.join(workdirs)}",
+    )
+
+
+def _of_runs(workdirs: Sequence[str], phase: str | None, given: Mapping[str, tuple[str, Any]]) -> Trained:
+    runs = {workdir: load_best(workdir, phase) for workdir in workdirs}
+    for config, _ in runs.values():
+        set_by_flags(config, given)
+    configs = tuple(config for config, _ in runs.values())
+    return Trained(ensemble.of_runs(runs), configs, ensemble.in_words(runs))
+
+
+def _check_alike(first: str, layout: Layout | None, other: str, its: Layout | None) -> None:
+    """Refuses to average cascades whose stages differ, or a cascade and a run."""
+    if layout is None and its is None:
+        return
+    if layout is None or its is None or (layout.places, layout.task) != (its.places, its.task):
+        raise InputError(
+            f"--workdir={other}",
+            found=_in_words(its),
+            expected=f"{_in_words(layout)}, as of --workdir={first}: each stage's probabilities are averaged",
+            fix="name runs of one kind",
+        )
+
+
+def _in_words(layout: Layout | None) -> str:
+    if layout is None:
+        return "a run of one network"
+    return f"a cascade of {', '.join(map(str, layout.places))} for {layout.task.in_words()}"
