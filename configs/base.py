@@ -51,10 +51,10 @@ def base_config() -> ConfigDict:
     # What is segmented, in plain tuples; dsdenseunet/tasks/task.py says what each field means.
     # classes: names by label. regions: (name, labels) of what is scored together; they may overlap.
     # channels: (name, normalisation, its numbers). ignore_label: counts nowhere (-1: there is none).
-    # stratify_by: the region that is spread evenly over folds. select_by: regions whose mean Dice picks the
-    # best weights. detect: regions that are scored piece by piece. clean_up: ("largest", region) or
-    # ("within", region, other, mm). spacing_mm: (): each scan's own; or three numbers, mm along D, H, W, to
-    # which scans are resampled.
+    # stratify_by: the region that is spread evenly over folds. select_by: what picks the best weights,
+    # regions for their Dice or other scores such as tumour_surface_dice_2mm; of several the mean. detect:
+    # regions that are scored piece by piece. clean_up: ("largest", region) or ("within", region, other, mm).
+    # spacing_mm: (): each scan's own; or three numbers, mm along D, H, W, to which scans are resampled.
     config.task = ConfigDict(lits.TASK.to_config())
 
     config.model = ConfigDict()

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dsdenseunet.evaluation import statistics
+from dsdenseunet.evaluation import free_response, statistics
 from dsdenseunet.evaluation.cohort import Ratio
+from dsdenseunet.evaluation.free_response import FALSE_POSITIVES
 from dsdenseunet.evaluation.regions import REGIONS, TOLERANCES_MM, RegionScore, TaskScore
 from dsdenseunet.tasks.task import Task
 
@@ -34,12 +35,12 @@ def _columns(score: RegionScore) -> dict[str, Any]:
     row = {"dice": score.dice, **near, "hd95_mm": score.hd95_mm, "assd_mm": score.assd_mm}
     row |= {"prediction_ml": score.prediction_ml, "reference_ml": score.reference_ml}
     if score.pieces:
-        row |= dataclasses.asdict(score.pieces)
+        row |= score.pieces.counts
     return row
 
 
 def summarise(scores: Scores, task: Task, seed: int = 0) -> dict[str, Any]:
-    """All scores of a set, in the form of `summary.summarise`: mean Dice is that of `task.select_by`."""
+    """All scores of a set, in the form of `summary.summarise`."""
     cases = {name: modes[REGIONS] for name, modes in scores.items()}
     weights = statistics.case_weights(len(cases), seed)
     terms = _terms(list(cases.values()), task)
@@ -50,13 +51,47 @@ def summarise(scores: Scores, task: Task, seed: int = 0) -> dict[str, Any]:
     return {
         REGIONS: {
             "scores": {name: term.value() for name, term in terms.items()},
-            "extra": {},
+            "extra": _sensitivities(list(cases.values()), task),
             "intervals": {name: statistics.interval(term, weights) for name, term in terms.items()},
             "by_size": [],
             "free_response": None,
             "marks": dict(marks),
         }
     }
+
+
+def selectable(task: Task) -> list[str]:
+    """The scores that can choose weights, beside each region's Dice.
+
+    They are those of `set_scores` of which more is better and that every prediction has. Distances are not
+    defined where nothing is predicted: the mean would leave out a network's worst cases.
+    """
+    near = [f"surface_dice_{tolerance}mm" for tolerance in TOLERANCES_MM]
+    pieces = ["recall", "precision", *(f"sensitivity_at_{rate:g}fp" for rate in FALSE_POSITIVES)]
+    return [
+        f"{region.name}_{score}"
+        for region in task.regions
+        for score in (*near, *(pieces if region.name in task.detect else ()))
+    ]
+
+
+def set_scores(cases: Sequence[TaskScore], task: Task) -> dict[str, float | None]:
+    """The scores of a set by name; None where one is not defined."""
+    return {name: term.value() for name, term in _terms(cases, task).items()} | _sensitivities(cases, task)
+
+
+def _sensitivities(cases: Sequence[TaskScore], task: Task) -> dict[str, float | None]:
+    """Of each region that is detected, the share of pieces found with so many false ones a case."""
+    found: dict[str, float | None] = {}
+    for region in task.detect:
+        pieces = [score.pieces for case in cases if (score := case.regions[region]).pieces]
+        hit_ml, true_ml, false_ml = (
+            [ml for one in pieces for ml in getattr(one, side)] for side in ("hit_ml", "true_ml", "false_ml")
+        )
+        curve = free_response.response(hit_ml, true_ml, false_ml, len(cases))
+        for rate in FALSE_POSITIVES:
+            found[f"{region}_sensitivity_at_{rate:g}fp"] = curve["at"][f"{rate:g}"] if curve else None
+    return found
 
 
 def compare_methods(first: Scores, second: Scores, task: Task, seed: int = 0) -> dict[str, Any]:
@@ -69,7 +104,7 @@ def compare_methods(first: Scores, second: Scores, task: Task, seed: int = 0) ->
 
 
 def _terms(cases: Sequence[TaskScore], task: Task) -> dict[str, Ratio]:
-    selected = [[case.regions[name].dice for name in task.select_by] for case in cases]
+    selected = [[case.regions[name].dice for name in task.selected_regions] for case in cases]
     terms = {"mean_dice": _mean([sum(dice) / len(dice) for dice in selected])}
     for region in task.regions:
         scores = [case.regions[region.name] for case in cases]
@@ -86,10 +121,9 @@ def _terms(cases: Sequence[TaskScore], task: Task) -> dict[str, Ratio]:
         found["volume_error_ml"] = mean(lambda score: abs(score.prediction_ml - score.reference_ml))
         if region.name in task.detect:
             pieces = [score.pieces for score in scores if score.pieces]
-            found["recall"] = _ratio([p.found for p in pieces], [p.found + p.missed for p in pieces])
+            found["recall"] = _ratio([p.found for p in pieces], [len(p.hit_ml) for p in pieces])
             found["precision"] = _ratio(
-                [p.true_prediction for p in pieces],
-                [p.true_prediction + p.false_prediction for p in pieces],
+                [len(p.true_ml) for p in pieces], [len(p.true_ml) + len(p.false_ml) for p in pieces]
             )
         terms |= {f"{region.name}_{name}": term for name, term in found.items()}
     return terms

@@ -20,12 +20,33 @@ EMPTY = "empty on one side or both: its distances are undefined and left out"
 
 @dataclasses.dataclass(frozen=True)
 class Pieces:
-    """Connected pieces (6-connected) of a region: one that shares a voxel with the other side is found."""
+    """Connected pieces (6-connected) of a region: one that shares a voxel with the other side is found.
 
-    found: int
-    missed: int
-    true_prediction: int
-    false_prediction: int
+    Attributes:
+        hit_ml: for each piece of the reference the volume of the largest predicted one that it touches; 0 if
+            it is missed.
+        true_ml: volumes of the predicted pieces that touch the reference.
+        false_ml: volumes of the others.
+    """
+
+    hit_ml: tuple[float, ...]
+    true_ml: tuple[float, ...]
+    false_ml: tuple[float, ...]
+
+    @property
+    def found(self) -> int:
+        """Pieces of the reference that are touched."""
+        return sum(volume > 0 for volume in self.hit_ml)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are, by the names of cases.csv."""
+        return {
+            "found": self.found,
+            "missed": len(self.hit_ml) - self.found,
+            "true_prediction": len(self.true_ml),
+            "false_prediction": len(self.false_ml),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +105,7 @@ class TaskScore:
                     **fields,
                     "counts": Counts(**fields["counts"]),
                     "surface_dice": tuple(fields["surface_dice"]),
-                    "pieces": None if pieces is None else Pieces(**pieces),
+                    "pieces": pieces and Pieces(**{side: tuple(ml) for side, ml in pieces.items()}),
                 }
             )
         return cls(regions, tuple(value["spacing_mm"]), tuple(value["marks"]), bool(value["turned"]))
@@ -136,12 +157,21 @@ def _score(
         assd_mm=distances.assd if distances else None,
         prediction_ml=volumes.millilitres(counts.prediction, spacing_mm),
         reference_ml=volumes.millilitres(counts.reference, spacing_mm),
-        pieces=_pieces(prediction, reference) if detect else None,
+        pieces=_pieces(prediction, reference, spacing_mm) if detect else None,
     )
 
 
-def _pieces(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Pieces:
+def _pieces(
+    prediction: NDArray[np.bool_], reference: NDArray[np.bool_], spacing_mm: Sequence[float]
+) -> Pieces:
     mine, truth = components.find_components(prediction), components.find_components(reference)
-    pairs = components.count_overlaps(mine, truth)
-    touching, touched = {p for p, _ in pairs}, {r for _, r in pairs}
-    return Pieces(len(touched), truth.count - len(touched), len(touching), mine.count - len(touching))
+    volumes_ml = [volumes.millilitres(int(size), spacing_mm) for size in mine.sizes]
+    hit_ml, touching = [0.0] * truth.count, set()
+    for predicted, piece in components.count_overlaps(mine, truth):
+        touching.add(predicted)
+        hit_ml[piece - 1] = max(hit_ml[piece - 1], volumes_ml[predicted - 1])
+    return Pieces(
+        tuple(hit_ml),
+        tuple(volume for number, volume in enumerate(volumes_ml, 1) if number in touching),
+        tuple(volume for number, volume in enumerate(volumes_ml, 1) if number not in touching),
+    )

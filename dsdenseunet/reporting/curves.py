@@ -16,6 +16,11 @@ from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, PHASE_COLOURS
 Metrics = Sequence[Mapping[str, Any]]
 
 
+def selection(validation: Mapping[str, float]) -> float:
+    """What a validation's scores are worth when the best weights are chosen."""
+    return validation.get("selection", validation["mean_dice"])
+
+
 def loss_figure(metrics: Metrics) -> Figure:
     """Training loss of all phases over the steps of the whole run: each step, and its running mean."""
     figure, axis = _curve("optimiser step", "weighted cross-entropy (log scale)")
@@ -41,7 +46,7 @@ def dice_figure(metrics: Metrics) -> Figure:
     figure, axis = _curve("optimiser step", "validation Dice")
     offsets = _phase_offsets(metrics)
     known: Mapping[str, float] = next((line["validation"] for line in metrics if "validation" in line), {})
-    names = [name.removesuffix("_dice") for name in known if name != "mean_dice"]
+    names = [name.removesuffix("_dice") for name in known if name.endswith("_dice") and name != "mean_dice"]
     for name, colour in zip(names, itertools.cycle(COLOURS)):
         for phase, offset in offsets.items():
             lines = [line for line in metrics if line["phase"] == phase and "validation" in line]
@@ -50,7 +55,7 @@ def dice_figure(metrics: Metrics) -> Figure:
             shown = name if phase == next(iter(offsets)) else None
             axis.plot(steps, values, color=colour, marker="o", markersize=3.5, linewidth=1.6, label=shown)
             if lines:
-                best = int(np.argmax([line["validation"]["mean_dice"] for line in lines]))
+                best = int(np.argmax([selection(line["validation"]) for line in lines]))
                 ring: dict[str, Any] = {
                     "marker": "o",
                     "markersize": 10,

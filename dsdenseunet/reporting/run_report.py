@@ -111,7 +111,7 @@ def _trained(metrics: curves.Metrics) -> dict[str, Any]:
     """Steps of each phase, and the weights that the last one chose."""
     phases = curves.phases_of(metrics)
     validations = [line for line in metrics if line["phase"] == phases[-1] and "validation" in line]
-    chosen = max(validations, key=lambda line: finite(line["validation"]["mean_dice"]))
+    chosen = max(validations, key=lambda line: finite(curves.selection(line["validation"])))
     return {
         "weights": {"phase": phases[-1], "epoch": chosen["epoch"], "validation": chosen["validation"]},
         "steps": {

@@ -8,6 +8,7 @@ statistics global, so the code is the same for one device and for many.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -212,6 +213,18 @@ def sum_over_processes(values: np.ndarray) -> np.ndarray:
     # As bytes: JAX would round 64-bit numbers to 32.
     gathered = multihost_utils.process_allgather(np.ascontiguousarray(values).view(np.uint8))
     return np.sum(np.ascontiguousarray(gathered).view(values.dtype), axis=0)
+
+
+def merge_over_processes(values: Mapping[int, Any]) -> dict[int, Any]:
+    """Every process's plain values, by numbers that differ among them; all processes must call it."""
+    if jax.process_count() == 1:
+        return dict(values)
+    mine = np.frombuffer(json.dumps(values).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(mine)]))[:, 0]
+    padded = np.pad(mine, (0, int(sizes.max()) - len(mine)))
+    texts = zip(multihost_utils.process_allgather(padded), sizes, strict=True)
+    parts = [json.loads(text[:size].tobytes()) for text, size in texts]
+    return {int(number): value for part in parts for number, value in part.items()}
 
 
 def any_process(flag: bool) -> bool:

@@ -59,7 +59,8 @@ class Task:
         channels: of the images, in the order of the files.
         ignore_label: voxels with this label count nowhere (-1: there is no such label).
         stratify_by: the region whose presence is spread evenly over folds ("": none).
-        select_by: the regions whose mean Dice picks the best weights.
+        select_by: what picks the best weights: a region's name stands for its Dice, REGION_SCORE for another
+            score of it (`evaluation.region_summary.selectable`); of several it is the mean.
         detect: regions whose connected pieces are scored one by one.
         clean_up: rules for predictions, applied in order: ("largest", region) keeps only the region's largest
             connected piece, ("within", region, other, mm) keeps of the region only what lies within so many
@@ -139,8 +140,24 @@ class Task:
         """The region of that name."""
         return next(region for region in self.regions if region.name == name)
 
+    @property
+    def selected_regions(self) -> tuple[str, ...]:
+        """The regions that `select_by` names, or of which it names a score."""
+        return tuple(dict.fromkeys(filter(None, map(self._region_of, self.select_by))))
+
+    @property
+    def selected_scores(self) -> tuple[str, ...]:
+        """What `select_by` names beside the Dice of regions."""
+        return tuple(name for name in self.select_by if self._region_of(name) != name)
+
+    def _region_of(self, score: str) -> str | None:
+        """The region that a score is of: the longest name that it begins with."""
+        names = [region.name for region in self.regions]
+        found = [name for name in names if score == name or score.startswith(f"{name}_")]
+        return max(found, key=len, default=None)
+
     def dice_scores(self, dice: Sequence[float]) -> dict[str, float]:
-        """Each region's Dice by its name in logs and records, and the mean that picks the best weights.
+        """Each region's Dice by its name in logs and records, and the mean over those that are selected.
 
         Args:
             dice: one per region, in their order.
@@ -148,7 +165,7 @@ class Task:
         scores = {
             f"{region.name}_dice": float(value) for region, value in zip(self.regions, dice, strict=True)
         }
-        selected = [scores[f"{name}_dice"] for name in self.select_by]
+        selected = [scores[f"{name}_dice"] for name in self.selected_regions]
         return {**scores, "mean_dice": sum(selected) / len(selected)}
 
     def in_words(self) -> str:
@@ -246,7 +263,6 @@ def _check_together(task: Task, where: str) -> None:
             _refuse(where, "channels", f"percentiles {channel.numbers}", "two numbers from 0 to 100")
     asked = {
         "stratify_by": (task.stratify_by,) * bool(task.stratify_by),
-        "select_by": task.select_by,
         "detect": task.detect,
         "clean_up": tuple(name for rule in task.clean_up for name in rule[1:3]),
     }
@@ -254,6 +270,10 @@ def _check_together(task: Task, where: str) -> None:
         for name in wanted:
             if name not in names:
                 _refuse(where, field, f"the region {name!r}", f"one of {', '.join(names)}")
+    for name in task.select_by:
+        if task._region_of(name) is None:
+            expected = f"one of {', '.join(names)}, or a score of one, such as {names[-1]}_surface_dice_2mm"
+            _refuse(where, "select_by", repr(name), expected)
 
 
 def _refuse(where: str, field: str, found: str, expected: str) -> NoReturn:

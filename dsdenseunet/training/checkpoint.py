@@ -56,7 +56,8 @@ class BestRecord:
     Attributes:
         step: of the phase.
         epoch: of the phase.
-        scores: what `Task.dice_scores` returns: each region's Dice, and "mean_dice".
+        scores: what `validation.validate` returns: each region's Dice, "mean_dice", and where the task says
+            so other scores, and "selection", their mean.
     """
 
     step: int
@@ -64,9 +65,9 @@ class BestRecord:
     scores: Mapping[str, float]
 
     @property
-    def mean_dice(self) -> float:
-        """By which the weights were chosen."""
-        return self.scores["mean_dice"]
+    def selection(self) -> float:
+        """By which the weights were chosen; more is better."""
+        return self.scores.get("selection", self.scores["mean_dice"])
 
 
 class Checkpoints:
@@ -172,7 +173,8 @@ class Checkpoints:
             return None
         record = read_json(self._best, step, "record", COPY_AGAIN)
         with whole_or_refused(item(self._best, step, "record"), COPY_AGAIN):
-            scores = {name: float(value) for name, value in record.items() if name.endswith("_dice")}
+            others = ("step", "epoch", _VARIABLES_DIGEST)
+            scores = {name: float(value) for name, value in record.items() if name not in others}
             return BestRecord(record["step"], record["epoch"], {"mean_dice": record["mean_dice"], **scores})
 
     def wait(self) -> None:

@@ -220,7 +220,7 @@ def _keep_if_best(
     step = int(state.step)
     record = BestRecord(step=step, epoch=step // phase.steps_per_epoch, scores=scores)
     best = checkpoints.best_record()
-    is_best = best is None or record.mean_dice > best.mean_dice or best.step == step
+    is_best = best is None or record.selection > best.selection or best.step == step
     if is_best:
         checkpoints.save_best(state, record)
     log.validation(record.epoch, step, scores, is_best)

@@ -13,6 +13,7 @@ from dsdenseunet.core import fields
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
 from dsdenseunet.data import appearance
+from dsdenseunet.evaluation import region_summary
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.tasks import task
@@ -173,6 +174,26 @@ def _check_classes(config: ConfigDict) -> None:
     if thresholds not in (0, classes - 1):
         expected = f"{classes - 1}, one for each class but background, or () for the most probable class"
         raise refusal("inference.thresholds", f"{thresholds} values", expected)
+    _check_selection(config, segmented)
+
+
+def _check_selection(config: ConfigDict, segmented: task.Task) -> None:
+    """What chooses the weights has to be a score, and one that the validations give."""
+    known = region_summary.selectable(segmented)
+    for name in segmented.selected_scores:
+        if name not in known:
+            close = fields.nearest(name, known)
+            among = ", ".join(region.name for region in segmented.regions)
+            expected = f"a region ({among}) for its Dice, or one of {', '.join(known)}"
+            raise refusal("task.select_by", repr(name) + (f" (is it {close}?)" if close else ""), expected)
+    if segmented.selected_scores and config.training.validate_patches:
+        raise refusal(
+            "task.select_by",
+            f"{segmented.selected_scores[0]}, with config.training.validate_patches = "
+            f"{config.training.validate_patches}",
+            "validate_patches = 0, so that whole cases are validated (validate_cases of them): patches cut "
+            "lesions and surfaces, and only Dice is taken of them",
+        )
 
 
 def _check_deep_supervision(config: ConfigDict) -> None:

@@ -3,7 +3,8 @@
 A whole volume of LiTS is about a thousand patches, which nobody can pay for as often as weights are compared.
 The best weights are therefore those with the best Dice on patches that are the same ones every time (nnU-Net
 draws new ones for its "pseudo Dice"), so that like is compared with like. What whole volumes say of them is
-logged beside. With `config.training.validate_patches = 0` whole volumes choose the weights.
+logged beside. With `config.training.validate_patches = 0` whole volumes choose the weights, by any score of
+evaluation: what is cut out of a volume has edges that are no surface, and lesions that are parts of one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import numpy as np
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import choose_centre
 from dsdenseunet.data.splits import strata, stratified_sample
+from dsdenseunet.evaluation import region_summary
 from dsdenseunet.evaluation.overlap import Counts, count, dice
+from dsdenseunet.evaluation.regions import TaskScore, score_task
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.task import Task
@@ -30,6 +33,9 @@ from dsdenseunet.training.failure import NonFiniteLossError, lower_rate
 from dsdenseunet.training.state import TrainState, variables_of
 
 Scores = dict[str, float]
+Labels = NDArray[np.uint8]
+Spacing = tuple[float, float, float]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Piece:
 def validate(
     config: ConfigDict, state: TrainState, cache: Cache, names: Sequence[str], stop: Callable[[], bool]
 ) -> Scores | None:
-    """The Dice of each region of the task, and the mean by which the best weights are chosen.
+    """The Dice of each region of the task, their mean, and what else the best weights are chosen by.
 
     Over patches it is pooled: voxels are counted over all of them first. Without patches it is
     `validate_volumes`.
@@ -56,7 +62,8 @@ def validate(
       stop: asked between rounds of pieces, on every process; True abandons the validation.
 
     Returns:
-      what `Task.dice_scores` returns, or None where it was abandoned.
+      what `Task.dice_scores` returns, with other scores that the task selects by, and "selection", the mean
+      by which weights are then chosen; None where it was abandoned.
 
     Raises:
       NonFiniteLossError: the network's output for a voxel is NaN or infinite.
@@ -92,6 +99,8 @@ def validate_volumes(
     """
     pieces = [Piece(name) for name in chosen_cases(config, cache, names)]
     predictor = Predictor.of(config, model, variables)
+    if predictor.task.selected_scores:
+        return _scored(config, predictor, cache, pieces, stop)
     counted = _count(config, predictor, cache, pieces, stop)
     if counted is None:
         return None
@@ -133,6 +142,31 @@ def _hash(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:8], "little")
 
 
+def _scored(
+    config: ConfigDict,
+    predictor: Predictor,
+    cache: Cache,
+    pieces: Sequence[Piece],
+    stop: Callable[[], bool],
+) -> Scores | None:
+    """Dice and the scores that the task selects by, by evaluation's code; None where it was abandoned."""
+    task = predictor.task
+
+    def score(predicted: Labels, labels: Labels, spacing_mm: Spacing) -> dict[str, Any]:
+        return score_task(predicted, labels, spacing_mm, task).to_json()
+
+    mine = _measure(config, predictor, cache, pieces, stop, score)
+    if mine is None:
+        return None
+    scored = [TaskScore.from_json(one) for _, one in sorted(parallel.merge_over_processes(mine).items())]
+    found = region_summary.set_scores(scored, task)
+    dice_of = task.dice_scores([found[f"{region.name}_dice"] or 0.0 for region in task.regions])
+    # Without any piece on a side there is no share of them, and nothing that would speak for the weights.
+    others = {name: found[name] or 0.0 for name in task.selected_scores}
+    chosen = [others[name] if name in others else dice_of[f"{name}_dice"] for name in task.select_by]
+    return {**dice_of, **others, "selection": sum(chosen) / len(chosen)}
+
+
 def _count(
     config: ConfigDict,
     predictor: Predictor,
@@ -142,40 +176,62 @@ def _count(
 ) -> NDArray[np.int64] | None:
     """Voxels (pieces, regions, those of `Counts`), on every process; None where it was abandoned.
 
-    The pieces are shared among all devices of all processes, one each at a time; as integers are added, it
-    does not matter which device had which.
+    As integers are added, it does not matter which device had which piece.
+    """
+    regions = predictor.task.regions
+
+    def counts(predicted: Labels, labels: Labels, spacing_mm: Spacing) -> list[tuple[int, ...]]:
+        del spacing_mm
+        # A voxel without a label says nothing for or against a prediction.
+        predicted[labels == predictor.task.ignore_label] = 0
+        return [dataclasses.astuple(count(region.mask(predicted), region.mask(labels))) for region in regions]
+
+    mine = _measure(config, predictor, cache, pieces, stop, counts)
+    if mine is None:
+        return None
+    counted = np.zeros((len(pieces), len(regions), 3), np.int64)
+    for index, one in mine.items():
+        counted[index] = one
+    # Each piece is another process's zero.
+    return parallel.sum_over_processes(counted)
+
+
+def _measure(
+    config: ConfigDict,
+    predictor: Predictor,
+    cache: Cache,
+    pieces: Sequence[Piece],
+    stop: Callable[[], bool],
+    of_labels: Callable[[Labels, Labels, Spacing], T],
+) -> dict[int, T] | None:
+    """What a function makes of predicted and true labels, by the numbers of this process' pieces.
+
+    The pieces are shared among all devices of all processes, one each at a time. None where it was abandoned.
     """
     # Cases are resampled already; they are compared on the grid that they have in the cache.
     predictor = dataclasses.replace(predictor, task=predictor.task.of_prepared())
     lanes = [(place, predictor.on(device)) for place, device in parallel.own_devices()]
-    devices = parallel.device_count()
-    counted = np.zeros((len(pieces), len(predictor.task.regions), 3), np.int64)
+    devices, measured = parallel.device_count(), {}
+
+    def measure(lane: Predictor, piece: Piece) -> T:
+        case = cache.case(piece.name)
+        predicted = lane.segment(case.image_DHW[piece.box], case.spacing_mm, statistics=case.statistics)
+        return of_labels(predicted, np.asarray(case.labels_DHW[piece.box]), case.spacing_mm)
+
     with ThreadPoolExecutor(len(lanes), "validate") as executor:
         # Every process goes the same number of rounds, so that all agree on when to stop.
         for first in range(0, len(pieces), devices):
             if stop():
                 return None
             mine = [(first + place, lane) for place, lane in lanes if first + place < len(pieces)]
-            working = [executor.submit(_count_piece, lane, cache, pieces[index]) for index, lane in mine]
+            working = [executor.submit(measure, lane, pieces[index]) for index, lane in mine]
             for (index, _), piece in zip(mine, working, strict=True):
                 try:
-                    counted[index] = piece.result()
+                    measured[index] = piece.result()
                 except NonFiniteOutputError as error:
                     raise NonFiniteLossError(
                         f"validation of {pieces[index].name}: {error}\n"
                         f"  to do:  {lower_rate(config.optimizer.learning_rate)}; the same command goes back "
                         "to the last checkpoint and meets the same"
                     ) from error
-    # Each piece is another process's zero.
-    return parallel.sum_over_processes(counted)
-
-
-def _count_piece(predictor: Predictor, cache: Cache, piece: Piece) -> list[tuple[int, ...]]:
-    case = cache.case(piece.name)
-    predicted = predictor.segment(case.image_DHW[piece.box], case.spacing_mm, statistics=case.statistics)
-    labels = np.asarray(case.labels_DHW[piece.box])
-    # A voxel without a label says nothing for or against a prediction.
-    predicted[labels == predictor.task.ignore_label] = 0
-    regions = predictor.task.regions
-    counts = [count(region.mask(predicted), region.mask(labels)) for region in regions]
-    return [dataclasses.astuple(one) for one in counts]
+    return measured

@@ -5,6 +5,7 @@ import pytest
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
+from dsdenseunet.evaluation import region_summary
 from dsdenseunet.evaluation.folder import evaluate
 from dsdenseunet.evaluation.regions import Pieces, TaskScore, score_task
 from dsdenseunet.reporting.score_page import write_score_page
@@ -40,7 +41,8 @@ def test_by_hand():
     # 4 voxels against 5, 3 of them shared; 2 against 2, 1 of them shared.
     assert (whole.dice, core.dice) == (6 / 9, 2 / 4)
     assert whole.reference_ml == pytest.approx(5 * 3 / 1000)
-    assert core.pieces == Pieces(found=1, missed=1, true_prediction=1, false_prediction=0)
+    assert core.pieces == Pieces(hit_ml=(0.006, 0.0), true_ml=(0.006,), false_ml=())
+    assert list(core.pieces.counts.values()) == [1, 1, 1, 0]
     assert whole.pieces is None
     # Distances of the core, mm: of the prediction 0 and 1.5, of the reference 0 and 4 x 1.5.
     assert core.assd_mm == pytest.approx((0 + 1.5 + 0 + 6.0) / 4)
@@ -107,3 +109,22 @@ def test_labels_that_are_no_classes_fail_their_case(tmp_path):
     two = Task.of({**TASK.to_config(), **changed, "detect": ()})
     with pytest.raises(InputError, match="label values 2"):
         evaluate(tmp_path / "first", tmp_path / "truth", tmp_path / "out", task=two)
+
+
+def test_sensitivity_at_few_false_positives_by_hand():
+    """Two pieces found by 2 and 1 voxels, two missed; a false piece of 2 voxels, one of 1; in two cases."""
+    cases = []
+    for voxels in (2, 1):
+        reference, prediction = np.zeros((2, 3, 3, 20), np.uint8)
+        reference[1, 1, 1:3] = reference[1, 1, 10] = 2
+        prediction[1, 1, 1 : 1 + voxels] = prediction[1, 1, 16 : 16 + voxels] = 2
+        cases.append(score_task(prediction, reference, (1.0, 1.0, 1.0), TASK))
+    scores = region_summary.set_scores(cases, TASK)
+    # Of four pieces one is found by two voxels, at half a false piece a case; two are found at a whole one.
+    found = [scores[f"core_sensitivity_at_{rate}fp"] for rate in ("0.25", "0.5", "1", "8")]
+    assert found == [0, 0.25, 0.5, 0.5]
+    assert scores["core_recall"] == scores["core_precision"] == 0.5
+    assert set(region_summary.selectable(TASK)) < set(scores)
+    empty = np.zeros((1, 2, 2), np.uint8)
+    nothing = region_summary.set_scores([score_task(empty, empty, (1.0, 1.0, 1.0), TASK)], TASK)
+    assert nothing["core_sensitivity_at_1fp"] is None

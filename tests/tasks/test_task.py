@@ -129,3 +129,13 @@ def test_a_window_may_change_but_not_become_another_normalisation():
     assert TASK.reads_as(Task.of({**values, "channels": (("CT", "window", -100.0, 300.0),)}))
     assert not TASK.reads_as(Task.of({**values, "channels": (("CT", "none"),)}))
     assert not TASK.reads_as(Task.of({**values, "ignore_label": -1}))
+
+
+def test_what_is_selected_by():
+    task = Task.of({**BRAIN, "select_by": ("core", "whole_recall", "core_surface_dice_2mm")})
+    assert task.selected_regions == ("core", "whole")
+    assert task.selected_scores == ("whole_recall", "core_surface_dice_2mm")
+    # A region whose name begins with another's.
+    regions = (*BRAIN["regions"], ("core_b", (1,)))
+    task = Task.of({**BRAIN, "regions": regions, "select_by": ("core_b_recall",)})
+    assert task.selected_regions == ("core_b",)

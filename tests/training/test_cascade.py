@@ -83,8 +83,8 @@ def test_best_weights_are_those_of_the_best_validation(reference: Path):
     record = checkpoints.best_record()
     checkpoints.close()
     assert isinstance(record, BestRecord)
-    assert record.mean_dice == max(scores.values())
-    assert record.epoch == min(epoch for epoch, score in scores.items() if score == record.mean_dice)
+    assert record.selection == max(scores.values())
+    assert record.epoch == min(epoch for epoch, score in scores.items() if score == record.selection)
 
 
 def test_load_best_prefers_phase_two_and_gives_its_config(reference: Path, cache: Path):

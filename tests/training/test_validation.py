@@ -14,11 +14,14 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import strata
+from dsdenseunet.evaluation import region_summary
 from dsdenseunet.evaluation.overlap import count, dice
+from dsdenseunet.evaluation.regions import score_task
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.lits import TASK
+from dsdenseunet.training.checkpoint import BestRecord, Checkpoints
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState, create_state, variables_of
@@ -173,6 +176,33 @@ def test_whole_cases_are_a_seeded_few_and_count_alike(validating):
     assert found is not None
     assert found["liver_dice"] == np.mean([one["liver"] for one in each])
     assert found["tumour_dice"] == np.mean([one["tumour"] for one in each])
+
+
+def test_weights_are_chosen_by_the_scores_that_the_task_names(validating, tmp_path: Path):
+    """By hand: every case segmented, scored as evaluation does, and the set's scores."""
+    config, state, cache = validating
+    named = ("liver", "tumour_sensitivity_at_8fp", "liver_surface_dice_3mm")
+    config.task.select_by = named
+    config.training.validate_patches = config.training.validate_cases = 0
+    found = validate(config, state, cache, cache.names, lambda: False)
+    assert found is not None
+    predictor = Predictor.of(config, state.recipe.model, variables_of(state))
+    scored = [
+        score_task(predictor.segment(case.image_DHW), np.asarray(case.labels_DHW), case.spacing_mm, TASK)
+        for case in map(cache.case, cache.names)
+    ]
+    expected = region_summary.set_scores(scored, TASK)
+    values = [expected["liver_dice"], *(expected[name] for name in named[1:])]
+    assert [found["liver_dice"], *(found[name] for name in named[1:])] == values
+    assert found["selection"] == pytest.approx(np.mean(values))
+    assert 0 < found["liver_surface_dice_3mm"] < 1
+    assert found["mean_dice"] == pytest.approx((expected["liver_dice"] + expected["tumour_dice"]) / 2)
+    checkpoints = Checkpoints(tmp_path, "phase1", config)
+    checkpoints.save_best(state, BestRecord(1, 1, found))
+    record = checkpoints.best_record()
+    checkpoints.close()
+    assert record is not None and dict(record.scores) == found
+    assert record.selection == found["selection"]
 
 
 def test_two_processes_of_two_devices_validate_as_one(cache: Path, tmp_path: Path):
