@@ -153,6 +153,9 @@ def base_config() -> ConfigDict:
     config.data.fold = 0
     # Of how cases are dealt, beside their names: seeds of training share their folds.
     config.data.fold_seed = 0
+    # Groups of cases that are scans of one patient, which folds keep together; all others are patients by
+    # themselves. Names that the cache does not have play no part.
+    config.data.same_patient = ()
     # JSON file of folds in place of dealt ones: a list of {"train": [names], "val": [names]} ("": none).
     config.data.fold_file = ""
     config.data.explicit = ConfigDict({"train": (), "validation": ()})

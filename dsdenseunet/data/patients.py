@@ -67,15 +67,27 @@ def check_apart(
         where,
         found=f"scans of {counted(len(shared), 'patient')} on both sides, by their names: {pairs}",
         expected="all scans of a patient on one side: a network knows a patient that it was trained on",
-        fix="let experiments.configure write folds by patient, or write them, and name them with "
-        "--config.data.fold_file=FILE; also where the names mean something else",
+        fix="let experiments.configure write folds by patient, or name the scans of each patient in "
+        "config.data.same_patient; where the names mean something else, name one group of any two scans there",
     )
 
 
-def folds_by_patient(
+def by_groups(names: Iterable[str], groups: Iterable[Sequence[str]]) -> dict[str, str]:
+    """The patient of each case, given groups of cases that are of one patient.
+
+    Args:
+        names: of all cases.
+        groups: names of them, and of cases that are not among them, which play no part. A patient is called
+            by the first name of its group; a case of no group is a patient by itself.
+    """
+    of_group = {name: group[0] for group in groups for name in group}
+    return {name: of_group.get(name, name) for name in names}
+
+
+def deal(
     patients: Mapping[str, str], with_region: Iterable[str], folds: int, seed: int
-) -> list[dict[str, list[str]]]:
-    """Folds in which no patient is on both sides, in the form of `config.data.fold_file`.
+) -> list[tuple[str, ...]]:
+    """Deals patients into stratified folds, so that no patient is on both sides of one.
 
     Args:
         patients: the patient of each case.
@@ -83,16 +95,24 @@ def folds_by_patient(
         folds: how many.
         seed: another seed deals the patients differently.
 
+    Returns:
+        For each fold the names of the cases that validate, sorted.
+
     Raises:
         InputError: fewer patients than folds.
     """
-    has_region = dict.fromkeys(sorted(patients.values()), False)
-    has_region |= {patients[name]: True for name in with_region}
-    dealt = splits.stratified_folds(has_region, folds, seed)
+    has_region = dict.fromkeys(patients.values(), False) | {patients[name]: True for name in with_region}
     return [
-        {
-            "train": sorted(name for name, patient in patients.items() if patient not in part),
-            "val": sorted(name for name, patient in patients.items() if patient in part),
-        }
-        for part in map(set, dealt)
+        tuple(sorted(name for name, patient in patients.items() if patient in part))
+        for part in map(set, splits.stratified_folds(has_region, folds, seed))
+    ]
+
+
+def folds_by_patient(
+    patients: Mapping[str, str], with_region: Iterable[str], folds: int, seed: int
+) -> list[dict[str, list[str]]]:
+    """What `deal` returns, in the form of `config.data.fold_file`."""
+    return [
+        {"train": sorted(set(patients) - set(part)), "val": list(part)}
+        for part in deal(patients, with_region, folds, seed)
     ]

@@ -13,10 +13,9 @@ from ml_collections import ConfigDict
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
-from dsdenseunet.data import stage_cache
+from dsdenseunet.data import patients, stage_cache
 from dsdenseunet.data.cache import Cache
-from dsdenseunet.data.patients import check_apart, patients_of
-from dsdenseunet.data.splits import read_fold, strata, stratified_folds
+from dsdenseunet.data.splits import read_fold, strata
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
@@ -157,10 +156,15 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
         for name in train + validation:
             cache.record(name)
     else:
-        folds = stratified_folds(strata(task, cache, cache.names), config.data.folds, config.data.fold_seed)
-        validation = folds[config.data.fold]
+        has_region = strata(task, cache, cache.names)
+        with_region = [name for name, has in has_region.items() if has]
+        of_patient = patients.by_groups(cache.names, config.data.same_patient)
+        dealt = patients.deal(of_patient, with_region, config.data.folds, config.data.fold_seed)
+        validation = dealt[config.data.fold]
         train = tuple(sorted(set(cache.names) - set(validation)))
-        check_apart(train, validation, patients_of(cache.names), f"config.data.fold={config.data.fold}")
+        if not config.data.same_patient:
+            by_name = patients.patients_of(cache.names)
+            patients.check_apart(train, validation, by_name, f"config.data.fold={config.data.fold}")
     return train, validation
 
 

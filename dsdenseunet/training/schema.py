@@ -162,6 +162,8 @@ _CHANGES: dict[int, Change] = {
     ),
     5: Change(
         added={
+            # Cases were dealt one by one.
+            "data.same_patient": (),
             # The most probable class was taken.
             "inference.thresholds": (),
         },

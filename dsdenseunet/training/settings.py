@@ -47,6 +47,7 @@ _FIELDS: Mapping[str, Check] = {
     "data.fold": integer(0),
     "data.fold_seed": integer(0),
     "data.fold_file": lambda value: None if isinstance(value, str) else "a file, or '' for none",
+    "data.same_patient": sequence(sequence(text, shortest=2)),
     "data.explicit.train": sequence(text),
     "data.explicit.validation": sequence(text),
     "data.patch_size": sequence(integer(1), 3),
@@ -135,6 +136,9 @@ def _check_together(config: ConfigDict) -> None:
             raise refusal(f"augment.{name}.range", f"({low:g}, {high:g})", "the lower end first")
     if not config.data.fold_file and config.data.fold >= config.data.folds:
         raise refusal("data.fold", str(config.data.fold), f"a fold in 0..{config.data.folds - 1}")
+    grouped = [name for group in config.data.same_patient for name in group]
+    if twice := sorted({name for name in grouped if grouped.count(name) > 1}):
+        raise refusal("data.same_patient", f"{', '.join(twice)} twice", "each case in one group at most")
     train, validation = (set(config.data.explicit[name]) for name in ("train", "validation"))
     if bool(train) != bool(validation):
         raise refusal("data.explicit", "only one of train and validation", "both, or neither for folds")

@@ -1,7 +1,8 @@
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.patients import check_apart, folds_by_patient, patients_of
+from dsdenseunet.data.patients import by_groups, check_apart, deal, folds_by_patient, patients_of
+from dsdenseunet.data.splits import stratified_folds
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,17 @@ def test_a_patient_on_both_sides_is_refused_by_name():
     with pytest.raises(InputError, match="scans of 2 patients on both sides") as refused:
         check_apart(names[::2], names[1::2], patients, "here")
     assert "p1_a trains and p1_b validates" in refused.value.found
+
+
+def test_cases_that_are_named_together_validate_together():
+    names = [f"volume-{number}" for number in range(9)]
+    groups = (("volume-7", "volume-2", "volume-5"), ("volume-0", "not-here"))
+    patients = by_groups(names, groups)
+    assert patients["volume-2"] == patients["volume-5"] == "volume-7"
+    assert len(set(patients.values())) == 7
+    folds = deal(patients, names[:4], 3, seed=0)
+    assert sorted(name for fold in folds for name in fold) == names
+    assert sum({"volume-7", "volume-2", "volume-5"} <= set(fold) for fold in folds) == 1
+    # Without groups every case is dealt by itself.
+    has_region = {name: name in names[:4] for name in names}
+    assert deal(by_groups(names, ()), names[:4], 3, seed=0) == stratified_folds(has_region, 3, seed=0)

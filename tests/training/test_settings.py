@@ -64,6 +64,7 @@ def test_missing_field_is_named():
         ("task.select_by", ("liver_recall",), "liver_surface_dice_1mm"),
         ("data.explicit", {"train": ("a",), "validation": ()}, "both, or neither"),
         ("data.explicit", {"train": ("a",), "validation": ("a",)}, "in one of them only"),
+        ("data.same_patient", (("a", "b"), ("c", "a")), "each case in one group"),
         ("inference.thresholds", (0.5,), "2, one for each class but background"),
         ("inference.thresholds", (0.5, 1.0), "< 1"),
         ("optimizer.learning_rate", 0.0, "> 0"),
