@@ -67,8 +67,8 @@ def check_apart(
         where,
         found=f"scans of {counted(len(shared), 'patient')} on both sides, by their names: {pairs}",
         expected="all scans of a patient on one side: a network knows a patient that it was trained on",
-        fix="let experiments.configure write folds by patient, or name the scans of each patient in "
-        "config.data.same_patient; where the names mean something else, name one group of any two scans there",
+        fix="let experiments.configure write folds by patient, or name each patient's scans in "
+        "config.data.same_patient; where the names mean something else, write folds to config.data.fold_file",
     )
 
 
