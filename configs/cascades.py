@@ -20,7 +20,7 @@ from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.tasks.part import part_of
 
 # Fields of `data` that all stages of a cascade have in common.
-_COMMON = ("cache", "folds", "fold", "fold_seed", "fold_file", "explicit")
+_COMMON = ("cache", "folds", "fold", "fold_seed", "same_patient", "fold_file", "explicit")
 
 
 def stage(variant: str, regions: tuple[str, ...], within: str = "", margin_mm: float = 0.0) -> ConfigDict:
