@@ -104,7 +104,7 @@ def deal(
     has_region = dict.fromkeys(patients.values(), False) | {patients[name]: True for name in with_region}
     return [
         tuple(sorted(name for name, patient in patients.items() if patient in part))
-        for part in map(set, splits.stratified_folds(has_region, folds, seed))
+        for part in map(set, splits.stratified_folds(has_region, folds, seed, sizes(patients)))
     ]
 
 

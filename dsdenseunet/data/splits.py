@@ -20,7 +20,9 @@ def strata(task: Task, cache: Cache, names: Sequence[str]) -> dict[str, bool]:
     return {name: any(count[label] for label in labels) for name, count in counts.items()}
 
 
-def stratified_folds(has_region: Mapping[str, bool], folds: int, seed: int) -> list[tuple[str, ...]]:
+def stratified_folds(
+    has_region: Mapping[str, bool], folds: int, seed: int, sizes: Mapping[str, int] | None = None
+) -> list[tuple[str, ...]]:
     """Deals cases into folds whose sizes, and numbers of cases without the region, differ by one at most.
 
     A case's place follows from a hash of its name and the seed, on any machine and library version;
@@ -30,6 +32,8 @@ def stratified_folds(has_region: Mapping[str, bool], folds: int, seed: int) -> l
         has_region: case name to whether it has voxels of the region.
         folds: how many.
         seed: another seed deals the cases differently.
+        sizes: what each case counts for (None: one), such as the scans of a patient. Those that count for
+            more are dealt first and from the last fold on, so that folds differ as little as may be.
 
     Returns:
         For each fold its case names, sorted.
@@ -53,8 +57,14 @@ def stratified_folds(has_region: Mapping[str, bool], folds: int, seed: int) -> l
             fix=f"--config.data.folds={min(5, len(has_region))}, or name the cases: "
             "--config.data.explicit.train=\"('A', 'B')\" --config.data.explicit.validation=\"('C',)\"",
         )
-    dealt = _shuffled(has_region, seed)
-    return [tuple(sorted(dealt[fold::folds])) for fold in range(folds)]
+    size = {name: 1 if sizes is None else sizes[name] for name in has_region}
+    dealt: list[list[str]] = [[] for _ in range(folds)]
+    taken = [0] * folds
+    for name in sorted(_shuffled(has_region, seed), key=lambda name: (not has_region[name], -size[name])):
+        fold = min(range(folds), key=lambda fold: (taken[fold], -fold if size[name] > 1 else fold))
+        dealt[fold].append(name)
+        taken[fold] += size[name]
+    return [tuple(sorted(names)) for names in dealt]
 
 
 def read_fold(path: str | os.PathLike[str], fold: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

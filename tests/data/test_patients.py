@@ -72,6 +72,7 @@ def test_cases_that_are_named_together_validate_together():
     folds = deal(patients, names[:4], 3, seed=0)
     assert sorted(name for fold in folds for name in fold) == names
     assert sum({"volume-7", "volume-2", "volume-5"} <= set(fold) for fold in folds) == 1
+    assert [len(fold) for fold in folds] == [3, 3, 3]
     # Without groups every case is dealt by itself.
     has_region = {name: name in names[:4] for name in names}
     assert deal(by_groups(names, ()), names[:4], 3, seed=0) == stratified_folds(has_region, 3, seed=0)
