@@ -26,6 +26,7 @@ setup(
         "numpy>=2.0",
         "optax>=0.2.5",  # optimiser
         "orbax-checkpoint>=0.11.30",  # checkpoints
+        "pydicom>=3.0.1",  # DICOM
         "scipy>=1.14",  # filters, nearest surfaces
         "tensorboardX>=2.6",  # training curves, without TensorFlow
         "tensorstore>=0.1.80",  # whether checkpoints can be read
@@ -38,11 +39,14 @@ setup(
         # Cards of compute capability below 7.5 (Pascal, Volta), which JAX for CUDA 12 still
         # serves and cuDNN from 9.11 on, which it would take, does not.
         "cuda12-pascal": ["jax[cuda12]>=0.9", "nvidia-cudnn-cu12>=9.10.2,<9.11"],
+        # Writing DICOM segmentations, and decoding compressed DICOM images.
+        "dicom": ["highdicom>=0.25", "python-gdcm>=3.0.24"],
         # With which jax.export writes and reads programs.
         "export": ["flatbuffers>=24.3"],
         # What `make test` installs.
         "test": [
             "flatbuffers>=24.3",
+            "highdicom>=0.25",
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pytest>=8.3",

@@ -2,9 +2,9 @@
 
     python -m experiments.predict --workdir=runs/ds --input=scans --output=predictions
 
-Each prediction lies on its scan's own grid, as uint8 labels of the task. Of several runs (`--workdir=A
---workdir=B`) the class probabilities are averaged. Predictions that are current are skipped. Exit status 1:
-some scans failed, see failures.json. Options that are not given are those of each run's `config.inference`.
+Scans are NIfTI or DICOM; each prediction lies on its scan's own grid, as uint8 labels. Of several runs
+(`--workdir=A --workdir=B`) the class probabilities are averaged. Predictions that are current are skipped.
+Exit status 1: some failed, see failures.json. What is not given comes from each run's `config.inference`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dsdenseunet.training import trained
 from dsdenseunet.training.settings import clean_up_rules, mirror_axes
 
 _WORKDIR = flags.DEFINE_multi_string("workdir", None, "Folder of a run; several are averaged.", required=True)
-_INPUT = flags.DEFINE_string("input", None, "A .nii or .nii.gz file, or a folder of scans.", required=True)
+_INPUT = flags.DEFINE_string("input", None, "A NIfTI file, DICOM series or folder of scans.", required=True)
 _OUTPUT = cli.output_folder("output", None, "Folder for the predictions.", required=True)
 _SAVE = flags.DEFINE_boolean("save_probabilities", False, "Write class probabilities beside each prediction.")
 _PHASE = flags.DEFINE_string("phase", None, "Phase whose best weights are used (default: the last).")
@@ -35,7 +35,7 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Patches through the netw
 _CLEAN_UP = flags.DEFINE_string(
     "clean_up", None, "Rules by region: largest:REGION, within:REGION:OTHER:MM; '' for none."
 )
-_SUFFIX = flags.DEFINE_enum("suffix", SUFFIXES[0], SUFFIXES, "Ending of the predictions' names.")
+_SUFFIX = flags.DEFINE_enum("suffix", SUFFIXES[0], SUFFIXES, "Ending of predictions; .dcm: DICOM SEG.")
 _SHARD = flags.DEFINE_string("shard", "0/1", "I/N: this process takes every N-th scan, from the I-th.")
 _PIPELINED = flags.DEFINE_boolean("pipelined", True, "Read and write while the network works.")
 _PREFLIGHT = flags.DEFINE_boolean("preflight", True, "On a GPU: check it first (experiments.preflight).")

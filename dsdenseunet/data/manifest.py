@@ -24,7 +24,7 @@ REPAIR = "run `python -m experiments.prepare` again, with --verify: it rewrites 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A file that a case was made from, as it was at that time."""
+    """A file or a folder of DICOM that a case was made from, as it was at that time."""
 
     path: str
     size: int
@@ -89,10 +89,9 @@ def is_folder_name(name: str) -> bool:
 def untouched(source: Source) -> bool:
     """Whether a source file has the size and time that it had when it was prepared."""
     try:
-        stat = Path(source.path).stat()
+        return files.size_and_time(source.path) == (source.size, source.mtime_ns)
     except OSError:
         return False
-    return (stat.st_size, stat.st_mtime_ns) == (source.size, source.mtime_ns)
 
 
 def read_manifest(root: str | os.PathLike[str]) -> dict[str, Record]:

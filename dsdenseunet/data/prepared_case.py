@@ -52,9 +52,12 @@ def _renewed(source: manifest.Source, path: Path) -> manifest.Source | None:
     here = dataclasses.replace(source, path=str(path.absolute()))
     if manifest.untouched(here):
         return here
-    if not path.is_file() or path.stat().st_size != source.size or files.sha256(path) != source.sha256:
+    if not path.exists():
         return None
-    return dataclasses.replace(here, mtime_ns=path.stat().st_mtime_ns)
+    size, mtime_ns = files.size_and_time(path)
+    if size != source.size or files.sha256(path) != source.sha256:
+        return None
+    return dataclasses.replace(here, mtime_ns=mtime_ns)
 
 
 def write(case: Case, root: Path, task: Task) -> manifest.Record:
@@ -126,8 +129,7 @@ def _in_cache(grid: Grid, task: Task) -> tuple[tuple[int, int, int], Spacing]:
 
 
 def _source(path: Path) -> manifest.Source:
-    if not path.is_file():
+    if not path.exists():
         found = "a link that leads nowhere" if path.is_symlink() else "no such file"
         raise InputError(path, found=found, expected="a NIfTI file", fix="check the path")
-    stat = path.stat()
-    return manifest.Source(str(path.absolute()), stat.st_size, stat.st_mtime_ns, files.sha256(path))
+    return manifest.Source(str(path.absolute()), *files.size_and_time(path), files.sha256(path))

@@ -69,16 +69,16 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
         InputError: a file that can't be read as labels of the task, or shapes that no mode in `modes` can
             compare.
     """
-    reference, own = nifti.read_grid(pair.reference), nifti.read_grid(pair.prediction)
+    reference, own = nifti.read_grids(pair.reference, pair.prediction)
     as_stored, if_turned = own.shape_IJK == reference.shape_IJK, own.shape_DHW == reference.shape_DHW
     turning = [mode for mode in modes if mode != OFFICIAL]
     if not as_stored and not (if_turned and turning):
         raise _other_shape(pair, own, reference, if_turned)
     # Labels as the file has them: read with their own grid and put back by it.
     reference_IJK = reference.from_canonical(
-        nifti.read_labels(pair.reference, task, with_ignored=not lits.is_lits(task)).array_DHW
+        nifti.read_labels(pair.reference, task, reference, with_ignored=not lits.is_lits(task)).array_DHW
     )
-    prediction_DHW = nifti.read_labels(pair.prediction, task).array_DHW
+    prediction_DHW = nifti.read_labels(pair.prediction, task, own).array_DHW
     predictions_IJK = {
         False: own.from_canonical(prediction_DHW),
         True: reference.from_canonical(prediction_DHW),

@@ -18,12 +18,12 @@ from tqdm import tqdm
 from dsdenseunet.core import failures
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
-from dsdenseunet.data.scans import channel_files, nifti
+from dsdenseunet.data.scans import channel_files, dicom_seg_writer, nifti
 from dsdenseunet.data.scans.probabilities import write_probabilities
 from dsdenseunet.inference import network_faults
 from dsdenseunet.inference.predict import Segmenter
 from dsdenseunet.inference.records import Records
-from dsdenseunet.inference.scans import SUFFIXES, Scan
+from dsdenseunet.inference.scans import DICOM_SUFFIX, SUFFIXES, Scan, require_dicom
 from dsdenseunet.tasks.task import Task
 
 STAGES = ("read", "network", "clean-up", "write")
@@ -90,13 +90,16 @@ def predict_folder(
         predictors: equal but for their device.
         scans: what to segment.
         output: folder; a prediction is written whole or not at all, on the scan's own grid.
-        suffix: ".nii.gz" or ".nii".
+        suffix: ".nii.gz" or ".nii"; ".dcm" writes DICOM segmentations, of scans that are DICOM series.
         failures_name: file in `output`; removed where nothing failed.
         save_probabilities: whether the network's class probabilities are written beside each prediction
             (`data.scans.probabilities`); they take 4 bytes more for each class and voxel. Predictions without
             them are then not current.
         pipelined: False reads, computes and writes one after the other, for comparison.
         report: called with a line for each scan.
+
+    Raises:
+        InputError: ".dcm" for a scan that is no DICOM series, or where nothing is installed that writes it.
     """
     start = time.perf_counter()
     output = Path(output)
@@ -107,6 +110,8 @@ def predict_folder(
             expected="a network that says how probable each class of the task is",
             fix="leave it out, or predict with a stage by itself: --workdir=DIR/STAGE",
         )
+    if suffix == DICOM_SUFFIX:
+        require_dicom(scans)
     records = Records(output, suffix, predictors[0], save_probabilities)
     job = _Job(records, predictors[0].task, save_probabilities, len(scans), report)
     outcome = job.outcome
@@ -259,7 +264,10 @@ class _Job:
         target, marks = self.records.target(work.scan), work.grid.marks
         with self._stage(work, "write"):
             self.records.begin(work.scan, work.key)
-            nifti.write_labels(target, work.labels_DHW, work.grid)
+            if target.suffix == DICOM_SUFFIX:
+                dicom_seg_writer.write_segmentation(target, work.labels_DHW, work.scan.image, self.task)
+            else:
+                nifti.write_labels(target, work.labels_DHW, work.grid)
             if work.probabilities_CDHW is not None:
                 write_probabilities(self.records.probabilities(work.scan), work.probabilities_CDHW, work.grid)
             found = int(np.count_nonzero(work.labels_DHW))

@@ -7,10 +7,10 @@ from typing import Any
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.scans.nifti_file import read_header
+from dsdenseunet.data.scans.opening import open_volume
 from dsdenseunet.data.scans.walk import PROBABILITIES, RECORDS, same_file
 from dsdenseunet.inference.predict import Segmenter
-from dsdenseunet.inference.scans import Scan
+from dsdenseunet.inference.scans import DICOM_SUFFIX, SUFFIXES, Scan
 from dsdenseunet.runtime import environment
 
 # The code that turns a scan into a prediction.
@@ -43,15 +43,16 @@ class Records:
 
     def probabilities(self, scan: Scan) -> Path:
         """Where the class probabilities of a scan lie."""
-        return self._output / (scan.name + PROBABILITIES + self._suffix)
+        suffix = SUFFIXES[0] if self._suffix == DICOM_SUFFIX else self._suffix
+        return self._output / (scan.name + PROBABILITIES + suffix)
 
     def key(self, scan: Scan) -> dict[str, Any]:
         """What makes a prediction current: the scan's files; network, weights and options; the code."""
-        stats = [path.stat() for path in scan.images]
+        sizes, times = zip(*(files.size_and_time(path) for path in scan.images), strict=True)
         return {
             "scan": [str(path.resolve()) for path in scan.images],
-            "scan_bytes": [stat.st_size for stat in stats],
-            "scan_mtime_ns": [stat.st_mtime_ns for stat in stats],
+            "scan_bytes": list(sizes),
+            "scan_mtime_ns": list(times),
             **self._made_by,
         }
 
@@ -154,7 +155,7 @@ class Records:
 def _is_whole(path: Path) -> bool:
     """Whether a file can be read as a volume to its end."""
     try:
-        for _ in read_header(path, channels=None).channel_blocks():
+        for _ in open_volume(path, channels=None).channel_blocks():
             pass
     except InputError:
         return False

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.scans import layouts
+from dsdenseunet.core.words import printable
+from dsdenseunet.data.scans import dicom_file, dicom_seg_writer, layouts
+from dsdenseunet.data.scans.opening import is_dicom
 from dsdenseunet.data.scans.walk import (
     Found,
     PassedOver,
@@ -24,7 +26,9 @@ from dsdenseunet.data.scans.walk import (
     was_predicted,
 )
 
-SUFFIXES = (".nii.gz", ".nii")
+# Of predictions: NIfTI, compressed or not, and DICOM segmentations.
+DICOM_SUFFIX = ".dcm"
+SUFFIXES = (".nii.gz", ".nii", DICOM_SUFFIX)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Scan:
     """A scan to segment.
 
     Attributes:
-        images: one file, or one for each channel of the task; of those one may be missing.
+        images: one file or folder of a DICOM series, or one for each channel of the task; of those one may be
+            missing.
         name: of its prediction, without ending.
     """
 
@@ -50,12 +55,13 @@ def find_scans(
 ) -> Found[Scan]:
     """The scans of a file or folder, in natural order.
 
-    A folder gives the images in LiTS or Decathlon layout below it, and every other volume that lies in it
-    directly. `volume-N` becomes `segmentation-N`, `test-volume-N` becomes `test-segmentation-N`; others
-    keep their name, without nnU-Net's `_0000`; with several channels, their files belong together.
+    A folder gives the images in LiTS or Decathlon layout below it, every other volume that lies in it
+    directly, and every other DICOM series below it, which is called by the folders that lead to it, joined by
+    `_`. `volume-N` becomes `segmentation-N`, `test-volume-N` becomes `test-segmentation-N`; others keep their
+    name, without nnU-Net's `_0000`; with several channels, their files belong together.
 
     Args:
-        path: the file or folder; one channel's file stands for its scan.
+        path: a file, or a folder of scans or of one DICOM series; one channel's file stands for its scan.
         output: folder that the predictions will be written to, if that is to be checked.
         channels: how many the task has.
 
@@ -72,7 +78,7 @@ def find_scans(
         raise InputError(
             path,
             found="; ".join(found),
-            expected="a .nii or .nii.gz file, or a folder with such files",
+            expected="a .nii or .nii.gz file, a DICOM series, or a folder with such files or series",
             fix="check the path",
         )
     scans: dict[str, Scan] = {}
@@ -110,7 +116,13 @@ _Images = list[tuple[str, tuple[Path, ...]]]
 
 
 def _single(path: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
-    if volume_stem(path.name) is None or not path.is_file():
+    if not path.is_file():
+        return [], []
+    kind = dicom_file.kind_of_file(path)
+    if kind and kind != dicom_file.MULTI_FRAME:
+        what = "one slice of a series: point at its folder" if kind == dicom_file.SLICE else "no image"
+        return [], [PassedOver(path, f"DICOM, {what}")]
+    if not kind and volume_stem(path.name) is None:
         return [], []
     if was_predicted(path) or holds_probabilities(path):
         return [], [PassedOver(path, "written by predict")]
@@ -127,6 +139,8 @@ def _in_folder(folder: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
     for file in found.unnamed:
         if was_predicted(file.path):
             others.append(PassedOver(file.path, "written by predict"))
+        elif file.is_dicom_image:
+            plain.append(dataclasses.replace(file, stem=_joined(folder, file)))
         elif file.depth:
             others.append(PassedOver(file.path, "in a subfolder; point at that folder to segment it"))
         else:
@@ -134,6 +148,29 @@ def _in_folder(folder: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
     named, further = layouts.group_channels(plain, (), channels)
     images = [(case.name, case.images) for case in found.cases]
     return [*images, *named.items()], [*others, *further]
+
+
+def _joined(root: Path, file: VolumeFile) -> str:
+    """The name of a DICOM series by all folders that lead to it, as their own names can be the same."""
+    above = file.path.relative_to(root).parts[:-1]
+    return "_".join((*(printable(part) for part in above), file.stem))
+
+
+def require_dicom(scans: Sequence[Scan]) -> None:
+    """Refuses to begin where predictions cannot be DICOM segmentations.
+
+    Raises:
+        InputError: a scan that is no DICOM series, or nothing is installed that writes segmentations.
+    """
+    dicom_seg_writer.check_installed(f"--suffix={DICOM_SUFFIX}")
+    for scan in scans:
+        if scan.image.exists() and not is_dicom(scan.image):
+            raise InputError(
+                scan.image,
+                found="a NIfTI file",
+                expected=f"a DICOM series, as --suffix={DICOM_SUFFIX} writes segmentations that refer to it",
+                fix="choose --suffix=.nii.gz, or point at the DICOM files",
+            )
 
 
 def take_shard(scans: Sequence[Scan], shard: str) -> tuple[Sequence[Scan], str]:

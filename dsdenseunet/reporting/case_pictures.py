@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.nifti_file import read_header
+from dsdenseunet.data.scans.opening import is_segmentation, open_volume
 from dsdenseunet.reporting import overlays, pictures
 from dsdenseunet.reporting.pictures import Picture
 from dsdenseunet.reporting.results import finite
@@ -73,7 +73,7 @@ def draw(out: Path, choice: Choice, paths: Paths, task: Task, region: str) -> Pi
 
 def _figure(paths: Paths, turned: bool, title: str, task: Task) -> Figure:
     # Of channels that are a file each, it is the first one's.
-    channels = task.channels[: read_header(paths["image"] or "", channels=None).channels]
+    channels = task.channels[: open_volume(paths["image"] or "", channels=None).channels]
     image = nifti.read_image(paths["image"] or "", channels=channels)
     image_DHW = with_channels(image.array_DHW)[..., 0]
     truth, prediction = scored_labels(
@@ -107,7 +107,10 @@ def scored_labels(
     Raises:
         InputError: a file that can't be read.
     """
-    truth, answer = (nifti.read_labels(path, task, with_ignored=True) for path in (reference, prediction))
+    truth, answer = (
+        nifti.read_labels(path, task, like=image if is_segmentation(path) else None, with_ignored=True)
+        for path in (reference, prediction)
+    )
     truth_IJK = truth.grid.from_canonical(truth.array_DHW)
     answer_IJK = (truth.grid if turned else answer.grid).from_canonical(answer.array_DHW)
     grid = image if image.shape_IJK == truth.grid.shape_IJK else truth.grid

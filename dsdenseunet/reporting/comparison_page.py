@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from dsdenseunet.reporting import comparison_tables as tables
 from dsdenseunet.reporting import html, pictures
-from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK
+from dsdenseunet.reporting.style import FAINT, GREY, INK
+from dsdenseunet.tasks.colours import COLOURS
 
 
 def write_comparison_page(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:

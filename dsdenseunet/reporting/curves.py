@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK, PHASE_COLOURS
+from dsdenseunet.reporting.style import FAINT, GREY, INK, PHASE_COLOURS
+from dsdenseunet.tasks.colours import COLOURS
 
 Metrics = Sequence[Mapping[str, Any]]
 

@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK
+from dsdenseunet.reporting.style import FAINT, GREY, INK
+from dsdenseunet.tasks.colours import COLOURS
 
 _AXES = ("D (slices)", "H (rows)", "W (columns)")
 _GIB = 2**30

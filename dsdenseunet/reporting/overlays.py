@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dsdenseunet.data.scans.nifti import for_display
-from dsdenseunet.reporting.style import COLOURS, GREY, INK
+from dsdenseunet.reporting.style import GREY, INK
 from dsdenseunet.tasks import lits
+from dsdenseunet.tasks.colours import COLOURS
 from dsdenseunet.tasks.task import Region, Task
 
 # Hounsfield units shown without windowing: from air to dense bone.

@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsdenseunet.reporting.style import COLOURS, FAINT, GREY, INK
+from dsdenseunet.reporting.style import FAINT, GREY, INK
+from dsdenseunet.tasks.colours import COLOURS
 
 # Beyond this, names below the axis can't be read.
 _MOST_NAMES = 40

@@ -189,7 +189,7 @@ def _check_files(path: Path, values: Mapping[str, Any]) -> None:
         str(entry[kind])
         for entry in entries
         for kind in _FOLDERS
-        if not (path.parent / str(entry[kind])).is_file()
+        if not (path.parent / str(entry[kind])).exists()
         and not (kind == "image" and Path(str(entry[kind])).name in scans)
     ]
     if missing:

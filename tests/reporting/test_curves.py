@@ -1,7 +1,8 @@
 import pytest
 
 from dsdenseunet.reporting.curves import dice_figure, loss_figure
-from dsdenseunet.reporting.style import COLOURS, PHASE_COLOURS
+from dsdenseunet.reporting.style import PHASE_COLOURS
+from dsdenseunet.tasks.colours import COLOURS
 
 
 def metrics(phases=("phase1", "phase2"), steps=20):

@@ -16,9 +16,10 @@ from dsdenseunet.data.doctor.findings import Finding
 from dsdenseunet.data.doctor.repair import Plan
 from dsdenseunet.data.doctor.voxel_checks import Voxels
 from dsdenseunet.data.scans import channel_files, header_grid, nifti
-from dsdenseunet.data.scans.grid import SAME_GRID_VOXELS, axis_codes, distance_voxels
+from dsdenseunet.data.scans.grid import SAME_GRID_VOXELS, axis_codes, distance_voxels, grid_of
 from dsdenseunet.data.scans.layouts import Case
-from dsdenseunet.data.scans.nifti_file import NiftiFile, read_header
+from dsdenseunet.data.scans.opening import open_labels, open_volume
+from dsdenseunet.data.scans.stored_volume import StoredVolume
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.channel import Channel, are_hounsfield
 from dsdenseunet.tasks.task import Task
@@ -64,7 +65,7 @@ def examine_case(case: Case, task: Task = lits.TASK) -> Examined:
     findings: list[Finding] = []
     files = _read_channels(case.images, task, findings)
     image = _as_one(files) if files else None
-    labels = _read_labels(case.labels, image, findings) if case.labels else None
+    labels = _read_labels(case.labels, image, task, findings) if case.labels else None
     if case.labels is None and not case.test:
         found = Finding(
             "warning", "label-missing", case.image, "no label volume", "add it, or leave the case out"
@@ -103,7 +104,7 @@ def examine_case(case: Case, task: Task = lits.TASK) -> Examined:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Opened:
-    file: NiftiFile
+    file: StoredVolume
     voxels: tuple[Voxels, ...]
     grid: nifti.Grid
     notes: tuple[header_grid.Note, ...]
@@ -141,10 +142,10 @@ def _read_channels(paths: Sequence[Path], task: Task, findings: list[Finding]) -
         opened = []
         count = len(task.channels) if len(paths) == 1 else 1
         for path in paths:
-            file = read_header(path, count)
+            file = open_volume(path, count)
             voxels = voxel_checks.read_voxels(file, exact=not are_hounsfield(task.channels))
             notes = header_grid.place(file.header, path).notes
-            opened.append(_Opened(file, voxels, nifti.read_grid(path), notes))
+            opened.append(_Opened(file, voxels, grid_of(file), notes))
         check = "channel-grid"
         channel_files.common_grid([one.file for one in opened], [one.grid for one in opened])
     except InputError as error:
@@ -167,12 +168,12 @@ def _channels_of(files: Sequence[_Opened], task: Task) -> Iterator[tuple[Sequenc
         start += len(file.voxels)
 
 
-def _read_labels(path: Path, image: _Opened | None, findings: list[Finding]) -> _Opened | None:
+def _read_labels(path: Path, image: _Opened | None, task: Task, findings: list[Finding]) -> _Opened | None:
     try:
-        file = read_header(path)
+        file = open_labels(path, task, image.grid if image else None)
         voxels = voxel_checks.read_voxels(file)
         try:
-            return _Opened(file, voxels, nifti.read_grid(path), header_grid.place(file.header, path).notes)
+            return _Opened(file, voxels, grid_of(file), header_grid.place(file.header, path).notes)
         except InputError as error:
             if image is None or image.grid.shape_IJK != file.shape_IJK:
                 raise

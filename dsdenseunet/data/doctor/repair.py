@@ -13,7 +13,9 @@ from dsdenseunet.data.doctor import body_checks, voxel_checks
 from dsdenseunet.data.scans import channel_files, header_grid, nifti
 from dsdenseunet.data.scans.grid import turned_affine
 from dsdenseunet.data.scans.layouts import Case
-from dsdenseunet.data.scans.nifti_file import Header
+from dsdenseunet.data.scans.opening import is_dicom
+from dsdenseunet.data.scans.stored_volume import Header
+from dsdenseunet.data.scans.walk import stem_of
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.channel import are_hounsfield
 from dsdenseunet.tasks.task import Task
@@ -43,7 +45,7 @@ def repair_case(case: Case, plan: Plan, root: Path, out: Path, task: Task = lits
         case: its files stay as they are.
         plan: what to repair besides the values.
         root: the data set.
-        out: another folder; the copies lie in it as the originals do in `root`.
+        out: another folder; the copies lie in it as the originals do in `root`, those of DICOM as NIfTI.
         task: what image and labels are.
 
     Returns:
@@ -53,13 +55,20 @@ def repair_case(case: Case, plan: Plan, root: Path, out: Path, task: Task = lits
         InputError: a file that can't be read.
         OSError: a copy that can't be written. There is no copy of the case then, not even half of it.
     """
-    targets = [out / path.relative_to(root) for path in (*case.images, case.labels) if path is not None]
+    targets = [_target(path, root, out) for path in (*case.images, case.labels) if path is not None]
     try:
         return _copy(case, plan, targets, task)
     except BaseException:
         for target in targets:
             target.unlink(missing_ok=True)
         raise
+
+
+def _target(path: Path, root: Path, out: Path) -> Path:
+    """Where a file's copy lies; of DICOM it is NIfTI, called as the file or folder is."""
+    if not is_dicom(path):
+        return out / path.relative_to(root)
+    return out / path.parent.relative_to(root if path != root else root.parent) / f"{stem_of(path)}.nii.gz"
 
 
 def _copy(case: Case, plan: Plan, targets: list[Path], task: Task) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dsdenseunet.data.doctor.findings import Findings
 from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.scans import stored_values
-from dsdenseunet.data.scans.nifti_file import NiftiFile
 from dsdenseunet.data.scans.stored_values import INT16, HounsfieldRange
+from dsdenseunet.data.scans.stored_volume import StoredVolume
 from dsdenseunet.tasks.channel import Channel
 from dsdenseunet.tasks.task import Task
 
@@ -61,19 +61,19 @@ class Voxels:
         return float(self.histogram[index] / self.array_IJK.size)
 
 
-def read_voxels(nifti: NiftiFile, exact: bool = False) -> tuple[Voxels, ...]:
+def read_voxels(file: StoredVolume, exact: bool = False) -> tuple[Voxels, ...]:
     """Reads each channel of a file whatever its values are, block by block.
 
     Args:
-        nifti: the file.
+        file: as opened.
         exact: whether values are kept as they are, not rounded to whole numbers.
 
     Raises:
         InputError: truncated or damaged, or too large for this machine.
     """
-    check_room(nifti.path, nifti.shape_IJK, _BYTES_PER_VOXEL * nifti.channels)
-    read = [_Reading(nifti, exact) for _ in range(nifti.channels)]
-    for channel, place, stored in nifti.channel_blocks():
+    check_room(file.path, file.shape_IJK, _BYTES_PER_VOXEL * file.channels)
+    read = [_Reading(file, exact) for _ in range(file.channels)]
+    for channel, place, stored in file.channel_blocks():
         read[channel].add(place, stored)
     return tuple(channel.voxels() for channel in read)
 
@@ -81,16 +81,16 @@ def read_voxels(nifti: NiftiFile, exact: bool = False) -> tuple[Voxels, ...]:
 class _Reading:
     """One channel while its blocks arrive."""
 
-    def __init__(self, nifti: NiftiFile, exact: bool):
-        self._nifti, self._exact = nifti, exact
-        self._array_IJK = np.empty(nifti.shape_IJK, np.float32 if exact else np.int16, order="F")
+    def __init__(self, file: StoredVolume, exact: bool):
+        self._file, self._exact = file, exact
+        self._array_IJK = np.empty(file.shape_IJK, np.float32 if exact else np.int16, order="F")
         self._histogram = np.zeros(0 if exact else INT16.max - INT16.min + 1, np.int64)
         self._finite, self._fractions, self._non_finite = HounsfieldRange(), set[float](), 0
 
     def add(self, place: tuple[slice, slice, slice], stored: NDArray[np.number]) -> None:
         with np.errstate(over="ignore"):
             kind = np.float32 if self._exact else np.float64
-            values = stored_values.scaled(self._nifti, stored).astype(kind)
+            values = stored_values.scaled(self._file, stored).astype(kind)
         numbers = np.isfinite(values)
         self._non_finite += int(values.size - np.count_nonzero(numbers))
         before = self._finite.fractional
@@ -115,15 +115,15 @@ class _Reading:
         return Voxels(array_IJK, self._non_finite, self._finite, fractions, self._histogram)
 
 
-def check_image(nifti: NiftiFile, channels: Sequence[Channel], voxels: Sequence[Voxels]) -> Findings:
+def check_image(file: StoredVolume, channels: Sequence[Channel], voxels: Sequence[Voxels]) -> Findings:
     """Faults of an image's values.
 
     Args:
-        nifti: the file.
+        file: as opened.
         channels: what the task says of its channels.
         voxels: of each of them.
     """
-    findings = Findings(nifti.path)
+    findings = Findings(file.path)
     for channel, found in zip(channels, voxels, strict=True):
         name = f"channel {channel.name}: " if len(channels) > 1 else ""
         fill = HU_RANGE[0] if found.histogram.size else 0
@@ -161,16 +161,16 @@ def _check_hounsfield(findings: Findings, voxels: Voxels, name: str) -> None:
         )
 
 
-def check_labels(nifti: NiftiFile, voxels: Voxels, task: Task) -> Findings:
+def check_labels(file: StoredVolume, voxels: Voxels, task: Task) -> Findings:
     """Faults of a label volume's values."""
-    findings = Findings(nifti.path)
+    findings = Findings(file.path)
     findings.add_non_finite(voxels.non_finite, "annotate them, or leave the case out")
     if wrong := voxels.fractions or _whole_numbers(voxels, task):
         said = stored_values.wrong_labels(wrong, task.classes)
         findings.add("error", "label-values", f"{said['found']}; expected {said['expected']}", said["fix"])
-    elif not findings and (nifti.dtype.kind == "f" or (nifti.slope, nifti.inter) != (1, 0)):
-        scale = "" if nifti.slope == 1 else f" to be multiplied by {nifti.slope:.6g}"
-        found = f"labels stored as {nifti.dtype.name}{scale}"
+    elif not findings and (file.dtype.kind == "f" or (file.slope, file.inter) != (1, 0)):
+        scale = "" if file.slope == 1 else f" to be multiplied by {file.slope:.6g}"
+        found = f"labels stored as {file.dtype.name}{scale}"
         findings.add("warning", "label-float", found, "store them as uint8", repairable=True)
     return findings
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans.grid import SAME_GRID_VOXELS, Grid, axis_codes, distance_voxels, grid_of
-from dsdenseunet.data.scans.nifti_file import NiftiFile, read_header
+from dsdenseunet.data.scans.opening import open_volume
+from dsdenseunet.data.scans.stored_volume import StoredVolume
 from dsdenseunet.tasks.channel import Channel
 
 
-def open_scan(paths: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[NiftiFile], list[Grid]]:
+def open_scan(paths: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[StoredVolume], list[Grid]]:
     """Header and grid of each file of a scan.
 
     Args:
@@ -20,15 +21,15 @@ def open_scan(paths: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[
         channels: of the task.
 
     Raises:
-        InputError: as `read_header` and `grid_of`; or a channel's file that is missing, named beside one that
+        InputError: as `open_volume` and `grid_of`; or a channel's file that is missing, named beside one that
             is there.
     """
     if len(paths) == 1:
-        files = [read_header(paths[0], len(channels))]
+        files = [open_volume(paths[0], len(channels))]
     else:
         require(paths, channels)
-        files = [read_header(path) for path in paths]
-    return files, [grid_of(nifti) for nifti in files]
+        files = [open_volume(path) for path in paths]
+    return files, [grid_of(stored) for stored in files]
 
 
 def require(paths: Sequence[Path], channels: Sequence[Channel]) -> None:
@@ -48,15 +49,16 @@ def require(paths: Sequence[Path], channels: Sequence[Channel]) -> None:
             )
 
 
-def common_grid(files: Sequence[NiftiFile], grids: Sequence[Grid]) -> Grid:
-    """The first file's grid, with what was assumed of any header among its marks.
+def common_grid(files: Sequence[StoredVolume], grids: Sequence[Grid]) -> Grid:
+    """The first file's grid, with what was assumed of any header among its marks, and the series of all.
 
     Raises:
         InputError: a channel on another grid, named beside the first.
     """
-    first, marks = grids[0], list(grids[0].marks)
-    for nifti, grid in zip(files[1:], grids[1:], strict=True):
-        marks += [f"{nifti.path.name}: {mark}" for mark in grid.marks if mark not in first.marks]
+    first, marks, series = grids[0], list(grids[0].marks), list(grids[0].series)
+    for stored, grid in zip(files[1:], grids[1:], strict=True):
+        series += grid.series
+        marks += [f"{stored.path.name}: {mark}" for mark in grid.marks if mark not in first.marks]
         apart = distance_voxels(first, grid)
         if apart <= SAME_GRID_VOXELS:
             continue
@@ -64,12 +66,12 @@ def common_grid(files: Sequence[NiftiFile], grids: Sequence[Grid]) -> Grid:
         if grid.shape_DHW != first.shape_DHW:
             found = _in_words(grid)
         raise InputError(
-            nifti.path,
+            stored.path,
             found=found,
             expected=f"{_in_words(first)}, on the grid of {files[0].path}",
             fix="resample the channel onto that grid, or leave the case out",
         )
-    return dataclasses.replace(first, marks=tuple(marks))
+    return dataclasses.replace(first, marks=tuple(marks), series=tuple(series))
 
 
 def _in_words(grid: Grid) -> str:

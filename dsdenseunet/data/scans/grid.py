@@ -11,7 +11,7 @@ from nibabel.orientations import aff2axcodes, io_orientation
 from numpy.typing import NDArray
 
 from dsdenseunet.data.scans import header_grid
-from dsdenseunet.data.scans.nifti_file import Header, NiftiFile
+from dsdenseunet.data.scans.stored_volume import Header, StoredVolume
 
 Spacing = tuple[float, float, float]
 # An axis at exactly 45 degrees runs along two of the world's alike. Which of them it counts for must not hang
@@ -33,6 +33,7 @@ class Grid:
         flips: for each canonical axis, whether its index runs against the file's.
         marks: what was read under an assumption, a sentence each; empty for a sound file. Every command
             shows them beside the case.
+        series: UIDs of the DICOM series that it was read from, or made from; empty where none is known.
     """
 
     shape_IJK: tuple[int, int, int]
@@ -41,6 +42,7 @@ class Grid:
     axis_order: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
     marks: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
 
     @property
     def shape_DHW(self) -> tuple[int, int, int]:  # noqa: N802
@@ -82,16 +84,16 @@ class Volume:
     grid: Grid
 
 
-def grid_of(nifti: NiftiFile) -> Grid:
+def grid_of(stored: StoredVolume) -> Grid:
     """The grid that a header describes.
 
     Raises:
         InputError: a header from which no voxel size can be read.
     """
-    placement = header_grid.place(nifti.header, nifti.path)
+    placement = header_grid.place(stored.header, stored.path)
     order, flips = orientation(io_orientation(np.round(placement.affine, _DIGITS_MM)))
-    marks = tuple(note.text for note in placement.notes)
-    return Grid(nifti.shape_IJK, placement.affine, nifti.header, order, flips, marks)
+    marks = (*(note.text for note in placement.notes), *stored.marks)
+    return Grid(stored.shape_IJK, placement.affine, stored.header, order, flips, marks, stored.series)
 
 
 def orientation(ornt: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

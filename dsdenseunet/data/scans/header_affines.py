@@ -7,7 +7,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from dsdenseunet.data.scans.nifti_file import Header
+from dsdenseunet.data.scans.stored_volume import Header
 
 Affine = NDArray[np.float64]
 SFORM, QFORM, VOXEL_SIZE = "sform", "qform", "voxel size"

@@ -39,7 +39,7 @@ from dsdenseunet.data.scans.header_affines import (
     stated_sides_mm,
     unit_code,
 )
-from dsdenseunet.data.scans.nifti_file import Header
+from dsdenseunet.data.scans.stored_volume import Header
 
 _UNIT_NAMES = {1: "metres", 3: "microns"}
 _KNOWN_CODES = range(6)

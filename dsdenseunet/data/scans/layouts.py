@@ -11,14 +11,15 @@ from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans.walk import (
+    SEGMENTATION,
     Found,
     PassedOver,
     VolumeFile,
     describe,
     not_used,
     same_file,
+    stem_of,
     two_files,
-    volume_stem,
     walk,
     was_predicted,
 )
@@ -28,7 +29,7 @@ _LITS = re.compile(r"(test-)?(volume|segmentation)-0*([0-9]+)")
 _MSD_FOLDERS = {"imagesTr": IMAGE, "labelsTr": LABELS, "imagesTs": IMAGE, "labelsTs": LABELS}
 _DIGITS = re.compile(r"([0-9]+)")
 _CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
-_CHANNEL_OF_FILE = re.compile(r"_[0-9]{4}(\.nii(?:\.gz)?)$", re.IGNORECASE)
+_CHANNEL_OF_FILE = re.compile(r"_[0-9]{4}((?:\.nii(?:\.gz)?|\.dcm)?)$", re.IGNORECASE)
 # With more suffixes than any data set has channels, they are numbers of scans.
 _MOST_CHANNELS = 4
 
@@ -39,7 +40,8 @@ class Case:
 
     Attributes:
         name: its image's file name without ending and channel: `volume-7`, `test-volume-7`, `liver_7`.
-        images: one file, or one for each channel of the task; of those one may be missing.
+        images: one file or folder of a DICOM series, or one for each channel of the task; of those one may be
+            missing.
         labels: its label volume; None where the data set has none.
         test: whether it is of the test part, where missing labels are no fault.
     """
@@ -93,7 +95,8 @@ def find_cases(root: str | os.PathLike[str], channels: int = 1) -> Found[Case]:
     Known are LiTS (`volume-N` and `segmentation-N`, `test-volume-N`; in any folders below `root`, as
     its training part comes in two) and Medical Segmentation Decathlon (`imagesTr`, `labelsTr`,
     `imagesTs`, `labelsTs`), the latter also as nnU-Net has it, with a file for each channel: `_0000`, `_0001`
-    and so on after the name of an image. Which files are volumes is said in `walk`.
+    and so on after the name of an image. The folder of a DICOM series is called as a file would be. Which
+    files are volumes is said in `walk`.
 
     Args:
         root: folder of the data set.
@@ -120,7 +123,7 @@ def find_cases(root: str | os.PathLike[str], channels: int = 1) -> Found[Case]:
             root,
             found="; ".join(["no scan", *describe(left)]),
             expected="volume-N.nii with segmentation-N.nii (LiTS), or imagesTr with labelsTr (Decathlon)",
-            fix="check the path; .nii and .nii.gz are read",
+            fix="check the path; .nii, .nii.gz and folders with DICOM series are read",
         )
     return Found(found.cases, left)
 
@@ -141,6 +144,9 @@ def sort_files(files: Iterable[VolumeFile], channels: int) -> Sorted:
     others: list[PassedOver] = []
     for file in files:
         kind = kind_of(file)
+        # What a DICOM image is called says whether it is of a data set, though not whether it is an image.
+        if file.is_dicom_image and not _kind_by_name(file):
+            kind = None
         if kind and was_predicted(file.path):
             others.append(PassedOver(file.path, "written by predict; copy it elsewhere to use it as data"))
         else:
@@ -159,7 +165,16 @@ def sort_files(files: Iterable[VolumeFile], channels: int) -> Sorted:
 
 
 def kind_of(file: VolumeFile) -> str | None:
-    """Whether a volume is an image or labels by its folder or its name; None where neither says."""
+    """Whether a volume is an image or labels; None where neither its content, folder nor name says.
+
+    DICOM says it by its content, NIfTI does not.
+    """
+    if file.is_dicom_image:
+        return IMAGE
+    return LABELS if file.form == SEGMENTATION else _kind_by_name(file)
+
+
+def _kind_by_name(file: VolumeFile) -> str | None:
     if file.folder in _MSD_FOLDERS:
         return _MSD_FOLDERS[file.folder]
     match = _LITS.fullmatch(file.stem)
@@ -242,7 +257,7 @@ def _all_channels(paths: Mapping[int | None, Path], channels: int) -> tuple[Path
 
 def files_of(path: Path, channels: int) -> tuple[str, tuple[Path, ...]]:
     """Name and files of the scan that one file belongs to: beside `p_0000` lie its other channels."""
-    stem = volume_stem(path.name) or path.name
+    stem = stem_of(path)
     match = _CHANNEL.fullmatch(stem)
     if channels == 1 or match is None or int(match[2]) >= channels:
         return stem, (path,)

@@ -1,9 +1,10 @@
-"""NIfTI volumes in one canonical form, and label volumes back on the grid that they came from.
+"""Volumes in one canonical form, NIfTI or DICOM, and label volumes as NIfTI on the grid that they came from.
 
 Canonical form, of every array in this project: axes (D, H, W), where the index grows towards the
 patient's head (D: inferior to superior), front (H: posterior to anterior) and right side (W: left to
 right): "RAS" orientation, slowest axis first. Spacing is in mm and in the same order. This module is
-the only one that knows of axis orders and flips; `header_grid` says what affine a header means.
+the only one that knows of axis orders and flips; `header_grid` says what affine a header means, and
+`opening` what a path leads to.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +26,8 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.scans import channel_files, header_grid, stored_values
 from dsdenseunet.data.scans.grid import Grid, Spacing, Volume, grid_of, orientation
-from dsdenseunet.data.scans.nifti_file import Header, NiftiFile, read_header
+from dsdenseunet.data.scans.opening import is_segmentation, open_labels, open_volume
+from dsdenseunet.data.scans.stored_volume import Header, StoredVolume
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.channel import Channel, are_hounsfield
 from dsdenseunet.tasks.task import Task
@@ -37,9 +40,28 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     """Reads only the grid of a volume: shape, affine, orientation.
 
     Raises:
-        InputError: as `nifti_file.read_header`, or a header from which no voxel size can be read.
+        InputError: as `opening.open_volume`, or a header from which no voxel size can be read.
     """
-    return grid_of(read_header(path, channels=None))
+    return grid_of(open_volume(path, channels=None))
+
+
+def read_grids(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> tuple[Grid, Grid]:
+    """The grids of two label volumes of one case, on which they are to be read.
+
+    A DICOM segmentation, which may lack slices, gets the other's; of two, both get that of the one with more
+    voxels.
+
+    Raises:
+        InputError: as `read_grid`.
+    """
+    grids = read_grid(first), read_grid(second)
+    spans = [is_segmentation(path) for path in (first, second)]
+    if not any(spans):
+        return grids
+    whole = (
+        max(grids, key=lambda grid: math.prod(grid.shape_IJK)) if all(spans) else grids[spans.index(False)]
+    )
+    return whole, whole
 
 
 def read_image(
@@ -57,13 +79,13 @@ def read_image(
     float32 otherwise.
 
     Args:
-        path: the file; or those of the channels, in their order.
+        path: the file, or the folder of a DICOM series; or those of the channels, in their order.
         channels: of the task; several in one file lie along its fourth axis.
         bytes_per_voxel: what the caller will hold at once for each voxel, this image included; compared
             with the machine's memory before any is taken. The default is an image and its labels.
 
     Raises:
-        InputError: no NIfTI, truncated or damaged, not 3D, too large for this machine, NaN or infinite
+        InputError: no such volume, truncated or damaged, not 3D, too large for this machine, NaN or infinite
             voxels, values that are not Hounsfield units, or a header from which no voxel size can be read;
             a channel's file that is missing or has another grid.
     """
@@ -77,16 +99,16 @@ def read_image(
     grid = channel_files.common_grid(files, grids)
     if not is_ct:
         return _intensities(files, grids, grid)
-    seen = {nifti.path: stored_values.HounsfieldRange() for nifti in files}
+    seen = {file.path: stored_values.HounsfieldRange() for file in files}
 
-    def to_hu(nifti: NiftiFile, stored: np.ndarray) -> np.ndarray:
-        values = stored_values.scaled(nifti, stored)
+    def to_hu(file: StoredVolume, stored: np.ndarray) -> np.ndarray:
+        values = stored_values.scaled(file, stored)
         kind, size = values.dtype.kind, values.dtype.itemsize
         if size == 1 or (kind == "i" and size == 2):
             return values
         if not np.isfinite(values).all():
-            raise _not_finite(nifti, "finite Hounsfield units", -1024)
-        seen[nifti.path].add(values)
+            raise _not_finite(file, "finite Hounsfield units", -1024)
+        seen[file.path].add(values)
         low = 0 if kind == "u" else _INT16.min
         return np.clip(values if kind in "iu" else np.rint(values), low, _INT16.max)
 
@@ -99,19 +121,18 @@ def read_image(
     return Volume(array_DHW, grid.spacing_mm, grid)
 
 
-def _intensities(files: Sequence[NiftiFile], grids: Sequence[Grid], grid: Grid) -> Volume:
+def _intensities(files: Sequence[StoredVolume], grids: Sequence[Grid], grid: Grid) -> Volume:
     """An image of any scale, as narrow as it can be kept exactly."""
 
-    def to_float(nifti: NiftiFile, stored: np.ndarray) -> np.ndarray:
+    def to_float(file: StoredVolume, stored: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            values = stored_values.scaled(nifti, stored).astype(np.float32)
+            values = stored_values.scaled(file, stored).astype(np.float32)
         if not np.isfinite(values).all():
-            raise _not_finite(nifti, "finite numbers", 0)
+            raise _not_finite(file, "finite numbers", 0)
         return values
 
     exact = all(
-        (nifti.slope, nifti.inter) == (1, 0) and nifti.dtype.newbyteorder("=") in _WITHIN_INT16
-        for nifti in files
+        (file.slope, file.inter) == (1, 0) and file.dtype.newbyteorder("=") in _WITHIN_INT16 for file in files
     )
     if exact:
         array_DHW = _read(files, grids, np.dtype(np.int16), lambda _, stored: stored)
@@ -120,9 +141,9 @@ def _intensities(files: Sequence[NiftiFile], grids: Sequence[Grid], grid: Grid) 
     return Volume(array_DHW, grid.spacing_mm, grid)
 
 
-def _not_finite(nifti: NiftiFile, expected: str, such_as: int) -> InputError:
+def _not_finite(file: StoredVolume, expected: str, such_as: int) -> InputError:
     return InputError(
-        nifti.path,
+        file.path,
         found="NaN or infinite voxels",
         expected=expected,
         fix=f"repair the volume, e.g. set such voxels to {such_as}, or leave the case out",
@@ -139,39 +160,40 @@ def read_labels(
     """Reads a label volume as uint8; values within 0.001 of a whole number are that number.
 
     Args:
-        path: the file.
+        path: a NIfTI file, or a DICOM segmentation, whose segments are called as the task's classes.
         task: whose labels they must be.
         like: grid of the image that the labels belong to. LiTS pairs image and labels voxel by voxel
             and some of its label files have a nonsense affine: with `like`, the labels are turned as
-            the image is, their own affine is ignored, and the shape must be the image's.
+            the image is, their own affine is ignored, and the shape must be the image's. A DICOM
+            segmentation, which may hold some slices only, says where it lies and is put there.
         with_ignored: whether the task's `ignore_label` may be among them.
 
     Raises:
         InputError: as `read_image`; also other labels, or a shape that is not `like`'s.
     """
-    nifti = read_header(path)
-    check_room(path, nifti.shape_IJK, 1)
-    if like is not None and nifti.shape_IJK != like.shape_IJK:
+    file = open_labels(path, task, like)
+    check_room(path, file.shape_IJK, 1)
+    if like is not None and file.shape_IJK != like.shape_IJK:
         raise InputError(
             path,
-            found=f"labels of {' x '.join(map(str, nifti.shape_IJK))} voxels",
+            found=f"labels of {' x '.join(map(str, file.shape_IJK))} voxels",
             expected=f"the image's {' x '.join(map(str, like.shape_IJK))}",
             fix="pair the image with its own labels, on the same grid",
         )
-    grid = like or grid_of(nifti)
+    grid = like or grid_of(file)
 
     ignore_label = task.ignore_label if with_ignored else -1
 
-    def to_label(_: NiftiFile, stored: np.ndarray) -> np.ndarray:
-        values = stored_values.scaled(nifti, stored)
+    def to_label(_: StoredVolume, stored: np.ndarray) -> np.ndarray:
+        values = stored_values.scaled(file, stored)
         labels, wrong = stored_values.as_labels(values, len(task.classes), ignore_label)
         if wrong.any():
             raise InputError(
-                nifti.path, **stored_values.wrong_labels(np.unique(values[wrong]).tolist(), task.classes)
+                file.path, **stored_values.wrong_labels(np.unique(values[wrong]).tolist(), task.classes)
             )
         return labels
 
-    return Volume(_read([nifti], [grid], np.dtype(np.uint8), to_label), grid.spacing_mm, grid)
+    return Volume(_read([file], [grid], np.dtype(np.uint8), to_label), grid.spacing_mm, grid)
 
 
 def write_labels(path: str | os.PathLike[str], labels_DHW: np.ndarray, grid: Grid) -> None:
@@ -274,17 +296,17 @@ def for_display(slice_HW: np.ndarray) -> np.ndarray:
 
 
 def _read(
-    files: Sequence[NiftiFile],
+    files: Sequence[StoredVolume],
     grids: Sequence[Grid],
     dtype: np.dtype,
-    convert: Callable[[NiftiFile, np.ndarray], np.ndarray],
+    convert: Callable[[StoredVolume, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """The canonical array, filled where each block of a file belongs: nothing is held twice."""
-    count = sum(nifti.channels for nifti in files)
+    count = sum(file.channels for file in files)
     array = np.empty((*grids[0].shape_DHW, *([count] if count > 1 else [])), dtype)
     volumes_DHW = iter(np.moveaxis(array, -1, 0) if count > 1 else array[None])
-    for nifti, grid in zip(files, grids, strict=True):
-        volumes_IJK = [grid.from_canonical(next(volumes_DHW)) for _ in range(nifti.channels)]
-        for channel, place, stored in nifti.channel_blocks():
-            volumes_IJK[channel][place] = convert(nifti, stored)
+    for file, grid in zip(files, grids, strict=True):
+        volumes_IJK = [grid.from_canonical(next(volumes_DHW)) for _ in range(file.channels)]
+        for channel, place, stored in file.channel_blocks():
+            volumes_IJK[channel][place] = convert(file, stored)
     return array

@@ -19,12 +19,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import nibabel as nib
 import numpy as np
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans.stored_volume import Header, Place, StoredVolume
 
 # Bytes that may lie between header and voxels (extensions), and after the voxels (padding).
 MAX_EXTENSION_BYTES = 2**24
@@ -37,47 +38,18 @@ GZIP_MAGIC = b"\x1f\x8b"
 _NUMERIC_CODES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _NUMERIC_CODES |= {1024: "i8", 1280: "u8"}
 
-Header = nib.Nifti1Header | nib.Nifti2Header
 
-
-@dataclasses.dataclass(frozen=True)
-class NiftiFile:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NiftiFile(StoredVolume):
     """A header that was checked against the file that holds it.
 
     Attributes:
-        path: the file.
-        header: a nibabel header; unchanged, whatever its affine says.
-        shape_IJK: the three sides in the file's own order.
-        dtype: of the stored voxels, with their byte order.
-        slope, inter: stored value x slope + inter is the value meant (1 and 0 when unset).
         offset: bytes from the start of the unpacked file to the first voxel.
-        channels: values per voxel; each is a 3D volume, one after the other.
     """
 
-    path: Path
-    header: Header
-    shape_IJK: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    slope: float
-    inter: float
     offset: int
-    channels: int = 1
 
-    @property
-    def voxels(self) -> int:
-        """Number of voxels."""
-        return math.prod(self.shape_IJK)
-
-    def blocks(self) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
-        """Yields the stored voxels of a file of one channel, as `channel_blocks`.
-
-        Raises:
-            InputError: as `channel_blocks`.
-        """
-        for _, place, stored in self.channel_blocks():
-            yield place, stored
-
-    def channel_blocks(self) -> Iterator[tuple[int, tuple[slice, slice, slice], np.ndarray]]:
+    def channel_blocks(self) -> Iterator[tuple[int, Place, np.ndarray]]:
         """Yields channel, place and stored voxels in file order, in blocks of about 4 MiB at most.
 
         A block is whole planes along K, or whole rows of one plane where a plane is larger.
@@ -155,7 +127,16 @@ def read_header(path: str | os.PathLike[str], channels: int | None = 1) -> Nifti
     slope, inter = _scaling(header, path)
     shape_IJK, there = _shape(header, path, channels)
     offset = _offset(header, size, path)
-    nifti = NiftiFile(path, header, shape_IJK, dtype, slope, inter, offset, there)
+    nifti = NiftiFile(
+        path=path,
+        header=header,
+        shape_IJK=shape_IJK,
+        dtype=dtype,
+        slope=slope,
+        inter=inter,
+        offset=offset,
+        channels=there,
+    )
     _check_size(nifti)
     return nifti
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.core.words import counted
-from dsdenseunet.data.scans.nifti_file import NiftiFile
+from dsdenseunet.data.scans.stored_volume import StoredVolume
 
 # How far a value may lie from a whole number and still be it: labels are often kept as floating point, or
 # scaled to 8 bits, and 32-bit numbers keep three decimals of a Hounsfield unit.
@@ -26,12 +26,12 @@ _LEAST_FRACTIONAL_RANGE = 100
 _MOST_BEYOND = 0.01
 
 
-def scaled(nifti: NiftiFile, stored: NDArray[Any]) -> NDArray[Any]:
+def scaled(volume: StoredVolume, stored: NDArray[Any]) -> NDArray[Any]:
     """The values meant by stored ones: float64, or as stored where the header does not scale."""
-    if nifti.slope == 1 and nifti.inter == 0:
+    if volume.slope == 1 and volume.inter == 0:
         return stored
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(stored.astype(np.float64) * nifti.slope + nifti.inter)
+        return np.asarray(stored.astype(np.float64) * volume.slope + volume.inter)
 
 
 def as_labels(

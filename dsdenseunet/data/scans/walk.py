@@ -1,7 +1,8 @@
 """Which files below a folder are volumes: one walk, with one set of rules, for every command.
 
 Every file that looks like a scan is either handed out or listed with the reason why it is not, so that none
-is dropped silently.
+is dropped silently. NIfTI files are known by their names, DICOM files by their content: many have names that
+say nothing.
 """
 
 from __future__ import annotations
@@ -18,19 +19,24 @@ from typing import Generic, TypeVar
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted, printable, some
+from dsdenseunet.data.scans import dicom_file
 
 # The folder beside predictions in which `predict` records how each was made, one file per scan.
 RECORDS = ".records"
 # What the names of the class probabilities that `predict` writes beside a prediction end in.
 PROBABILITIES = "_probabilities"
 _NIFTI = re.compile(r"(.+?)\.nii(\.gz)?", re.IGNORECASE | re.DOTALL)
-# Other formats of scans, and NIfTI files whose names cannot be relied on.
+# Forms of a volume; those of DICOM are `dicom_file`'s: a folder with files of single slices is a series.
+NIFTI, SERIES = "NIfTI", dicom_file.SLICE
+MULTI_FRAME, SEGMENTATION = dicom_file.MULTI_FRAME, dicom_file.SEGMENTATION
+# Other formats of scans, and files whose names say DICOM or NIfTI and whose content does not.
 _OTHER_FORMATS = re.compile(
     r".+\.(mha|mhd|nrrd|nhdr|dcm|dicom|ima|img|hdr|mgh|mgz|mnc|nia|gipl|analyze)(\.gz)?",
     re.IGNORECASE | re.DOTALL,
 )
 _MANGLED = re.compile(r".+\.nii.*", re.IGNORECASE | re.DOTALL)
 _NAMED = 3
+_TOO_FEW = f"fewer than {dicom_file.LEAST_SLICES} DICOM images in a folder, which are no volume"
 
 T = TypeVar("T")
 
@@ -58,28 +64,46 @@ class Found(Generic[T]):
 
 @dataclasses.dataclass(frozen=True)
 class VolumeFile:
-    """A file that is a NIfTI volume by its name.
+    """A volume: a NIfTI file, a DICOM file that holds a whole one, or the folder of a DICOM series.
 
     Attributes:
         path: as it was reached, through links too.
         stem: its name without ending, in Unicode's composed form: it does not matter how the name was typed.
         folder: name of the folder that it lies in.
         depth: folders between it and where the walk began.
+        form: `NIFTI`, `SERIES`, `MULTI_FRAME` or `SEGMENTATION`.
     """
 
     path: Path
     stem: str
     folder: str
     depth: int
+    form: str = NIFTI
+
+    @property
+    def is_dicom_image(self) -> bool:
+        """Whether it is an image by its content."""
+        return self.form in (SERIES, MULTI_FRAME)
 
 
 def volume_stem(name: str) -> str | None:
-    """A volume's file name without its ending, .nii or .nii.gz in any case; None for another file's.
+    """A NIfTI file's name without its ending, .nii or .nii.gz in any case; None for another file's.
 
     It can be written to any text file: bytes that are not UTF-8 become escapes.
     """
     match = _NIFTI.fullmatch(name)
-    return None if match is None else printable(unicodedata.normalize("NFC", match[1]))
+    return None if match is None else _composed(match[1])
+
+
+def stem_of(path: Path) -> str:
+    """The name of a volume of any form without its ending, as `VolumeFile.stem`."""
+    return volume_stem(path.name) or _composed(
+        path.name if path.is_dir() else dicom_file.stem_of_file(path.name)
+    )
+
+
+def _composed(name: str) -> str:
+    return printable(unicodedata.normalize("NFC", name))
 
 
 def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
@@ -87,8 +111,10 @@ def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
 
     Links to folders and files are followed. A folder is entered once under each of its names, as the name can
     have a meaning (`imagesTr`); a link back to a folder above it is not followed. A volume's link that cannot
-    be followed counts as a volume, so that it fails as a case of its own. Passed over are hidden files and
-    those in hidden folders, other formats, probabilities that `predict` wrote, and what cannot be read.
+    be followed counts as a volume, so that it fails as a case of its own. The images of a DICOM series are
+    one volume, which is called by their folder: where a folder has those of several, opening it says so.
+    Passed over are hidden files and those in hidden folders, other formats, DICOM without a volume,
+    probabilities that `predict` wrote, and what cannot be read.
 
     Raises:
         InputError: no such folder.
@@ -118,21 +144,34 @@ def walk(root: str | os.PathLike[str]) -> Found[VolumeFile]:
         except OSError as error:
             others.append(PassedOver(folder, f"a folder that cannot be read ({error.strerror})"))
             continue
-        subfolders = []
+        subfolders, slices = [], []
         for entry in entries:
             path, unseen = folder / entry.name, hidden or entry.name.startswith(".")
             stem = volume_stem(entry.name)
             mode, fault = _mode(entry)
+            looked_into = stat.S_ISREG(mode) and not (fault or unseen or stem is not None)
+            kind = dicom_file.kind_of_file(path) if looked_into else ""
             if stat.S_ISDIR(mode):
                 subfolders.append((path, (*above, real), unseen))
             elif fault and stem is None:
                 others.append(PassedOver(path, fault))
-            elif why := _why_not(entry.name, mode, unseen):
+            elif why := _why_not(entry.name, mode, unseen, kind):
                 others.append(PassedOver(path, why))
             elif holds_probabilities(path):
                 others.append(PassedOver(path, "class probabilities, written by predict"))
             elif stem is not None:
                 volumes.append(VolumeFile(path, stem, name, len(above)))
+            elif kind == dicom_file.SLICE:
+                slices.append(path)
+            elif kind == dicom_file.OTHER:
+                others.append(PassedOver(path, "DICOM without a volume of CT, MR or PET"))
+            elif kind:
+                volumes.append(VolumeFile(path, stem_of(path), name, len(above), kind))
+        if len(slices) >= dicom_file.LEAST_SLICES:
+            parent = folder.absolute().parent.name
+            volumes.append(VolumeFile(folder, _composed(name), parent, max(0, len(above) - 1), SERIES))
+        else:
+            others += [PassedOver(path, _TOO_FEW) for path in slices]
         pending += reversed(subfolders)
     return Found(tuple(volumes), tuple(others))
 
@@ -146,9 +185,9 @@ def _mode(entry: os.DirEntry[str]) -> tuple[int, str]:
         return stat.S_IFREG, f"{kind} ({error.strerror})"
 
 
-def _why_not(name: str, mode: int, hidden: bool) -> str:
+def _why_not(name: str, mode: int, hidden: bool, kind: str) -> str:
     """Why a file that looks like a scan is not used; empty for a volume, and for what looks like none."""
-    if not (_MANGLED.fullmatch(name) or _OTHER_FORMATS.fullmatch(name)):
+    if kind or not (_MANGLED.fullmatch(name) or _OTHER_FORMATS.fullmatch(name)):
         return ""
     if hidden:
         return "hidden"
@@ -157,7 +196,7 @@ def _why_not(name: str, mode: int, hidden: bool) -> str:
     if any(unicodedata.category(character) == "Cc" for character in name):
         return "a control character in the name; rename it"
     if volume_stem(name) is None:
-        return "not read, as its name does not end in .nii or .nii.gz; convert or rename it"
+        return "not read: neither DICOM by its content nor .nii or .nii.gz by its name; convert or rename it"
     return ""
 
 
@@ -183,8 +222,7 @@ def same_file(first: Path, second: Path) -> bool:
 
 def was_predicted(path: Path) -> bool:
     """Whether `predict` wrote this file, by the record that it keeps beside it."""
-    stem = volume_stem(path.name)
-    return stem is not None and (path.parent / RECORDS / f"{stem}.json").exists()
+    return not path.is_dir() and (path.parent / RECORDS / f"{stem_of(path)}.json").exists()
 
 
 def holds_probabilities(path: Path) -> bool:

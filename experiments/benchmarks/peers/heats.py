@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.data.scans.grid import grid_of
 from dsdenseunet.data.scans.layouts import Case
-from dsdenseunet.data.scans.nifti_file import read_header
 from dsdenseunet.evaluation import overlap
 from dsdenseunet.inference.scans import prediction_name
 from dsdenseunet.runtime import environment
@@ -197,7 +195,7 @@ def dice_of(heat: Heat, task: Task) -> dict[str, dict[str, float]]:
                 expected=f"the label volume of {name}",
                 fix="see the logs beside its folder",
             )
-        grid = grid_of(read_header(case.image, None))
+        grid = nifti.read_grid(case.image)
         truth = nifti.read_labels(case.labels or "", task, like=grid, with_ignored=True).array_DHW
         labels = nifti.read_labels(predicted, task, like=grid).array_DHW
         counts = truth != task.ignore_label
