@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         "inference.batch_size": ("--batch_size", _BATCH_SIZE.value),
         "task.clean_up": ("--clean_up", clean_up_rules(_CLEAN_UP.value)),
     }
-    networks = trained.load(_WORKDIR.value, _PHASE.value, given)
+    networks = trained.load(_WORKDIR.value, _PHASE.value, given, calibrated=_SAVE.value)
     found = find_scans(_INPUT.value, _OUTPUT.value, len(networks.segmenter.task.channels))
     scans, failures_name = take_shard(found.used, _SHARD.value)
     use_compilation_cache()

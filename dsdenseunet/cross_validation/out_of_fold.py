@@ -12,6 +12,7 @@ from dsdenseunet.core.failures import Failure
 from dsdenseunet.core.words import counted
 from dsdenseunet.cross_validation.runs import Run
 from dsdenseunet.data.cache import Cache
+from dsdenseunet.data.scans import walk
 from dsdenseunet.data.scans.layouts import natural_key
 from dsdenseunet.evaluation.folder import Set, evaluate_set
 from dsdenseunet.evaluation.pairing import FilePair
@@ -20,7 +21,7 @@ from dsdenseunet.inference.scans import SUFFIXES, Scan, prediction_name
 from dsdenseunet.reporting.score_lines import score_lines
 from dsdenseunet.reporting.score_page import write_score_page
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import trained
+from dsdenseunet.training import temperature, trained
 
 FOLDER, PREDICTIONS = "out_of_fold", "predictions"
 
@@ -28,7 +29,7 @@ FOLDER, PREDICTIONS = "out_of_fold", "predictions"
 def evaluate(
     runs: Sequence[Run], held_out: Mapping[int, Sequence[str]], out: Path, workers: int
 ) -> dict[str, Any]:
-    """Writes predictions, cases.csv, scores.json and report.html; prints the scores.
+    """Writes predictions, their scores and each run's temperature; prints the scores.
 
     The scans are those that the cache was made from, predicted as `experiments.predict` does; where a fold
     has several runs, their class probabilities are averaged. Predictions and scores that are current are
@@ -61,13 +62,23 @@ def evaluate(
         facts |= dict.fromkeys(of_fold, told)
         scans |= of_fold
     pairs = [
-        FilePair(name, out / PREDICTIONS / (scan.name + SUFFIXES[0]), Path(cache.record(name).labels.path))
+        FilePair(name, prediction, Path(cache.record(name).labels.path), walk.probabilities_of(prediction))
         for name, scan in sorted(scans.items(), key=lambda named: natural_key(named[0]))
+        for prediction in [out / PREDICTIONS / (scan.name + SUFFIXES[0])]
     ]
     images = {name: scan.image for name, scan in scans.items()}
     references = f"the labels that {cache.root} was made from"
     scored = Set(str(out / PREDICTIONS), references, pairs, images, facts=facts, failures=failed)
     result = evaluate_set(scored, out, workers=workers, task=task)
+    if found := result["calibration"]:
+        worth = {
+            kind: {name: found[kind][name] for name in ("ece", "nll")}
+            for kind in ("as_saved", "with_temperature")
+        }
+        for run in runs:
+            temperature.write(
+                run.workdir, found["temperature"], scores=str(out), cases=found["cases"], **worth
+            )
     for line in score_lines(result):
         print(line)
     total = sum(map(len, held_out.values()))
@@ -86,4 +97,5 @@ def _predict(members: Sequence[Path], scans: Sequence[Scan], folder: Path, failu
         scans,
         folder,
         failures_name=failures_name,
+        save_probabilities=predictor.has_probabilities,
     )

@@ -42,7 +42,7 @@ def sizes(patients: Mapping[str, str]) -> dict[str, int]:
 
 
 def check_apart(
-    train: Iterable[str], validation: Iterable[str], patients: Mapping[str, str], where: str
+    train: Iterable[str], validation: Iterable[str], patients: Mapping[str, str], where: str, told_by: str
 ) -> None:
     """Refuses to train on one scan of a patient and to validate on another: the network would know it.
 
@@ -51,6 +51,7 @@ def check_apart(
         validation: names of the validation cases.
         patients: the patient of each case; a case without an entry is a patient by itself.
         where: what deals the cases, for the message.
+        told_by: what says so of the patients.
 
     Raises:
         InputError: patients on both sides, all counted and some named.
@@ -65,7 +66,7 @@ def check_apart(
     pairs = some([f"{one} trains and {other} validates" for one, other in both], 2)
     raise InputError(
         where,
-        found=f"scans of {counted(len(shared), 'patient')} on both sides, by their names: {pairs}",
+        found=f"scans of {counted(len(shared), 'patient')} on both sides, by {told_by}: {pairs}",
         expected="all scans of a patient on one side: a network knows a patient that it was trained on",
         fix="let experiments.configure write folds by patient, or name each patient's scans in "
         "config.data.same_patient; where the names mean something else, write folds to config.data.fold_file",

@@ -14,11 +14,12 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.scans import walk
+from dsdenseunet.evaluation import calibration
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
 from dsdenseunet.evaluation.reading import LIBRARIES
-from dsdenseunet.evaluation.scorers import CASES, LESIONS, Scorer, scorer_of
-from dsdenseunet.evaluation.scoring import score_pairs
+from dsdenseunet.evaluation.scorers import CASES, LESIONS, Facts, Scorer, scorer_of
+from dsdenseunet.evaluation.scoring import Scored, score_pairs
 from dsdenseunet.evaluation.summary import without
 from dsdenseunet.runtime import environment
 from dsdenseunet.tasks import lits
@@ -124,8 +125,8 @@ def evaluate(
             **_compare(results[0][0], results[1][0], compare, scorer),
             "passed_over": results[1][1]["passed_over"],
         }
-    for members, (_, target), (scores, result) in zip(sets, folders, results, strict=True):
-        _write(members, target, scorer, scores, result)
+    for (_, target), (scores, result, facts) in zip(folders, results, strict=True):
+        _write(target, scorer, scores, result, facts)
     return results[0][1]
 
 
@@ -145,8 +146,8 @@ def evaluate_set(
         InputError: no pair can be scored, and then older results are removed.
     """
     scorer, out = scorer_of(task, modes), Path(out)
-    scores, result = _score(members, out, scorer, workers, task)
-    _write(members, out, scorer, scores, result)
+    scores, result, facts = _score(members, out, scorer, workers, task)
+    _write(out, scorer, scores, result, facts)
     return result
 
 
@@ -155,14 +156,15 @@ _Scores = dict[str, dict[str, Any]]
 
 def _score(
     members: Set, target: Path, scorer: Scorer, workers: int, task: Task
-) -> tuple[_Scores, dict[str, Any]]:
-    """Scores by case and mode, and what scores.json is to hold."""
-    scores, failed = score_pairs(members.pairs, target, scorer.modes, workers, task)
+) -> tuple[_Scores, dict[str, Any], Facts]:
+    """Scores by case and mode, what scores.json is to hold, and what stands beside the scores of a case."""
+    scored, failed = score_pairs(members.pairs, target, scorer.modes, workers, task)
+    scores = {name: one.scores for name, one in scored.items()}
     failed = [*members.failures, *failed]
     failures.write(target / failures.NAME, failed)
     if not scores:
         raise _nothing_scored(members.predictions, target, failed, task)
-    return scores, {
+    result = {
         "cases": len(scores),
         "failures": [dataclasses.asdict(failure) for failure in failed],
         "predictions": members.predictions,
@@ -172,10 +174,21 @@ def _score(
         "by_fold": _by_fold(members, scorer, scores),
         "absent": {mode: cases for mode in scorer.modes if (cases := without(mode, scores))},
         "differences": scorer.differences(scores),
+        "calibration": calibration.summarise([one.calibration for one in scored.values() if one.calibration]),
         "files": {pair.name: members.of_case(pair) for pair in members.pairs if pair.name in scores},
         "passed_over": walk.to_json(walk.not_used(members.passed_over, members.images.values())),
         "environment": environment.describe(LIBRARIES),
     }
+    return scores, result, {name: {**members.facts.get(name, {}), **_worth(scored, name)} for name in scored}
+
+
+def _worth(scored: Mapping[str, Scored], name: str) -> dict[str, str]:
+    """ECE and NLL of a case, empty where it has none and others have."""
+    if not any(one.calibration for one in scored.values()):
+        return {}
+    of_case = scored[name].calibration
+    values = {"ece": of_case and of_case.ece(), "nll": of_case and of_case.mean_nll()}
+    return {column: "" if value is None else str(value) for column, value in values.items()}
 
 
 def _by_fold(members: Set, scorer: Scorer, scores: _Scores) -> dict[str, dict[str, Any]]:
@@ -191,8 +204,8 @@ def _by_fold(members: Set, scorer: Scorer, scores: _Scores) -> dict[str, dict[st
     }
 
 
-def _write(members: Set, target: Path, scorer: Scorer, scores: _Scores, result: dict[str, Any]) -> None:
-    for name, table in scorer.tables(scores, members.facts).items():
+def _write(target: Path, scorer: Scorer, scores: _Scores, result: dict[str, Any], facts: Facts) -> None:
+    for name, table in scorer.tables(scores, facts).items():
         files.write_text(target / name, table)
     files.write_json(target / "scores.json", result)
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted
 from dsdenseunet.data.scans.layouts import IMAGE, kind_of, natural_key
-from dsdenseunet.data.scans.walk import Found, PassedOver, VolumeFile, describe, not_used, two_files, walk
+from dsdenseunet.data.scans.walk import (
+    Found,
+    PassedOver,
+    VolumeFile,
+    describe,
+    not_used,
+    probabilities_of,
+    two_files,
+    walk,
+)
 
 # LiTS, and the Medical Segmentation Decathlon's names for the training part of it.
 _NUMBERED = re.compile(r"(?:(test-)?(?:volume|segmentation)-|liver_)0*([0-9]+)")
@@ -24,11 +33,15 @@ Rule = Callable[[VolumeFile], Hashable]
 
 @dataclasses.dataclass(frozen=True)
 class FilePair:
-    """Files of one case; `name` is the reference's file name without ending."""
+    """Files of one case; `name` is the reference's file name without ending.
+
+    Beside a prediction may lie the class probabilities that it was made of.
+    """
 
     name: str
     prediction: Path
     reference: Path
+    probabilities: Path | None = None
 
 
 def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLike[str]) -> Found[FilePair]:
@@ -73,7 +86,9 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
         for files in (same_case, named):
             doubled += [(reference.stem, files[0].path, second.path) for second in files[1:2]]
         if named:
-            pairs.append(FilePair(reference.stem, named[0].path, reference.path))
+            prediction = named[0].path
+            beside = probabilities_of(prediction)
+            pairs.append(FilePair(reference.stem, prediction, reference.path, beside))
         else:
             missing.append(reference.stem)
             unpaired.add(_number(reference))
@@ -95,7 +110,7 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
         )
     pairs.sort(key=lambda pair: natural_key(pair.name))
     others += [PassedOver(file.path, "a prediction without a reference") for file in candidates]
-    used = [path for pair in pairs for path in (pair.prediction, pair.reference)]
+    used = [path for pair in pairs for path in (pair.prediction, pair.reference, pair.probabilities) if path]
     return Found(tuple(pairs), not_used(others, used))
 
 

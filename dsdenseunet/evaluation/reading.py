@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.header_affines import candidates
 from dsdenseunet.data.scans.header_grid import zooms_mm_as_nibabel_loads
 from dsdenseunet.data.scans.nifti import Spacing
-from dsdenseunet.evaluation import geometry
+from dsdenseunet.data.scans.probabilities import read_probabilities
+from dsdenseunet.evaluation import calibration, geometry
+from dsdenseunet.evaluation.calibration import Calibration
 from dsdenseunet.evaluation.case import MODES, OFFICIAL
 from dsdenseunet.evaluation.overlap import count, dice
 from dsdenseunet.evaluation.pairing import FilePair
@@ -83,13 +85,8 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
         False: own.from_canonical(prediction_DHW),
         True: reference.from_canonical(prediction_DHW),
     }
-    same_axes = (own.axis_order, own.flips) == (reference.axis_order, reference.flips)
-    agreement = {
-        way: dice(count(predictions_IJK[way] > 0, reference_IJK > 0))
-        for way, fits in ((False, as_stored), (True, if_turned))
-        if fits and not same_axes
-    }
-    turned = agreement.get(True, -1.0) > agreement.get(False, -1.0)
+    same_axes = _same_axes(own, reference)
+    turned = not same_axes and _is_turned(predictions_IJK, reference_IJK)
     marks = _header_marks(reference, own, same_axes or turned)
     views = {}
     if OFFICIAL in modes and as_stored:
@@ -114,6 +111,46 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
         mode: dataclasses.replace(scores[mode], turned=view.turned, marks=(*scores[mode].marks, *view.marks))
         for mode, view in views.items()
     }
+
+
+def calibrate_files(pair: FilePair, task: Task) -> Calibration | None:
+    """What the probabilities beside a prediction are worth; None where there are none.
+
+    They are compared with the reference as the corrected mode compares labels.
+
+    Raises:
+        InputError: a file that can't be read, or shapes that cannot be compared.
+    """
+    if pair.probabilities is None:
+        return None
+    reference = nifti.read_grid(pair.reference)
+    reference_IJK = reference.from_canonical(
+        nifti.read_labels(pair.reference, task, with_ignored=True).array_DHW
+    )
+    stored_CDHW, own = read_probabilities(pair.probabilities, len(task.classes))
+    turned = False
+    if not _same_axes(own, reference):
+        labels_DHW = calibration.arg_max(stored_CDHW)
+        ways = {False: own.from_canonical(labels_DHW), True: reference.from_canonical(labels_DHW)}
+        turned = _is_turned(ways, reference_IJK)
+    stored_IJKC = (reference if turned else own).from_canonical(np.moveaxis(stored_CDHW, 0, -1))
+    if stored_IJKC.shape[:3] != reference_IJK.shape:
+        raise _other_shape(pair, own, reference, own.shape_DHW == reference.shape_DHW)
+    return calibration.calibrate(np.moveaxis(stored_IJKC, -1, 0), reference_IJK, task)
+
+
+def _same_axes(own: nifti.Grid, reference: nifti.Grid) -> bool:
+    return (own.axis_order, own.flips) == (reference.axis_order, reference.flips)
+
+
+def _is_turned(predictions_IJK: Mapping[bool, np.ndarray], reference_IJK: np.ndarray) -> bool:
+    """Whether a prediction agrees better with the reference once it is turned, by its key here."""
+    agreement = {
+        way: dice(count(prediction_IJK > 0, reference_IJK > 0))
+        for way, prediction_IJK in predictions_IJK.items()
+        if prediction_IJK.shape == reference_IJK.shape
+    }
+    return agreement.get(True, -1.0) > agreement.get(False, -1.0)
 
 
 @dataclasses.dataclass(frozen=True)

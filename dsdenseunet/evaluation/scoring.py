@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -17,9 +18,10 @@ from tqdm import tqdm
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
+from dsdenseunet.evaluation.calibration import Calibration
 from dsdenseunet.evaluation.case import CaseScore
 from dsdenseunet.evaluation.pairing import FilePair
-from dsdenseunet.evaluation.reading import CODE, LIBRARIES, score_files
+from dsdenseunet.evaluation.reading import CODE, LIBRARIES, calibrate_files, score_files
 from dsdenseunet.evaluation.regions import REGIONS, TaskScore
 from dsdenseunet.runtime import environment
 from dsdenseunet.tasks.task import Task
@@ -28,9 +30,17 @@ CASES = "cases"
 STAGE = "score"
 
 
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What is found of a case: its scores by mode, and where probabilities were saved what they are worth."""
+
+    scores: dict[str, Any]
+    calibration: Calibration | None
+
+
 def score_pairs(
     pairs: Sequence[FilePair], out: str | os.PathLike[str], modes: Sequence[str], workers: int, task: Task
-) -> tuple[dict[str, dict[str, Any]], list[Failure]]:
+) -> tuple[dict[str, Scored], list[Failure]]:
     """Scores pairs of files, or takes what `out`/cases already holds for the same contents and code.
 
     Args:
@@ -41,7 +51,7 @@ def score_pairs(
         task: whose labels the files hold.
 
     Returns:
-        scores by case name and mode, in the order of `pairs`, and the pairs that could not be scored, among
+        what was found by case name, in the order of `pairs`, and the pairs that could not be scored, among
         them those whose process the system ended.
     """
     kept = Path(out) / CASES
@@ -69,8 +79,7 @@ def score_pairs(
 
 
 _Job = tuple[FilePair, Path, dict[str, Any]]
-_Scores = dict[str, Any]
-_Result = tuple[FilePair, _Scores | Failure]
+_Result = tuple[FilePair, Scored | Failure]
 
 
 def _results(jobs: Sequence[_Job], workers: int) -> Iterator[_Result]:
@@ -116,22 +125,27 @@ def _score(job: _Job) -> _Result:
             **state,
             "prediction": files.sha256(pair.prediction),
             "reference": files.sha256(pair.reference),
+            "probabilities": pair.probabilities and files.sha256(pair.probabilities),
         }
-        scores = _kept(path, key)
-        if scores is None:
-            scores = score_files(pair, state["modes"], Task.of(state["task"]))
-            values = {mode: score.to_json() for mode, score in scores.items()}
-            files.write_json(path, {"key": key, "scores": values})
+        scored = _kept(path, key)
+        if scored is None:
+            task = Task.of(state["task"])
+            scored = Scored(score_files(pair, state["modes"], task), calibrate_files(pair, task))
+            values = {mode: score.to_json() for mode, score in scored.scores.items()}
+            found = scored.calibration and scored.calibration.to_json()
+            files.write_json(path, {"key": key, "scores": values, "calibration": found})
     except Exception as error:  # whatever is wrong with one pair must not end the others
         return pair, Failure.of(pair.prediction, STAGE, error)
-    return pair, scores
+    return pair, scored
 
 
-def _kept(path: Path, key: dict[str, Any]) -> _Scores | None:
+def _kept(path: Path, key: dict[str, Any]) -> Scored | None:
     """What an earlier run has found under the same key; nothing where its record is missing or damaged."""
     with contextlib.suppress(InputError, AttributeError, KeyError, TypeError):
         record = files.read_json(path)
         if record["key"] == key:
             kinds = {mode: TaskScore if mode == REGIONS else CaseScore for mode in record["scores"]}
-            return {mode: kinds[mode].from_json(value) for mode, value in record["scores"].items()}
+            scores = {mode: kinds[mode].from_json(value) for mode, value in record["scores"].items()}
+            found = record["calibration"]
+            return Scored(scores, None if found is None else Calibration.from_json(found))
     return None

@@ -42,11 +42,13 @@ class Ensemble(Segmenter):
         predictors: by the names of their runs, in the order of the sum.
         task: which channels are read, and the rules of clean-up.
         thresholds: of the mean probabilities, see `labelling.labelled`.
+        temperature: of the mean probabilities that are stored.
     """
 
     predictors: Mapping[str, Predictor]
     task: Task
     thresholds: tuple[float, ...]
+    temperature: float = 1.0
 
     def members(self) -> Mapping[str, Predictor]:
         """The runs' predictors."""

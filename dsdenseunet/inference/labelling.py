@@ -30,6 +30,16 @@ def labelled(probabilities: jax.Array, thresholds: tuple[float, ...] = ()) -> ja
     return jnp.where(jnp.isfinite(probabilities).all(axis=-1), labels, jnp.uint8(NO_NUMBER))
 
 
+@jax.jit
+def cooled(probabilities: jax.Array, temperature: float) -> jax.Array:
+    """Probabilities (..., C) ** (1 / temperature), which sum to 1 again; the largest one stays it.
+
+    Those below half of what is stored as 1 count as that, as they do when the temperature is found
+    (`evaluation.calibration`).
+    """
+    return jax.nn.softmax(jnp.log(jnp.maximum(probabilities, 0.5 / ONE)) / temperature)
+
+
 @functools.partial(jax.jit, static_argnames="thresholds")
 def stored(probabilities: jax.Array, labels: jax.Array, thresholds: tuple[float, ...] = ()) -> jax.Array:
     """Probabilities (..., C) in steps of 1 / `ONE`, uint16, of which `labelled` makes the same labels.

@@ -54,9 +54,11 @@ class Segmenter(abc.ABC):
         task: the channels and the rules of clean-up.
         thresholds: of the classes' probabilities, see `labelling.labelled`; (): the largest one decides.
         has_probabilities: whether there are probabilities of all classes together.
+        temperature: of the probabilities that are stored; it changes no label.
     """
 
     has_probabilities: ClassVar[bool] = True
+    temperature: float = 1.0
     task: Task
     thresholds: tuple[float, ...]
 
@@ -125,7 +127,8 @@ class Segmenter(abc.ABC):
             spacing_mm: as `segment`.
             progress: as `segment`.
             statistics: as `segment`.
-            probabilities_CDHW: is filled with the class probabilities, as `labelling.stored` says.
+            probabilities_CDHW: is filled with the class probabilities, as `labelling.stored` says, at
+                `temperature`.
 
         Raises:
             NonFiniteOutputError: as `segment`.
@@ -145,11 +148,7 @@ class Segmenter(abc.ABC):
         pending: tuple[Piece, jax.Array | None] | None = None
         for piece in self.pieces(image, spacing_mm, statistics):
             labels = labelling.labelled(piece.values, self.thresholds)
-            stored = (
-                None
-                if probabilities_CDHW is None
-                else labelling.stored(piece.values, labels, self.thresholds)
-            )
+            stored = None if probabilities_CDHW is None else self._stored(piece.values, labels)
             for array in (labels, stored):
                 if array is not None:
                     array.copy_to_host_async()
@@ -160,6 +159,12 @@ class Segmenter(abc.ABC):
         if pending is not None:
             fetch(*pending)
         return labels_DHW
+
+    def _stored(self, probabilities: jax.Array, labels: jax.Array) -> jax.Array:
+        if self.temperature == 1:
+            return labelling.stored(probabilities, labels, self.thresholds)
+        # Thresholds are of what the network says itself.
+        return labelling.stored(labelling.cooled(probabilities, self.temperature), labels)
 
     def _check(self, labels: NDArray[np.uint8], first: int) -> None:
         """Refuses slices, `first` being the first of them, with a voxel that has no label."""
@@ -198,6 +203,7 @@ class Predictor(Segmenter):
         mirror_axes: predictions are averaged over all combinations of mirrored axes (0, 1, 2 = D, H, W).
         batch_size: patches per call of the network.
         thresholds: of the classes' probabilities, see `labelling.labelled`.
+        temperature: of the probabilities that are stored.
         device: where to compute (None: JAX's default).
     """
 
@@ -210,6 +216,7 @@ class Predictor(Segmenter):
     mirror_axes: tuple[int, ...] = ()
     batch_size: int = 1
     thresholds: tuple[float, ...] = ()
+    temperature: float = 1.0
     device: jax.Device | None = None
 
     @classmethod
@@ -282,12 +289,12 @@ class Predictor(Segmenter):
 
 
 def fingerprint(predictor: Predictor) -> str:
-    """SHA-256 over network, weights and options."""
+    """SHA-256 over network, weights and options: of what labels depend on."""
     digest = hashlib.sha256()
     options = {
         field.name: repr(getattr(predictor, field.name))
         for field in dataclasses.fields(predictor)
-        if field.name not in ("variables", "device")
+        if field.name not in ("variables", "device", "temperature")
     }
     digest.update(json.dumps(options, sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(predictor.variables):

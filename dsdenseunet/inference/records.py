@@ -34,6 +34,7 @@ class Records:
         self._made_by = {
             "predictors_sha256": predictor.fingerprints(),
             "code_sha256": environment.code_fingerprint(*CODE),
+            **({"temperature": predictor.temperature} if with_probabilities else {}),
         }
         (output / RECORDS).mkdir(parents=True, exist_ok=True)
 

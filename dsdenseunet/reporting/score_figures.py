@@ -77,6 +77,23 @@ def free_response_figure(response: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
+    """Accuracy over confidence in bins, as the probabilities were saved and at the best temperature."""
+    figure, axis = _axis("largest probability (mean of the bin)", "share of voxels that are right")
+    figure.set_size_inches(4.6, 4.2)
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="what it says")
+    after = f"at temperature {calibration['temperature']:.3g}"
+    for (name, kind), colour in zip((("as saved", "as_saved"), (after, "with_temperature")), COLOURS[1:]):
+        bins = [one for one in calibration[kind]["bins"] if one["voxels"]]
+        points = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+        ece = calibration[kind]["ece"]
+        axis.plot(*points, "o-", color=colour, markersize=4, linewidth=1.5, label=f"{name}, ECE {ece:.4f}")
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_ylim(-0.02, 1.02)
+    axis.legend(loc="upper left", frameon=False, fontsize=8)
+    return figure
+
+
 def _axis(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axis = figure.subplots()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dsdenseunet.core.words import some
+from dsdenseunet.core.words import counted, some
 from dsdenseunet.data.scans import walk
 
 
@@ -23,6 +23,10 @@ def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
     if comparison:
         for row in comparison["modes"][list(modes)[-1]]:
             yield f"{row['name']}: {row['better']}{': ' if row['reason'] else ''}{row['reason']}"
+    if found := result["calibration"]:
+        cases = f"probabilities of {counted(found['cases'], 'case')}"
+        yield f"{cases}: {_worth(found['as_saved'])}"
+        yield f"{cases}, at temperature {found['temperature']:.3g}: {_worth(found['with_temperature'])}"
     for mode, names in result["absent"].items():
         yield f"no {mode} scores of the set, as there are none of {some(names)}"
     for which, mark, names in marks(modes):
@@ -30,6 +34,10 @@ def score_lines(result: Mapping[str, Any]) -> Iterator[str]:
     failed = [failure["scan"] for one in methods for failure in one["failures"]]
     if failed:
         yield f"not scored, see failures.json: {some(failed)}"
+
+
+def _worth(values: Mapping[str, float]) -> str:
+    return f"ECE {values['ece']:.4f}, NLL {values['nll']:.4f}"
 
 
 def marks(modes: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:

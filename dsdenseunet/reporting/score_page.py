@@ -50,6 +50,7 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
         columns = region_columns.shown_columns(task, shown)
         dice = region_columns.dice_columns(task, shown)
         response = scores["modes"][shown]["free_response"]
+        calibration = scores["calibration"]
         values = {
             "lead": (
                 f"{counted(scores['cases'], 'case')}: {scores['predictions']} against {scores['references']}"
@@ -64,6 +65,7 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
             "size_rows": [_size_row(row) for row in scores["modes"][shown]["by_size"]],
             "differences": [_difference_row(row) for row in scores["differences"]],
             "marks": score_lines.marks(scores["modes"]),
+            "calibration_rows": _calibration_rows(calibration) if calibration else [],
             "sensitivity": _number(response["mean"]) if response else "",
             "comparison": _comparison(scores, shown),
             "facts": _facts(scores),
@@ -89,6 +91,12 @@ def write_score_page(out: str | os.PathLike[str]) -> Path:
             out / "free_response.png",
             "Lesions touched over false positives a case",
             lambda: score_figures.free_response_figure(response),
+        )
+    if calibration:
+        figures["reliability"] = pictures.draw(
+            out / "reliability.png",
+            "Accuracy over confidence",
+            lambda: score_figures.reliability_figure(calibration),
         )
     page = out / "report.html"
     html.write_page(
@@ -141,6 +149,14 @@ def _fold_rows(folds: Mapping[str, Any], mode: str, names: Sequence[str]) -> lis
     values = [[finite(of[mode][name]) for of in folds.values()] for name in names]
     spread = [f"{statistics.mean(own):.3f} ± {statistics.stdev(own):.3f}" for own in values]
     return [*rows, ["mean ± standard deviation", "", *spread]]
+
+
+def _calibration_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    named = {
+        "as saved": found["as_saved"],
+        f"at temperature {found['temperature']:.3g}": found["with_temperature"],
+    }
+    return [[name, _number(values["ece"], 4), _number(values["nll"], 4)] for name, values in named.items()]
 
 
 def _case_row(row: CaseRow, columns: Mapping[str, str]) -> list[str]:

@@ -151,10 +151,12 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
         train, validation = tuple(explicit.train), tuple(explicit.validation)
         for name in train + validation:
             cache.record(name)
+        _check_stated(config, train, validation, "config.data.explicit")
     elif config.data.fold_file:
         train, validation = read_fold(config.data.fold_file, config.data.fold)
         for name in train + validation:
             cache.record(name)
+        _check_stated(config, train, validation, f"{config.data.fold_file}, fold {config.data.fold}")
     else:
         has_region = strata(task, cache, cache.names)
         with_region = [name for name, has in has_region.items() if has]
@@ -164,8 +166,17 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
         train = tuple(sorted(set(cache.names) - set(validation)))
         if not config.data.same_patient:
             by_name = patients.patients_of(cache.names)
-            patients.check_apart(train, validation, by_name, f"config.data.fold={config.data.fold}")
+            where = f"config.data.fold={config.data.fold}"
+            patients.check_apart(train, validation, by_name, where, "their names")
     return train, validation
+
+
+def _check_stated(
+    config: ConfigDict, train: tuple[str, ...], validation: tuple[str, ...], where: str
+) -> None:
+    """Refuses sides that part the scans of a patient whom the config names."""
+    of_patient = patients.by_groups(train + validation, config.data.same_patient)
+    patients.check_apart(train, validation, of_patient, where, "config.data.same_patient")
 
 
 def _silent(message: str) -> None:

@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference import cascade, ensemble
-from dsdenseunet.inference.predict import Segmenter
+from dsdenseunet.inference.predict import Predictor, Segmenter
 from dsdenseunet.tasks.task import Task
+from dsdenseunet.training import temperature
 from dsdenseunet.training.checkpoint import load_best
 from dsdenseunet.training.settings import set_by_flags
 from dsdenseunet.training.stages import Layout
@@ -35,7 +36,10 @@ class Trained:
 
 
 def load(
-    workdirs: Sequence[str], phase: str | None = None, given: Mapping[str, tuple[str, Any]] | None = None
+    workdirs: Sequence[str],
+    phase: str | None = None,
+    given: Mapping[str, tuple[str, Any]] | None = None,
+    calibrated: bool = False,
 ) -> Trained:
     """The best weights of runs, or of cascades: of several, each stage's class probabilities are averaged.
 
@@ -44,9 +48,11 @@ def load(
         phase: whose weights (None: of each network the last phase's).
         given: fields of the config in place of the runs' own, as `set_by_flags` takes them. In a cascade,
             `task.clean_up` is that of the whole task, and all others hold for every stage.
+        calibrated: whether stored probabilities have the runs' temperature, where one was found.
 
     Raises:
-        InputError: a folder without best weights, a value that does not fit, or runs that do not go together.
+        InputError: a folder without best weights, a value that does not fit, runs that do not go together, or
+            what `temperature.of_runs` refuses.
     """
     given = given or {}
     layouts = {workdir: Layout.read(workdir) for workdir in workdirs}
@@ -54,7 +60,8 @@ def load(
     for workdir, layout in layouts.items():
         _check_alike(workdirs[0], first, workdir, layout)
     if first is None:
-        return _of_runs(workdirs, phase, given)
+        runs = _of_runs(workdirs, phase, given)
+        return _at(temperature.of_runs(workdirs, phase), runs) if calibrated else runs
     own = {name: value for name, value in given.items() if name != _CLEAN_UP}
     parts = {
         place: _of_runs([f"{workdir}/{place.stage}" for workdir in workdirs], phase, own)
@@ -80,6 +87,14 @@ def _of_runs(workdirs: Sequence[str], phase: str | None, given: Mapping[str, tup
         set_by_flags(config, given)
     configs = tuple(config for config, _ in runs.values())
     return Trained(ensemble.of_runs(runs), configs, ensemble.in_words(runs))
+
+
+def _at(found: float, runs: Trained) -> Trained:
+    """Runs whose stored probabilities have a temperature."""
+    assert isinstance(runs.segmenter, Predictor | ensemble.Ensemble)
+    in_words = runs.in_words if found == 1 else f"{runs.in_words} at temperature {found:.3g}"
+    segmenter = dataclasses.replace(runs.segmenter, temperature=found)
+    return dataclasses.replace(runs, segmenter=segmenter, in_words=in_words)
 
 
 def _check_alike(first: str, layout: Layout | None, other: str, its: Layout | None) -> None:

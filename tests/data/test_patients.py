@@ -57,9 +57,9 @@ def test_no_patient_is_on_both_sides_of_a_fold():
 def test_a_patient_on_both_sides_is_refused_by_name():
     names = ["p1_a", "p1_b", "p2_a", "p2_b"]
     patients = patients_of(names)
-    check_apart(names[:2], names[2:], patients, "here")
+    check_apart(names[:2], names[2:], patients, "here", "their names")
     with pytest.raises(InputError, match="scans of 2 patients on both sides") as refused:
-        check_apart(names[::2], names[1::2], patients, "here")
+        check_apart(names[::2], names[1::2], patients, "here", "their names")
     assert "p1_a trains and p1_b validates" in refused.value.found
 
 

@@ -147,9 +147,9 @@ def test_no_command_takes_them_for_scans_or_labels(scans, tmp_path):
     run(scans, tmp_path / "references")
     pairs = find_pairs(out, tmp_path / "references")
     assert [pair.prediction.name for pair in pairs.used] == [f"segmentation-{n}.nii.gz" for n in range(3)]
-    assert {other.path.name: other.why for other in pairs.passed_over}[SAVED] == (
-        "class probabilities, written by predict"
-    )
+    beside = [pair.probabilities.name for pair in pairs.used]
+    assert beside == [f"segmentation-{n}_probabilities.nii.gz" for n in range(3)]
+    assert not pairs.passed_over
     for find in (find_scans, layouts.find_cases):
         with pytest.raises(InputError, match="no scan"):
             find(out)

@@ -6,8 +6,39 @@ import os
 
 import numpy as np
 
+from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.scans import header_grid, nifti
-from dsdenseunet.data.scans.grid import Grid
+from dsdenseunet.data.scans.grid import Grid, grid_of
+from dsdenseunet.data.scans.nifti_file import read_header
+
+ONE = np.iinfo(np.uint16).max
+
+
+def read_probabilities(path: str | os.PathLike[str], classes: int) -> tuple[np.ndarray, Grid]:
+    """What `write_probabilities` was given: canonical (C, D, H, W), uint16, 65535 for a probability of 1.
+
+    Args:
+        path: the file.
+        classes: how many the task has.
+
+    Raises:
+        InputError: damaged, of another number of classes, or not stored in this form.
+    """
+    nifti = read_header(path, channels=classes)
+    check_room(path, nifti.shape_IJK, 2 * classes)
+    if nifti.dtype.newbyteorder("=") != np.uint16 or nifti.inter or abs(nifti.slope * ONE - 1) > 1e-4:
+        raise InputError(
+            path,
+            found=f"{nifti.dtype} with slope {nifti.slope:g}",
+            expected="probabilities as predict writes them: uint16 with slope 1 / 65535",
+            fix="predict again with --save_probabilities, or move the file elsewhere",
+        )
+    grid = grid_of(nifti)
+    stored_CDHW = np.empty((classes, *grid.shape_DHW), np.uint16)
+    for channel, place, stored in nifti.channel_blocks():
+        grid.from_canonical(stored_CDHW[channel])[place] = stored
+    return stored_CDHW, grid
 
 
 def write_probabilities(path: str | os.PathLike[str], stored_CDHW: np.ndarray, grid: Grid) -> None:
@@ -34,4 +65,4 @@ def write_probabilities(path: str | os.PathLike[str], stored_CDHW: np.ndarray, g
     header.set_data_shape((*grid.shape_IJK, len(stored_CDHW)))
     header.set_data_dtype(np.uint16)
     stored_IJKC = grid.from_canonical(np.moveaxis(stored_CDHW, 0, -1))
-    nifti.write_stored(path, header, stored_IJKC, slope=1 / np.iinfo(np.uint16).max)
+    nifti.write_stored(path, header, stored_IJKC, slope=1 / ONE)

@@ -232,6 +232,13 @@ def holds_probabilities(path: Path) -> bool:
     return of != stem and (path.parent / RECORDS / f"{of}.json").exists() and not was_predicted(path)
 
 
+def probabilities_of(prediction: Path) -> Path | None:
+    """The class probabilities that `predict` wrote beside a prediction; None where there are none."""
+    stem = re.sub(r"\.(nii(\.gz)?|dcm)$", "", prediction.name, flags=re.IGNORECASE)
+    beside = (prediction.with_name(stem + PROBABILITIES + ending) for ending in (".nii.gz", ".nii"))
+    return next((path for path in beside if path.is_file() and holds_probabilities(path)), None)
+
+
 def two_files(claims: Sequence[tuple[str, Path, Path]]) -> InputError:
     """The error for cases that two files claim: (case, first file, second file) of each."""
     shown = "; ".join(f"{case}: {_told_apart(first, second)}" for case, first, second in claims[:_NAMED])
