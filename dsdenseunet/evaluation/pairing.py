@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted
-from dsdenseunet.data.scans.layouts import IMAGE, kind_of, natural_key
+from dsdenseunet.data.scans.layouts import IMAGE, kind_of, natural_key, with_series_names
 from dsdenseunet.data.scans.walk import (
     Found,
     PassedOver,
@@ -60,7 +60,7 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
     truth, answers = walk(references), walk(predictions)
     labels: list[VolumeFile] = []
     images: list[VolumeFile] = []
-    for file in truth.used:
+    for file in with_series_names(truth.used):
         (images if kind_of(file) == IMAGE else labels).append(file)
     others = [*truth.passed_over, *answers.passed_over]
     others += [PassedOver(file.path, "an image among the references") for file in images]
@@ -124,7 +124,7 @@ def find_images(pairs: Iterable[FilePair], root: str | os.PathLike[str]) -> dict
     Raises:
         InputError: no such folder.
     """
-    images = [file for file in walk(root).used if kind_of(file) == IMAGE]
+    images = [file for file in with_series_names(walk(root).used) if kind_of(file) == IMAGE]
     by_name, by_number = _index(images, _name_without_channel), _index(images, _number)
     found = {}
     for pair in pairs:

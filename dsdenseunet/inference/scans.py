@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.core.words import printable
 from dsdenseunet.data.scans import dicom_file, dicom_seg_writer, layouts
 from dsdenseunet.data.scans.opening import is_dicom
 from dsdenseunet.data.scans.walk import (
@@ -140,7 +139,7 @@ def _in_folder(folder: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
         if was_predicted(file.path):
             others.append(PassedOver(file.path, "written by predict"))
         elif file.is_dicom_image:
-            plain.append(dataclasses.replace(file, stem=_joined(folder, file)))
+            plain.append(file)
         elif file.depth:
             others.append(PassedOver(file.path, "in a subfolder; point at that folder to segment it"))
         else:
@@ -148,12 +147,6 @@ def _in_folder(folder: Path, channels: int) -> tuple[_Images, list[PassedOver]]:
     named, further = layouts.group_channels(plain, (), channels)
     images = [(case.name, case.images) for case in found.cases]
     return [*images, *named.items()], [*others, *further]
-
-
-def _joined(root: Path, file: VolumeFile) -> str:
-    """The name of a DICOM series by all folders that lead to it, as their own names can be the same."""
-    above = file.path.relative_to(root).parts[:-1]
-    return "_".join((*(printable(part) for part in above), file.stem))
 
 
 def require_dicom(scans: Sequence[Scan]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans import series_names
 from dsdenseunet.data.scans.walk import (
     SEGMENTATION,
     Found,
@@ -95,8 +96,9 @@ def find_cases(root: str | os.PathLike[str], channels: int = 1) -> Found[Case]:
     Known are LiTS (`volume-N` and `segmentation-N`, `test-volume-N`; in any folders below `root`, as
     its training part comes in two) and Medical Segmentation Decathlon (`imagesTr`, `labelsTr`,
     `imagesTs`, `labelsTs`), the latter also as nnU-Net has it, with a file for each channel: `_0000`, `_0001`
-    and so on after the name of an image. The folder of a DICOM series is called as a file would be. Which
-    files are volumes is said in `walk`.
+    and so on after the name of an image. The folder of a DICOM series is called as a file would be. Elsewhere
+    each DICOM series is a case of which there is a segmentation, by what this says it was made from
+    (`series_names`). Which files are volumes is said in `walk`.
 
     Args:
         root: folder of the data set.
@@ -128,7 +130,7 @@ def find_cases(root: str | os.PathLike[str], channels: int = 1) -> Found[Case]:
     return Found(found.cases, left)
 
 
-def sort_files(files: Iterable[VolumeFile], channels: int) -> Sorted:
+def sort_files(files: Sequence[VolumeFile], channels: int) -> Sorted:
     """Tells scans, labels and other volumes apart, and pairs scans with their labels.
 
     Args:
@@ -142,10 +144,10 @@ def sort_files(files: Iterable[VolumeFile], channels: int) -> Sorted:
     labels: list[VolumeFile] = []
     unnamed: list[VolumeFile] = []
     others: list[PassedOver] = []
-    for file in files:
+    for file in with_series_names(files):
         kind = kind_of(file)
-        # What a DICOM image is called says whether it is of a data set, though not whether it is an image.
-        if file.is_dicom_image and not _kind_by_name(file):
+        # A DICOM image is of a data set where its name says so, or labels that were made from it.
+        if file.is_dicom_image and not (_kind_by_name(file) or file.is_referred_to):
             kind = None
         if kind and was_predicted(file.path):
             others.append(PassedOver(file.path, "written by predict; copy it elsewhere to use it as data"))
@@ -162,6 +164,11 @@ def sort_files(files: Iterable[VolumeFile], channels: int) -> Sorted:
         cases.append(Case(name, paths, labelled.path if labelled else None, test))
     cases.sort(key=lambda case: natural_key(case.name))
     return Sorted(tuple(cases), tuple(labels), tuple(unnamed), (*others, *further))
+
+
+def with_series_names(files: Sequence[VolumeFile]) -> list[VolumeFile]:
+    """The volumes of a walk, DICOM outside of the known layouts called as `series_names` says."""
+    return series_names.named_by_series(files, lambda file: _kind_by_name(file) is not None)
 
 
 def kind_of(file: VolumeFile) -> str | None:

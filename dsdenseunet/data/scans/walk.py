@@ -72,6 +72,7 @@ class VolumeFile:
         folder: name of the folder that it lies in.
         depth: folders between it and where the walk began.
         form: `NIFTI`, `SERIES`, `MULTI_FRAME` or `SEGMENTATION`.
+        is_referred_to: whether a segmentation in the same tree was made from it (`series_names`).
     """
 
     path: Path
@@ -79,6 +80,7 @@ class VolumeFile:
     folder: str
     depth: int
     form: str = NIFTI
+    is_referred_to: bool = False
 
     @property
     def is_dicom_image(self) -> bool:

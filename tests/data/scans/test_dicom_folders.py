@@ -75,6 +75,30 @@ def test_predict_finds_every_series_below_a_folder_and_names_the_rest(patients):
         find_scans(patients / "P9/CT/IM0000")
 
 
+def test_segmentations_of_an_archive_belong_to_the_series_that_they_name(patients, tmp_path):
+    root = shutil.copytree(patients, tmp_path / "patients")
+    for patient, uid in (("P9", "1.2.50"), ("P10", "1.2.51")):
+        folder = root / patient / "CT"
+        dicoms.series(folder, series=uid)
+        labels_DHW = np.ones(nifti.read_grid(folder).shape_DHW, np.uint8)
+        write_segmentation(root / patient / "SEG/1-1.dcm", labels_DHW, folder, lits.TASK)
+    dicoms.series(root / "P9/another", series="1.2.52")
+    found = layouts.find_cases(root)
+    assert names(found) == ["P9_CT", "P10_CT"]
+    assert [case.labels.relative_to(root).as_posix() for case in found.used] == [
+        "P9/SEG/1-1.dcm",
+        "P10/SEG/1-1.dcm",
+    ]
+    assert root / "P9/another" in [other.path for other in found.passed_over]
+    assert names(find_scans(root)) == ["P9_CT", "P9_another", "P10_CT"]
+    (tmp_path / "predictions").mkdir()
+    for case in found.used:
+        shutil.copy(case.labels, tmp_path / f"predictions/{case.name}.dcm")
+    pairs = find_pairs(tmp_path / "predictions", root).used
+    assert {pair.name: pair.reference for pair in pairs} == {case.name: case.labels for case in found.used}
+    assert find_images(pairs, root) == {case.name: case.image for case in found.used}
+
+
 def test_a_file_of_all_frames_is_a_scan(tmp_path):
     dicoms.enhanced(tmp_path / "IM_0005", dicoms.values(), range(5))
     dicoms.enhanced(tmp_path / "deep/er/IM_0005.dcm", dicoms.values(), range(5))
