@@ -9,7 +9,7 @@ ON_GPU := JAX_PLATFORMS=cuda,cpu $(GPU_PYTHON)
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo reproduce test test-long test-gpu bench bench-gpu lint types clean
+.PHONY: help demo reproduce site test test-long test-gpu bench bench-gpu lint types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ demo: $(VENV)/.installed  ## Train, predict and score on one real CT; writes an 
 reproduce: $(VENV)/.installed  ## The paper's tables and figures beside ours (under 30 minutes on 2 cores).
 	$(BIN)/python -m experiments.reproduce all --out=reproduction
 
+site: $(VENV)/.installed-docs  ## The documentation as a site, in site/; any warning is an error.
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +41,7 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-test: lint types  ## Lint, types and the whole test suite (under 25 minutes on 2 cores).
+test: lint types site  ## Lint, types, the site and the whole test suite (under 25 minutes on 2 cores).
 	$(BIN)/pytest -m 'not long and not gpu and not bench' --numprocesses=3 --dist=worksteal
 
 test-long: $(INSTALLED)  ## The tests that take many minutes.
@@ -54,5 +57,5 @@ test-gpu:  ## Tests on an NVIDIA GPU, with the Python that has JAX for it (GPU_P
 bench-gpu:  ## What this NVIDIA GPU gives, beside PyTorch where it is installed (15 minutes).
 	$(ON_GPU) -m experiments.benchmark_gpu --out=gpu --minutes=15
 
-clean:  ## Remove the virtual environment and the demo's output.
-	rm -rf $(VENV) demo gpu reproduction .mypy_cache .ruff_cache .pytest_cache
+clean:  ## Remove the virtual environment and what the other targets have written.
+	rm -rf $(VENV) demo gpu reproduction site .mypy_cache .ruff_cache .pytest_cache

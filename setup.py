@@ -41,6 +41,8 @@ setup(
         "cuda12-pascal": ["jax[cuda12]>=0.9", "nvidia-cudnn-cu12>=9.10.2,<9.11"],
         # Writing DICOM segmentations, and decoding compressed DICOM images.
         "dicom": ["highdicom>=0.25", "python-gdcm>=3.0.24"],
+        # What `make site` builds the documentation with: Sphinx, that reads Markdown.
+        "docs": ["furo>=2024.8", "myst-parser>=4.0", "sphinx>=8.1"],
         # With which jax.export writes and reads programs.
         "export": ["flatbuffers>=24.3"],
         # What `make test` installs.
