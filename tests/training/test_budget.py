@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from dsdenseunet.models import registry
 from dsdenseunet.runtime import clock, parallel
 from dsdenseunet.training import budget, cascade, loop
 from dsdenseunet.training.budget import Budget
+from dsdenseunet.training.checkpoint import progress_of
+from dsdenseunet.training.interruption import Interrupted
 from tests.training import tiny
 from tests.training.test_logs import read_lines
 
@@ -55,8 +58,10 @@ def test_the_whole_schedule_in_the_time_that_is_left_after_compiling(step_s: flo
     time.now += 10
     found = positions(made, time, step_s)
     assert found[0] == 0
-    np.testing.assert_allclose(np.diff(found), 60 / 68 * step_s, rtol=1e-9)
-    assert 98 - step_s <= time.now <= 98
+    # The validation compiles for a third of that, and looks at four patches, where a step has two.
+    end = 100 - max(2.0, 10 / 3 + 4 / (3 * 2) * step_s)
+    np.testing.assert_allclose(np.diff(found)[1:], 60 / (end - 30) * step_s, rtol=1e-9)
+    assert end - step_s <= time.now <= end
     assert made.position == 60
 
 
@@ -81,6 +86,16 @@ def test_the_validation_at_the_end_has_its_time():
     made.validated(12.0)
     positions(made, time, 1.0)
     assert 87 <= time.now <= 88
+
+
+def test_the_schedule_never_goes_back():
+    time = Clock()
+    made = Budget(config_of(100.0, only=50), "only", clock=time)
+    made.validated(40.0)
+    before = [made.step() for time.now in range(30)]
+    made.validated(2.0)
+    assert made.step() == before[-1]
+    assert positions(made, time, 1.0)[-1] == pytest.approx(100, abs=2)
 
 
 def test_phases_share_the_time_by_their_epochs():
@@ -154,3 +169,44 @@ def test_a_run_ends_with_its_time_and_its_schedule(cache: Path, tmp_path: Path, 
     config.training.budget_seconds = 60.0
     with pytest.raises(InputError, match="budget_seconds"):
         cascade.run(config, tmp_path)
+
+
+def test_two_phases_and_a_stop_between_take_the_time_that_there_is(
+    cache: Path, tmp_path: Path, fake: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped in the first phase and gone on with by another process: both schedules are complete."""
+    config = config_of(120.0, one=2, two=4)
+    config.data.cache = str(cache)
+    config.phases.two.start = "best:one"
+    config.optimizer.schedule, config.optimizer.lr_floor = "cosine", 0.0
+    config.training.validate_epochs, config.training.checkpoint_epochs = 0, 100
+    place = parallel.place_batch
+
+    def stopping(*arguments):
+        if fake.now == 30:
+            signal.raise_signal(signal.SIGTERM)
+        return place(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(parallel, "place_batch", stopping)
+        cascade.run(config, tmp_path)
+    used = progress_of(tmp_path, "one")["seconds"]
+    assert 30 <= used <= 32
+    # The next process reads for five seconds, and has another start of the clock.
+    fake.now = 5.0
+    cascade.run(config, tmp_path)
+    taken = progress_of(tmp_path, "two")["seconds"]
+    assert taken == pytest.approx(used + fake.now, abs=1)
+    assert taken == pytest.approx(120, rel=0.05)
+    lines = [line for line in read_lines(tmp_path / "metrics.jsonl") if "loss" in line]
+    for name, epochs in (("one", 2), ("two", 4)):
+        assert progress_of(tmp_path, name)["position"] == 2 * epochs
+        rates = [line["learning_rate"] for line in lines if line["phase"] == name]
+        assert rates[0] == pytest.approx(0.1) and rates[-1] < 0.01
+        assert all(np.diff(rates) <= 0)
+    # Another run in the same process has all of its own time.
+    fake.now = begun = 300.0
+    config.training.budget_seconds = 20.0
+    config.phases = in_order(one=phase(2))
+    cascade.run(config, tmp_path / "second", earlier_s=begun)
+    assert progress_of(tmp_path / "second", "one")["seconds"] == pytest.approx(20, abs=1.5)
