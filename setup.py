@@ -57,6 +57,9 @@ setup(
         ],
         # PyTorch, to compare speed with.
         "bench": ["torch>=2.6"],
+        # Where a run's numbers can go besides its folder.
+        "wandb": ["wandb>=0.17"],
+        "mlflow": ["mlflow>=2.16"],
         # Running notebooks on this machine.
         "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"],
     },

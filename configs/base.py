@@ -221,6 +221,8 @@ def base_config() -> ConfigDict:
     config.training.validate_cases = 3
     # Epochs between checkpoints.
     config.training.checkpoint_epochs = 5
+    # Where the values of metrics.jsonl go, too: tensorboard, wandb, mlflow.
+    config.training.log_to = ("tensorboard",)
 
     config.inference = ConfigDict()
     # Share of a patch that its neighbour covers too.

@@ -19,7 +19,7 @@ from dsdenseunet.data.splits import read_fold, strata
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import cases, phases, provenance, resume, stages
+from dsdenseunet.training import cases, phases, provenance, resume, sinks, stages
 from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in, progress_of
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
@@ -62,6 +62,7 @@ def run(
 
     # 1. Refuse everything that cannot work before anything is written.
     check_config(config)
+    sinks.check_installed(config.training.log_to)
     for name in phases.selected(config):
         check_names(phases.config_of(config, name), name)
     _check_start(config, workdir, phases.selected(config)[0])

@@ -1,20 +1,22 @@
-"""The logs of a run: terminal, metrics.jsonl and TensorBoard."""
+"""The logs of a run: terminal, metrics.jsonl and the sinks that the config names."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dsdenseunet.core import files
 from dsdenseunet.tasks.task import Region
+from dsdenseunet.training import sinks
+from dsdenseunet.training.settings import flatten
 
 METRICS_FILE = "metrics.jsonl"
 _SECONDS_BETWEEN_LINES = 60
@@ -38,6 +40,7 @@ class RunLog:
         self,
         workdir: Path,
         phase: str,
+        config: ConfigDict,
         start_step: int,
         validated_step: int,
         total_steps: int | None,
@@ -53,9 +56,8 @@ class RunLog:
         path = workdir / METRICS_FILE
         keep_lines_until(path, phase, start_step, validated_step)
         self._lines = path.open("a", encoding="utf-8")
-        self._board = _summary_writer()(
-            str(workdir / "tensorboard" / phase), purge_step=start_step + 1, flush_secs=30
-        )
+        origin = sinks.Origin(workdir, phase, start_step, flatten(config.to_dict()))
+        self._sinks = sinks.open_all(config.training.log_to, origin, self.say)
         self._bar = tqdm(
             total=total_steps,
             initial=start_step,
@@ -86,8 +88,7 @@ class RunLog:
         if memory and memory != self._memory:
             record["memory"] = self._memory = dict(memory)
         self._write(record)
-        for name, value in metrics.items():
-            self._board.add_scalar(f"train/{name}", value, step)
+        self._send("train", metrics, step)
         dice = ", ".join(f"{name[:-5]} {value:.3f}" for name, value in metrics.items() if "_dice" in name)
         shown = f"loss {metrics['loss']:.4f}, {dice}"
         if not self._bar.disable:
@@ -129,8 +130,7 @@ class RunLog:
         if not self._active:
             return
         self._write({"phase": self._phase, "epoch": epoch, "step": step, kind: dict(scores)})
-        for name, value in scores.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._send(kind, scores, step)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
         self.say(f"{self._phase}, epoch {epoch}: {kind} {shown}{note}; {self.validation_time()}")
 
@@ -143,32 +143,18 @@ class RunLog:
         """Flushes and closes."""
         if self._active:
             self._bar.close()
-            # TensorBoard only repeats metrics.jsonl: what it could not write is no reason to fail here.
-            with contextlib.suppress(OSError):
-                self._board.close()
+            for sink in self._sinks:
+                sink.close()
             self._lines.close()
+
+    def _send(self, kind: str, values: Mapping[str, float], step: int) -> None:
+        for sink in self._sinks:
+            sink.log({f"{kind}/{name}": value for name, value in values.items()}, step)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         # Every line is flushed at once: a killed process loses none.
         self._lines.write(json.dumps(record, allow_nan=False) + "\n")
         self._lines.flush()
-
-
-def _summary_writer() -> Any:
-    """TensorBoard's writer, without PyTorch.
-
-    tensorboardX imports PyTorch wherever it is installed, only to take its tensors: seconds of every
-    start and hundreds of megabytes.
-    """
-    absent = "torch" not in sys.modules
-    if absent:
-        sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        from tensorboardX import SummaryWriter
-    finally:
-        if absent:
-            del sys.modules["torch"]
-    return SummaryWriter
 
 
 def keep_lines_until(path: Path, phase: str, step: int, validated_step: int) -> None:

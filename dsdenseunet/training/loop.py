@@ -104,7 +104,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             origin = f"starts from {start.source}"
         state = parallel.place_state(mesh, state)
     step, total = int(state.step), None if budget else phase.total_steps
-    log = RunLog(phase.workdir, phase.name, step, validated_step, total, parallel.process_index() == 0)
+    first = parallel.process_index() == 0
+    log = RunLog(phase.workdir, phase.name, config, step, validated_step, total, first)
     log.say(
         f"{phase.name}: {origin}; {f'{total} steps' if total else 'steps by the clock'}, "
         f"{len(phase.train_names)} training and {len(phase.validation_names)} validation cases, "

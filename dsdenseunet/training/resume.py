@@ -24,6 +24,7 @@ _HARMLESS = {
     "data.prefetch",
     "training.phase",
     "training.checkpoint_epochs",
+    "training.log_to",
     "inference.batch_size",
 }
 # Fields that change results from here on, in a way that is well defined.

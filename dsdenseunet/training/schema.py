@@ -166,6 +166,7 @@ _CHANGES: dict[int, Change] = {
             "data.same_patient": (),
             # The most probable class was taken.
             "inference.thresholds": (),
+            "training.log_to": ("tensorboard",),
         },
         # The seed of training dealt the cases, too.
         computed={"data.fold_seed": lambda old: old["seed"]},

@@ -17,7 +17,7 @@ from dsdenseunet.evaluation import region_summary
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.tasks import task
-from dsdenseunet.training import optimizer, phases, schedules, schema
+from dsdenseunet.training import optimizer, phases, schedules, schema, sinks
 
 # Every field but those that a family of networks, a term of the loss or a phase checks.
 _FIELDS: Mapping[str, Check] = {
@@ -82,6 +82,7 @@ _FIELDS: Mapping[str, Check] = {
     "training.validate_patches": integer(0),
     "training.validate_cases": integer(0),
     "training.checkpoint_epochs": integer(1),
+    "training.log_to": sequence(choice(*sinks.NAMES)),
     "inference.overlap": number(low=0, below=1),
     "inference.sigma_scale": number(above=0),
     "inference.mirror_axes": sequence(integer(0, 2)),

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs.base import base_config
 from dsdenseunet.core import files
 from dsdenseunet.reporting.results import read_metrics
 from dsdenseunet.runtime import out_of_memory, parallel
@@ -13,6 +14,11 @@ from dsdenseunet.training.logs import RunLog, keep_lines_until, scalars
 
 MODEL = {"family": "dense_unet", "remat": "none", "dtype": "float32"}
 SETTING = {"patch": [4, 8, 8], "batch": 1, "accumulate": 1, "remat": "none", "dtype": "float32"}
+
+
+def open_log(workdir: Path, active: bool = True) -> RunLog:
+    config = base_config()
+    return RunLog(workdir, "phase1", config, start_step=0, validated_step=0, total_steps=4, active=active)
 
 
 def write_lines(path: Path, *records: dict) -> None:
@@ -95,7 +101,7 @@ def test_memory_of_the_fullest_device_beside_the_plan(tmp_path: Path, monkeypatc
     config["data"]["batch_size"] = 3
     assert out_of_memory.planned_bytes(config, parallel.first_device_memory(), 1) is None
 
-    log = RunLog(tmp_path, phase="phase1", start_step=0, validated_step=0, total_steps=4, active=True)
+    log = open_log(tmp_path)
     metrics = {"loss": 0.5, "liver_dice": 0.75, "tumour_dice": 0.25, "grad_norm": 1.0, "learning_rate": 0.01}
     for step, peak in enumerate((7, 7, 8), start=1):
         cards[1].peak = peak
@@ -111,7 +117,7 @@ def test_a_device_that_does_not_count_has_no_memory():
 
 def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     metrics = {"loss": 0.5, "liver_dice": 0.75, "tumour_dice": 0.25, "grad_norm": 1.0, "learning_rate": 0.01}
-    log = RunLog(tmp_path, phase="phase1", start_step=0, validated_step=0, total_steps=4, active=True)
+    log = open_log(tmp_path)
     log.step(1, 1, metrics, steps_per_second=2.0)
     log.validation(1, 1, {"liver_dice": 0.9, "tumour_dice": 0.5, "mean_dice": 0.7}, best=True)
     log.volumes(1, 4, {"liver_dice": 0.8}, best_epoch=3, cases=["volume-7"])
@@ -136,7 +142,7 @@ def test_lines_and_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_other_processes_write_nothing(tmp_path: Path):
-    log = RunLog(tmp_path, phase="phase1", start_step=0, validated_step=0, total_steps=4, active=False)
+    log = open_log(tmp_path, active=False)
     log.step(1, 1, {"loss": 1.0}, 1.0)
     log.validation(1, 1, {"mean_dice": 1.0}, best=False)
     log.say("nothing")
