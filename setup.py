@@ -26,6 +26,7 @@ setup(
         "numpy>=2.0",
         "optax>=0.2.5",  # optimiser
         "orbax-checkpoint>=0.11.30",  # checkpoints
+        "pillow>=10.1",  # the picture of the first batch
         "pydicom>=3.0.1",  # DICOM
         "scipy>=1.14",  # filters, nearest surfaces
         "tensorboardX>=2.6",  # training curves, without TensorFlow

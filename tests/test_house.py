@@ -86,7 +86,12 @@ def test_versions_tested_satisfy_the_floors():
 
 def imported_packages():
     """Package by module of this project that imports it; other names than the package's are listed."""
-    names = {"absl": "absl-py", "cc3d": "connected-components-3d", "orbax": "orbax-checkpoint"}
+    names = {
+        "absl": "absl-py",
+        "cc3d": "connected-components-3d",
+        "orbax": "orbax-checkpoint",
+        "PIL": "pillow",
+    }
     for path in SOURCES:
         if name_of(path).startswith("tests/") or name_of(path) in PEERS:
             continue

@@ -17,6 +17,7 @@ from dsdenseunet.data.scans.opening import is_segmentation, open_volume
 from dsdenseunet.reporting import overlays, pictures
 from dsdenseunet.reporting.pictures import Picture
 from dsdenseunet.reporting.results import finite
+from dsdenseunet.reporting.slices import choose_slices
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
@@ -86,7 +87,7 @@ def _figure(paths: Paths, turned: bool, title: str, task: Task) -> Figure:
             expected=f"the {' x '.join(map(str, truth.shape))} of {paths['reference']}",
             fix="name the folder of the images that belong to the references with --images",
         )
-    slices = overlays.choose_slices(truth, SLICES, task.regions)
+    slices = choose_slices(truth, SLICES, task.regions)
     return overlays.overlay_figure(image_DHW, truth, prediction, image.spacing_mm, slices, task, title=title)
 
 

@@ -31,30 +31,6 @@ _OUTLINES: tuple[tuple[str, tuple[float, ...]], ...] = (
 _MARGIN = {"left": 0.3, "top": 0.66, "bottom": 0.35}
 
 
-def choose_slices(
-    truth_DHW: NDArray[np.uint8], count: int, regions: Sequence[Region] = lits.TASK.regions
-) -> list[int]:
-    """Slices worth looking at, from the feet up: large areas of the last region that are not neighbours.
-
-    The slice with the largest area comes first, then again and again the largest at least a sixth of the
-    volume away from those chosen (less, where that leaves too few). If the case does not have the last
-    region, the one before it counts, and so on.
-    """
-    masks = (region.mask(truth_DHW) for region in reversed(regions))
-    shown_DHW = next((mask for mask in masks if mask.any()), np.zeros(truth_DHW.shape, np.bool_))
-    areas = np.count_nonzero(shown_DHW, axis=(1, 2))
-    order = np.argsort(-areas, kind="stable")
-    distance = max(len(areas) // 6, 1)
-    chosen: list[int] = []
-    while distance and len(chosen) < min(count, len(areas)):
-        chosen = []
-        for index in order:
-            if len(chosen) < count and all(abs(int(index) - other) >= distance for other in chosen):
-                chosen.append(int(index))
-        distance -= 1
-    return sorted(chosen)
-
-
 def overlay_figure(
     image_DHW: NDArray[Any],
     truth_DHW: NDArray[np.uint8],

@@ -41,6 +41,13 @@ def draw(path: Path, title: str, figure: Callable[[], Figure]) -> Picture:
         return Picture(title, "", fault)
 
 
+def drawn_before(path: Path, title: str) -> Picture:
+    """A PNG file that another command has left."""
+    if not path.is_file():
+        return Picture(title, "", f"{path}: no such file")
+    return Picture(title, html.inline_png(path), "")
+
+
 def draw_both(stem: Path, title: str, figure: Callable[[], Figure]) -> Picture:
     """As `draw`, to `stem`.png, and to `stem`.pdf beside it."""
     made: list[Figure] = []

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from dsdenseunet.core import files
 from dsdenseunet.data.scans import nifti
-from dsdenseunet.reporting import curves, html, overlays, pictures, results
+from dsdenseunet.reporting import curves, first_batch, html, overlays, pictures, results
 from dsdenseunet.reporting import html_tables as tables
 from dsdenseunet.reporting.results import finite
+from dsdenseunet.reporting.slices import choose_slices
 from dsdenseunet.reporting.sources import DataSource
 from dsdenseunet.runtime.stages import Stage
 from dsdenseunet.tasks.task import Task
@@ -76,6 +77,8 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
     drawn = {
         name: pictures.draw(out / f"{name}.png", title, figure) for name, (title, figure) in figures.items()
     }
+    title = "The first batch of the last phase"
+    drawn["first_batch"] = pictures.drawn_before(inputs.workdir / first_batch.FILE, title)
     files.write_json(out / "result.json", result)
     page = out / "report.html"
     html.write_page(page, "run.html", **drawn, **values)
@@ -91,7 +94,7 @@ def _overlay(inputs: Inputs, data: DataSource, task: Task) -> Figure:
         truth,
         prediction,
         image.spacing_mm,
-        overlays.choose_slices(truth, SLICES, task.regions),
+        choose_slices(truth, SLICES, task.regions),
         task,
         title=f"Held-out volume of {data.name}",
     )
@@ -158,6 +161,9 @@ def _page_values(out: Path, result: Mapping[str, Any], rows: Sequence[Sequence[s
             f"Scoring mode: {MODE}. A tumour is part of the liver. One volume: these numbers say that the "
             "whole chain works, not how well the network does on other patients; they are not to be set "
             "beside published scores."
+        ),
+        "first_batch_note": (
+            "A patch, after augmentation and normalisation, and its labels. Mirrored patches appear mirrored."
         ),
         "loss_note": "Weighted cross-entropy of each step's patches (thin) and its running mean (thick).",
         "dice_note": (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import matplotlib
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from dsdenseunet.core import files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Of a run's phases in their order, then from the first again.
 PHASE_COLOURS = ("#1c7ed6", "#7048e8", "#f08c00", "#0c8599")
@@ -18,6 +19,9 @@ DOTS_PER_INCH = 150
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a figure as PNG or, by the name's ending, as PDF; whole or not at all."""
+    # Here, as a training draws in these colours without it, and its import takes longer than that drawing.
+    import matplotlib
+
     kind = Path(path).suffix.removeprefix(".")
     # Equal pictures are equal files, and text in a PDF stays text.
     undated = {"CreationDate": None} if kind == "pdf" else None

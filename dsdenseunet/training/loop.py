@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.pipeline import extra, make_training_iterator
+from dsdenseunet.reporting import first_batch
 from dsdenseunet.runtime import compilation, out_of_memory, parallel
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import phases
@@ -114,6 +115,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
     if not (budget.over() if budget else step == total):
         log.say(compilation.notice("the training step"))
     compiled_step = parallel.compile_step(train_step, mesh)
+    drawn = not first
     waiting = _Waiting(phase, log)
     try:
         while True:
@@ -166,6 +168,9 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             state, metrics = compiled_step(state, arrays)
             if step + 1 != total:
                 batches.send_next()
+            if not drawn:
+                _draw(phase, batch, arrays, log)
+                drawn = True
             waiting.read(state)
             step += 1
             waiting.put(step, batch, metrics)
@@ -213,6 +218,20 @@ class _Waiting:
             memory["planned_bytes"] = self._planned
         self._log.step(epoch, step, values, 1 / max(now - self._clock, 1e-9), memory)
         self._clock = now
+
+
+def _draw(
+    phase: Phase, batch: Mapping[str, np.ndarray], arrays: Mapping[str, jax.Array], log: RunLog
+) -> None:
+    """The first device's share of the first batch of this start, while the device works on it."""
+    try:
+        own = parallel.local_copy({name: arrays[name] for name in ("image", "labels")})
+        image_BDHWC, labels_BDHW = np.asarray(own["image"]), np.asarray(own["labels"])
+        names = [phase.train_names[index] for index in batch["case"][: len(labels_BDHW)]]
+        task = Task.of(phase.config.task)
+        first_batch.write(phase.workdir / first_batch.FILE, image_BDHWC, labels_BDHW, names, task)
+    except Exception as error:  # decoration
+        log.say(f"no picture of the first batch: {type(error).__name__}: {error}")
 
 
 def _keep_if_best(

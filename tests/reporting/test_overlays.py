@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from dsdenseunet.reporting.overlays import choose_slices, overlay_figure
+from dsdenseunet.reporting.overlays import overlay_figure
+from dsdenseunet.reporting.slices import choose_slices
 from dsdenseunet.reporting.style import save
 
 

@@ -10,6 +10,7 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation.folder import evaluate
+from dsdenseunet.reporting import first_batch
 from dsdenseunet.reporting.run_report import Inputs, write_report
 from dsdenseunet.reporting.sources import PHANTOM, SAMPLE
 from dsdenseunet.runtime.stages import Stage
@@ -50,6 +51,8 @@ def inputs(tmp_path_factory):
         "config": {"name": "demo", "seed": 0, "task": TASK.to_config()},
     }
     (root / "run" / "provenance.json").write_text(json.dumps({"starts": [start]}))
+    batch = np.zeros((1, 6, 20, 20, 1), np.float32), truth[None]
+    first_batch.write(root / "run" / first_batch.FILE, *batch, ["volume-1"], TASK)
     return Inputs(
         root / "run",
         root / "truth" / "volume-1.nii",
@@ -65,7 +68,7 @@ def test_the_page_is_self_contained_and_complete(inputs, tmp_path):
     # Nothing is loaded: every source is inline, and there is no script and no style sheet to fetch.
     assert re.findall(r'src="(?!data:image/png;base64,)', text) == []
     assert not re.search(r"<script|<link|@import|url\(", text)
-    assert text.count("data:image/png") == 3
+    assert text.count("data:image/png") == 4
     for needed in (SAMPLE.attribution, "0123456789ab", "corrected", "1.000", "0.667", "12.5", "reused"):
         assert needed in text
     assert "--config=&lt;demo&gt;" in text
@@ -114,7 +117,7 @@ def test_a_ct_that_cannot_be_shown_costs_its_picture_alone(inputs, tmp_path):
     text = write_report(
         tmp_path, dataclasses.replace(inputs, image=tmp_path / "volume-1.nii"), SAMPLE, STAGES
     ).read_text()
-    assert text.count("data:image/png") == 2
+    assert text.count("data:image/png") == 3
     assert text.count("could not be drawn") == 1
     assert (tmp_path / "result.json").exists()
 

@@ -30,6 +30,7 @@ def test_files_of_a_run(reference: Path):
     assert {path.name for path in reference.iterdir()} == {
         ".lock",
         "config.json",
+        "first_batch.png",
         "metrics.jsonl",
         "phase1",
         "phase2",

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.reporting import curves, overlays
 from dsdenseunet.reporting.reproduction.section import Drawing, Record, Section, Table, facts
+from dsdenseunet.reporting.slices import choose_slices
 from dsdenseunet.reporting.style import INK
 from dsdenseunet.tasks.task import Task
 
@@ -129,7 +130,7 @@ def _overlay(run: Mapping[str, Any], case: Mapping[str, str], title: str, count:
     image = nifti.read_image(case["image"], channels=task.channels)
     truth = nifti.read_labels(case["truth"], task, like=image.grid).array_DHW
     prediction = nifti.read_labels(case["prediction"], task, like=image.grid).array_DHW
-    slices = overlays.choose_slices(truth, count, task.regions)
+    slices = choose_slices(truth, count, task.regions)
     return overlays.overlay_figure(
         image.array_DHW, truth, prediction, image.spacing_mm, slices, task, title=title
     )
