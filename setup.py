@@ -16,6 +16,7 @@ setup(
         "absl-py>=2.1",  # flags of the entry points
         "connected-components-3d>=3.20",  # lesions, largest liver
         "edt>=3.0",  # distances in mm
+        "filelock>=3.16",  # one process at a time in a folder, on every system
         "flax>=0.12",  # networks
         "grain>=0.2.15",  # stream of training patches
         "jax>=0.9",
@@ -27,6 +28,7 @@ setup(
         "optax>=0.2.5",  # optimiser
         "orbax-checkpoint>=0.11.30",  # checkpoints
         "pillow>=10.1",  # the picture of the first batch
+        "psutil>=5.9",  # memory and times of processes, on every system
         "pydicom>=3.0.1",  # DICOM
         "scipy>=1.14",  # filters, nearest surfaces
         "tensorboardX>=2.6",  # training curves, without TensorFlow

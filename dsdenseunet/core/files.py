@@ -36,7 +36,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as stream:
+        with temporary.open("rb+") as stream:  # Windows flushes only what could be written to.
             os.fsync(stream.fileno())
         # mkstemp makes files that only their owner can read; a result is as readable as any other file.
         umask = os.umask(0)
@@ -67,6 +67,8 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o777 & ~umask)
+        if target.is_dir():
+            target.rmdir()  # Windows replaces no folder, not even an empty one.
         temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -185,7 +187,7 @@ def check_file(path: str | os.PathLike[str], where: str | None = None) -> None:
     text = os.fspath(path)
     with _refused(text, where or text, "a file to write"):
         target = Path(text)
-        if target.is_dir() or text.endswith(os.sep):
+        if target.is_dir() or text.endswith((os.sep, os.altsep or os.sep)):
             raise ValueError("the name of a folder")
         # Among devices even a link must not be replaced: /dev/stdout may lead to a file.
         folder = target.parent.resolve()

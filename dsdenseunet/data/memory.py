@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import by
 
@@ -16,7 +18,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def machine_bytes() -> int:
     """The machine's memory in bytes, or what this container may take of it."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    found = [psutil.virtual_memory().total]
     for limit in _LIMITS:
         try:
             found.append(int(Path(limit).read_text()))

@@ -6,20 +6,19 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.lock import locked
 from dsdenseunet.data import cache, manifest, prepared_case
 from dsdenseunet.data.scans import channel_files
 from dsdenseunet.data.scans.layouts import Case, natural_key
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
-_LOCK = ".lock"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Faults that stop every case alike; any other fault of the disk concerns the folder of one case.
 _DISK_FAULTS = (*_DISK_FULL, errno.EROFS)
@@ -80,7 +79,7 @@ def prepare(
             prepares into it.
     """
     root = Path(cache_dir)
-    with _writable(root), _locked(root):
+    with _writable(root), locked(root, "prepares"):
         for stale in root.glob("**/.partial-*"):  # Of a run that was killed while it wrote.
             stale.unlink()
         records, damaged = manifest.read_entries(root)
@@ -198,22 +197,3 @@ def _writable(root: Path) -> Iterator[None]:
         raise InputError(
             root, found=str(error), expected="a folder to write the cache to", fix=fix
         ) from error
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    with (root / _LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise InputError(
-                root,
-                found=f"another process prepares into it (pid {lock.read().strip() or 'unknown'})",
-                expected="one at a time",
-                fix="wait for it to end, or choose another folder",
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield

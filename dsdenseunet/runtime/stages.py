@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import resource
 import shlex
 import shutil
 import sys
@@ -36,14 +35,14 @@ class Stage:
         name: for the reader.
         command: as one would type it.
         seconds: wall clock.
-        cpu_seconds: of all its processes, in user mode.
+        cpu_seconds: of all its processes, in user mode; None on Windows, which does not add them up.
         reused: whether this run found it done.
     """
 
     name: str
     command: str
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float | None
     reused: bool
 
 
@@ -100,26 +99,24 @@ class Chain:
             record = {"key": key, "writes": _digest(writes), "seconds": seconds, "cpu_seconds": cpu_seconds}
             self._records[name] = record
             files.write_json(self._file, self._records)
-            _say(f"== {name}: {seconds:.1f} s ({cpu_seconds:.1f} s of CPU time)")
+            cpu = "" if cpu_seconds is None else f" ({cpu_seconds:.1f} s of CPU time)"
+            _say(f"== {name}: {seconds:.1f} s{cpu}")
         self.stages.append(Stage(name, command, record["seconds"], record["cpu_seconds"], reused))
 
     def _execute(
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str]
-    ) -> tuple[float, float]:
-        start, cpu = time.perf_counter(), _children_cpu_seconds()
+    ) -> tuple[float, float | None]:
+        start, cpu = time.perf_counter(), os.times().children_user
         status = supervision.run_child([sys.executable, *arguments], env=environment)
         if status:
             raise StageFailedError(name, status if status > 0 else 128 - status)
-        return round(time.perf_counter() - start, 2), round(_children_cpu_seconds() - cpu, 2)
+        cpu_seconds = None if os.name == "nt" else round(os.times().children_user - cpu, 2)
+        return round(time.perf_counter() - start, 2), cpu_seconds
 
 
 def _say(line: str) -> None:
     # At once, or it would come after what the stage's own process prints.
     print(line, flush=True)
-
-
-def _children_cpu_seconds() -> float:
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
 
 
 def _digest(paths: Sequence[Path]) -> str | None:

@@ -38,7 +38,17 @@ def supervise() -> int:
     Returns:
         The child's exit status; `EXIT_PROCESS_LOST` where another process' end has ended it, and
         128 + the signal's number where a signal has.
+
+    Raises:
+        InputError: the system is Windows.
     """
+    if os.name == "nt":
+        raise InputError(
+            "--coordinator",
+            found="Windows, where no process can watch over another as this needs it",
+            expected="Linux or macOS for a run of several processes",
+            fix="leave it out: one process trains on all of this machine's devices",
+        )
     reader, writer = os.pipe()
     environment = {**os.environ, _LIFELINE: str(reader)}
     status = run_child([sys.executable, *sys.orig_argv[1:]], env=environment, pass_fds=[reader])
@@ -77,10 +87,13 @@ def run_child(command: Sequence[str], **options: Any) -> int:
     """
     # Ctrl-C reaches a whole group; a training run would take the second signal for a request to stop at once.
     child = subprocess.Popen(command, process_group=0, **options)
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = {
-        number: signal.signal(number, lambda number, _: child.send_signal(number)) for number in signals
-    }
+
+    def pass_on(number: int, _: Any) -> None:
+        # Windows knows no such groups: the child has got Ctrl-C already, and could not be sent it.
+        if os.name != "nt" or number != signal.SIGINT:
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return child.wait()
     finally:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import refusal
+from dsdenseunet.core.lock import locked
 from dsdenseunet.data import patients, stage_cache
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import read_fold, strata
@@ -23,7 +24,6 @@ from dsdenseunet.training import cases, phases, provenance, resume, sinks, stage
 from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in, progress_of
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
-from dsdenseunet.training.lock import locked
 from dsdenseunet.training.loop import Phase, run_phase
 from dsdenseunet.training.recipe import check_names
 from dsdenseunet.training.settings import check_config, config_to_json
@@ -78,7 +78,7 @@ def run(
     use_compilation_cache()
     first = parallel.process_index() == 0
     stopping = StopRequest() if stop is None else contextlib.nullcontext(stop)
-    with locked(workdir) if first else contextlib.nullcontext(), stopping as stop:
+    with locked(workdir, "trains") if first else contextlib.nullcontext(), stopping as stop:
         start = provenance.gather(config_to_json(config), cache.fingerprint)
         resume.check(workdir, start, say=print if first else _silent)
         parallel.wait_for_all("every process has checked the workdir")
@@ -116,7 +116,7 @@ def _run_stages(config: ConfigDict, workdir: Path, extend_to: int | None, stop: 
     cache.check_current((*names[0], *names[1]))
     first = parallel.process_index() == 0
     stopping = StopRequest() if stop is None else contextlib.nullcontext(stop)
-    with locked(workdir) if first else contextlib.nullcontext(), stopping as stop:
+    with locked(workdir, "trains") if first else contextlib.nullcontext(), stopping as stop:
         if first:
             layout.write(workdir)
         for place in layout.places:

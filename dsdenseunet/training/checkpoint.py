@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -32,7 +32,6 @@ from dsdenseunet.training.checkpoint_folder import (
     read_json,
     steps,
 )
-from dsdenseunet.training.device_input import DeviceInput
 from dsdenseunet.training.integrity import (
     array_digest,
     check_digest,
@@ -44,6 +43,9 @@ from dsdenseunet.training.integrity import (
 )
 from dsdenseunet.training.settings import check_config, config_from_json, config_to_json
 from dsdenseunet.training.state import TrainState, state_arrays, variables_of
+
+if TYPE_CHECKING:  # Grain, which it imports, is for training only.
+    from dsdenseunet.training.device_input import DeviceInput
 
 # Names in `record` and `progress` for the SHA-256 of the arrays beside them.
 _VARIABLES_DIGEST, _STATE_DIGEST = "variables_sha256", "state_sha256"

@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import json
 import os
 
@@ -9,6 +8,7 @@ import pytest
 
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.lock import locked
 from dsdenseunet.data import manifest, preparation
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.preparation import prepare
@@ -212,10 +212,11 @@ def test_one_process_at_a_time(tmp_path):
     write_case(tmp_path / "data", 0)
     cases = find_cases(tmp_path / "data").used
     prepare(cases, tmp_path / "cache")
-    with (tmp_path / "cache" / ".lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=f"pid {os.getpid()}"):
-            prepare(cases, tmp_path / "cache")
+    with (
+        locked(tmp_path / "cache", "trains"),
+        pytest.raises(InputError, match=f"in use by process {os.getpid()} on"),
+    ):
+        prepare(cases, tmp_path / "cache")
     assert statuses(prepare(cases, tmp_path / "cache")) == ["current"]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.inference.folder import Outcome, predict_folder
@@ -36,7 +37,7 @@ def measure(
     Raises:
         InputError: a scan could not be segmented.
     """
-    load = os.getloadavg()
+    load = psutil.getloadavg()
     _run(predictors, scans, pipelined=True)
     runs: dict[str, list[Outcome]] = {mode: [] for mode in MODES}
     for number in range(rounds):
@@ -53,7 +54,7 @@ def measure(
         "ratio": Spread.of(ratios).as_json(),
         "modes": {mode: _summary(outcomes, len(scans)) for mode, outcomes in runs.items()},
         "load_at_start": load,
-        "load_at_end": os.getloadavg(),
+        "load_at_end": psutil.getloadavg(),
     }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +16,7 @@ from dsdenseunet.data.scans import nifti
 from dsdenseunet.evaluation.pairing import FilePair
 from dsdenseunet.evaluation.reading import LIBRARIES, score_files
 from dsdenseunet.runtime import environment
+from experiments.benchmarks.measuring.peak_memory import peak_bytes
 
 SPACING_MM = (1.0, 0.7, 0.7)
 # Share of the volume's sides that the liver takes, and of lesions that the prediction has.
@@ -73,14 +72,12 @@ def _measure_here(pair: FilePair) -> dict[str, Any]:
     start, cpu = time.perf_counter(), time.process_time()
     scores = score_files(pair)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
     records = scores["corrected"].lesion_records
     return {
         "shape": list(scores["corrected"].shape),
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu_seconds, 2),
-        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2),
+        "peak_gib": round(peak_bytes() / 2**30, 2),
         "lesions": {side: sum(r.side == side for r in records) for side in ("reference", "prediction")},
     }
 

@@ -6,11 +6,9 @@ told apart.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import threading
@@ -21,6 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
+
+from experiments.benchmarks.measuring import peak_memory
 
 # PyTorch allocates each map by itself: it is fastest where the C library keeps what is freed, in huge pages.
 _KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
@@ -139,8 +139,8 @@ class _Served:
         self._task = make_task()
         for _ in range(warm_up):
             self._task.run()
-        self._set_up_gib = _peak_bytes() / 2**30
-        _reset_peak()
+        self._set_up_gib = peak_memory.peak_bytes() / 2**30
+        peak_memory.reset_peak()
 
     def sample(self, calls: int) -> Sample:
         start, cpu = time.perf_counter(), time.process_time()
@@ -153,29 +153,7 @@ class _Served:
         return self._task.outputs()
 
     def peak_gib(self) -> Peak:
-        return Peak(_peak_bytes() / 2**30, self._set_up_gib)
-
-
-def _reset_peak() -> None:
-    """Linux: what set-up has freed goes back to the system, and the high-water mark falls to what is left.
-
-    Elsewhere the mark keeps what set-up took.
-    """
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
-        return
-
-
-def _peak_bytes() -> int:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        # Kibibytes on Linux, bytes on macOS.
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return Peak(peak_memory.peak_bytes() / 2**30, self._set_up_gib)
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:

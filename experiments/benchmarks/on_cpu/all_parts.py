@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from dsdenseunet.runtime import environment
 from dsdenseunet.training import provenance
@@ -50,7 +51,7 @@ def run(
     data = f"phantoms, seed 0: {pipeline_task.CASES} of {pipeline_task.SIZE}; random patches"
     record = provenance.gather(dict(config), data)
     record["versions"]["torch"] = environment.installed_version("torch")
-    record["load_at_start"] = os.getloadavg()
+    record["load_at_start"] = psutil.getloadavg()
     say(_HEADING)
     results: list[dict[str, Any]] = []
     targets: list[dict[str, Any]] = []
@@ -60,7 +61,7 @@ def run(
             found = PARTS[name](setting)
             results += [result if isinstance(result, dict) else result.as_json() for result in found]
             targets = judge(results)
-            record["load_at_end"] = os.getloadavg()
+            record["load_at_end"] = psutil.getloadavg()
             save({"targets": targets, "results": results, "rounds": rounds, "provenance": record})
     say("")
     for target in targets:

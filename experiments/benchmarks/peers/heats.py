@@ -63,12 +63,14 @@ def run(plan: Plan, contenders: Sequence[Contender], say: Callable[[str], None])
     Raises:
         InputError: a contender that failed, with the end of what it printed; or a core that is not there.
     """
-    if plan.core is not None and plan.core not in os.sched_getaffinity(0):
+    # Only Linux keeps a process on a core.
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if plan.core is not None and plan.core not in cores:
         raise InputError(
             "--core",
             found=str(plan.core),
-            expected=f"one of {sorted(os.sched_getaffinity(0))}",
-            fix="name a core that this process may use",
+            expected=f"one of {cores}" if cores else "no core, as this system keeps no process on one",
+            fix="name a core that this process may use" if cores else "leave it out",
         )
     results = []
     heats = itertools.product(plan.budgets, plan.folds, plan.seeds, contenders)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.training.lock import LOCK_FILE, locked
+from dsdenseunet.core.lock import HOLDER_FILE, locked
 
 HOLD = """
-import sys, pathlib
-from dsdenseunet.training.lock import locked
-with locked(pathlib.Path(sys.argv[1])):
+import sys
+from dsdenseunet.core.lock import locked
+with locked(sys.argv[1], "trains"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -26,32 +26,35 @@ def test_second_process_is_told_who_holds_it_and_a_killed_one_leaves_no_lock(tmp
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"in use by process {holder.pid} on .* since"), locked(tmp_path):
+        with (
+            pytest.raises(InputError, match=f"in use by process {holder.pid} on .* since"),
+            locked(tmp_path, "trains"),
+        ):
             pass
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
-    with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
+    with locked(tmp_path, "trains"):
+        assert json.loads((tmp_path / HOLDER_FILE).read_text())["pid"] == os.getpid()
 
 
 def test_released_at_the_end_and_after_an_error(tmp_path: Path):
-    with pytest.raises(RuntimeError), locked(tmp_path / "new"):
+    with pytest.raises(RuntimeError), locked(tmp_path / "new", "trains"):
         raise RuntimeError
-    with locked(tmp_path / "new"):
+    with locked(tmp_path / "new", "trains"):
         pass
 
 
 def test_unreadable_holder_is_still_a_clear_error(tmp_path: Path):
-    with locked(tmp_path):
-        (tmp_path / LOCK_FILE).write_text("")
-        with pytest.raises(InputError, match="in use by another process"), locked(tmp_path):
+    with locked(tmp_path, "trains"):
+        (tmp_path / HOLDER_FILE).write_text("")
+        with pytest.raises(InputError, match="in use by another process"), locked(tmp_path, "trains"):
             pass
 
 
 def test_workdir_that_is_a_file(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"), locked(tmp_path / "file"):
+    with pytest.raises(InputError, match="cannot be written"), locked(tmp_path / "file", "trains"):
         pass
 
 
@@ -61,5 +64,5 @@ def test_read_only_workdir(tmp_path: Path):
     if os.access(workdir, os.W_OK):
         # The superuser may write anywhere but into the kernel's own tree.
         workdir = Path("/proc/dsdenseunet")
-    with pytest.raises(InputError, match="cannot be written"), locked(workdir):
+    with pytest.raises(InputError, match="cannot be written"), locked(workdir, "trains"):
         pass
