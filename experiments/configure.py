@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from absl import flags
+from ml_collections import config_flags
 from tqdm import tqdm
 
 from dsdenseunet.configure.configuring import beside, check_out, configure, prepare_cache, write
@@ -25,6 +26,9 @@ DATA = flags.DEFINE_string(
 )
 OUT = cli.output_file("out", None, "The config to write, such as configs/my_task.py.", required=True)
 CACHE = cli.output_folder("cache", None, "Folder to prepare the scans into (default: they are not).")
+NETWORK = config_flags.DEFINE_config_file(
+    "network", help_string="A config whose network and training to take."
+)
 DEVICE = flags.DEFINE_string("device", "rtx3070", f"The card: {', '.join(cards())}, or its driver's name.")
 BUDGET = flags.DEFINE_float("budget_gib", None, "GiB of the card to use (default: all of it).", 0.001)
 COMPILE = flags.DEFINE_bool("compile", True, "Ask the compiler what fits; off: the budget is not checked.")
@@ -52,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
             timeout_s=TIMEOUT.value,
             workers=WORKERS.value,
             cache=CACHE.value,
+            network=NETWORK.value,
             on_case=show,
             say=progress.write,
         )

@@ -17,7 +17,7 @@ class Choice:
         title: what is chosen, in a few words.
         settings: field of the config, without `config.`, to its value; those that stay as configs/base.py has
             them may be named too. `task.` fields are the task's, `model` is all of `config.model`, `phases`
-            is phase to epochs.
+            is phase to epochs, of which `phases.NAME.FIELD` are other fields.
         why: whole sentences.
     """
 

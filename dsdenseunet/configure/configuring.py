@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dsdenseunet.configure import choices, config_file, fitting
+from dsdenseunet.configure import choices, config_file, fitting, named_network
 from dsdenseunet.configure.choice import Choice
 from dsdenseunet.configure.fitting import Fit
 from dsdenseunet.configure.recipes import Recipe, recipe_for
@@ -95,6 +95,7 @@ def configure(
     timeout_s: float,
     workers: int,
     cache: str | None,
+    network: ConfigDict | None,
     on_case: Callable[[int, int, str], None],
     say: Callable[[str], None],
 ) -> Configured:
@@ -109,6 +110,7 @@ def configure(
         timeout_s: seconds after which a compilation has failed.
         workers: scans read at once.
         cache: `config.data.cache`; None: one by the config's name.
+        network: a config whose network and training are taken; None: those that suit the data.
         on_case: see `fingerprint`.
         say: told of progress, a line each.
 
@@ -121,7 +123,8 @@ def configure(
     spacing = choices.spacing(found)
     # As the network sees it.
     seen = found.resampled(spacing.settings["task.spacing_mm"])
-    recipe = recipe_for(seen)
+    base = read("from configs.base import base_config as get_config")
+    recipe = named_network.recipe_of(network, base, seen) if network else recipe_for(seen)
     of_data, of_patients = _of_data(found, spacing, str(beside(out, "folds")))
     name = Path(out).stem
     cache = cache or f"cache-{name}"

@@ -134,7 +134,7 @@ def _cubes(fingerprint: Fingerprint) -> Recipe:
     return Recipe(
         network,
         (training.loss(fingerprint, auxiliary), *training.of_nnunet(fingerprint)),
-        patches=_shrinking(fingerprint, (stride,) * 3),
+        patches=shrinking(fingerprint, (stride,) * 3),
         enough=_DEEPEST**3,
         batch=2,
         grows=True,
@@ -199,7 +199,7 @@ def _as_patch(sides: Sequence[int]) -> Patch:
     return d, h, w
 
 
-def _shrinking(fingerprint: Fingerprint, stride: Patch) -> tuple[Patch, ...]:
+def shrinking(fingerprint: Fingerprint, stride: Patch) -> tuple[Patch, ...]:
     """Patches from the median image down: the side that is longest in mm gives way, a stride at a time."""
     spacing = fingerprint.median_spacing_mm
     sides = [_side(side, step) for side, step in zip(fingerprint.median_shape, stride)]

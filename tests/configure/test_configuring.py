@@ -18,7 +18,7 @@ from tests.training.tiny import TinyNet
 def chosen(data, out, **flags):
     usual = {"device": "rtx3070", "budget_gib": None, "compiled": False, "timeout_s": 60.0, "workers": 1}
     silent = {"on_case": lambda *progress: None, "say": lambda line: None}
-    return configure(str(data), out=str(out), **{"cache": None, **usual, **silent, **flags})
+    return configure(str(data), out=str(out), **{"cache": None, "network": None, **usual, **silent, **flags})
 
 
 def test_from_a_folder_to_training(tmp_path, monkeypatch):

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from configs import networks, table_one
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.memory.description import describe
-from dsdenseunet.memory.planner.search import macs_by_remat
 from dsdenseunet.models import registry
 from dsdenseunet.ops import conv, depthwise_choice
 from dsdenseunet.training import cascade
@@ -94,13 +93,35 @@ def test_they_train_go_on_and_predict(
     assert described.totals()["trainable"] == parameters
 
 
-@pytest.mark.parametrize("name", [*NARROW, "h_dense_unet"])
-def test_the_planner_knows_what_recomputing_costs(name: str):
-    config = (networks if name in networks.VARIANTS else table_one).get_config(name)
-    fields, patch = NARROW.get(name, (NARROW_HYBRID, (4, 8, 8)))
-    config.model.update(fields)
-    none, again = macs_by_remat(config, patch).values()
-    assert none < again < 4 / 3 * none
+@pytest.mark.long
+def test_mednext_goes_on_with_larger_kernels(
+    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """UpKern, as its authors train kernels of 5^3: from a finished run with 3^3, by config alone."""
+    monkeypatch.setattr(conv, "form_on_cpu", lambda *_: "direct")
+    monkeypatch.setattr(depthwise_choice, "fastest", lambda *_: "grouped")
+    narrow = {"width": 2, "blocks": (1, 1, 1), "expansion": (1, 1, 1)}
+    config.data.patch_size, config.data.augment_on_device = (4, 8, 8), False
+    config.phases.order = ("phase1",)
+    config.phases.phase1.epochs = 1
+    config.training.validate_patches = 0
+    config.training.validate_cases = 1
+    config.model = {**VARIANTS["mednext_s_k3"].model, **narrow}
+    cascade.run(config, tmp_path / "k3")
+    config.model = {**VARIANTS["mednext_s_k5"].model, **narrow}
+    config.phases.phase1.start = str(tmp_path / "k3")
+    # So small that every weight stays where it starts.
+    config.optimizer.learning_rate = config.optimizer.lr_floor = 1e-12
+    cascade.run(config, tmp_path / "k5")
+    before, (stored, after) = load_best(tmp_path / "k3")[1]["params"], load_best(tmp_path / "k5")
+    kernels = [name for name in named(after["params"]) if name.endswith("depthwise/kernel")]
+    assert f"{len(kernels)} brought to another shape" in capsys.readouterr().out
+    assert after["params"]["encoder0"]["depthwise"]["kernel"].shape[-5:-2] == (5, 5, 5)
+    jax.tree.map(
+        lambda resized, trained: np.testing.assert_allclose(trained, resized, atol=1e-9),
+        registry.build(stored.model).adapted(before),
+        after["params"],
+    )
 
 
 @pytest.mark.long
