@@ -128,7 +128,7 @@ def _check_distances(ordered: Sequence[Slice], normal: NDArray[np.float64], wher
     multiples = steps / usual
     if np.abs(multiples - np.rint(multiples)).max() <= _OFF_VOXELS and multiples.min() > 0.5:
         gaps = [
-            f"{round(times) - 1} between {before} and {after} (from {_at(before)} to {_at(after)})"
+            f"{round(times) - 1} between {before} at {_at(before)} and {after} at {_at(after)}"
             for times, (before, after) in zip(multiples, pairwise(ordered))
             if times > 1.5
         ]

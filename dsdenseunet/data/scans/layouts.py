@@ -31,6 +31,8 @@ _MSD_FOLDERS = {"imagesTr": IMAGE, "labelsTr": LABELS, "imagesTs": IMAGE, "label
 _DIGITS = re.compile(r"([0-9]+)")
 _CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 _CHANNEL_OF_FILE = re.compile(r"_[0-9]{4}((?:\.nii(?:\.gz)?|\.dcm)?)$", re.IGNORECASE)
+_NO_NAME = "named neither as LiTS does nor in a folder of the Decathlon's"
+_NO_SEGMENTATION = "a DICOM series without a segmentation, named as no data set's"
 # With more suffixes than any data set has channels, they are numbers of scans.
 _MOST_CHANNELS = 4
 
@@ -115,7 +117,7 @@ def find_cases(root: str | os.PathLike[str], channels: int = 1) -> Found[Case]:
         *found.passed_over,
         *(PassedOver(file.path, "labels without a scan") for file in found.labels),
         *(
-            PassedOver(file.path, "named neither as LiTS does nor in a folder of the Decathlon's")
+            PassedOver(file.path, _NO_SEGMENTATION if file.is_dicom_image else _NO_NAME)
             for file in found.unnamed
         ),
     ]
@@ -124,7 +126,8 @@ def find_cases(root: str | os.PathLike[str], channels: int = 1) -> Found[Case]:
         raise InputError(
             root,
             found="; ".join(["no scan", *describe(left)]),
-            expected="volume-N.nii with segmentation-N.nii (LiTS), or imagesTr with labelsTr (Decathlon)",
+            expected="volume-N.nii with segmentation-N.nii (LiTS), imagesTr with labelsTr (Decathlon), or "
+            "DICOM series with segmentations that were made from them",
             fix="check the path; .nii, .nii.gz and folders with DICOM series are read",
         )
     return Found(found.cases, left)
