@@ -26,20 +26,25 @@ from dsdenseunet.data.scans.dicom_stack import stacked
 from dsdenseunet.data.scans.stored_volume import Place, StoredVolume
 
 _SCANNER = 1
+# Of values to which a whole number was added; 16 bits do not hold all that 16 bits and a number give.
+_SHIFTED, _FARTHEST = np.dtype(np.int32), 2**16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DicomSeries(StoredVolume):
     """A series whose slices were found to be one volume.
 
-    Where slices are rescaled in ways of their own, as those of a PET are, its voxels are handed out rescaled,
-    as float64; otherwise as they are stored, with one slope and intercept.
+    Voxels are handed out as they are stored, with one slope and intercept. Where slices have their own, as
+    those of a PET do, they are handed out rescaled, as float64. Where only whole numbers are added, as in
+    nearly every CT, they are handed out rescaled, too, as integers: reading takes half the time then.
 
     Attributes:
         slices: in the order of the third axis.
+        rescaled: whether voxels are handed out as the values that are meant, by each slice's own numbers.
     """
 
     slices: tuple[Slice, ...]
+    rescaled: bool
 
     def channel_blocks(self) -> Iterator[tuple[int, Place, np.ndarray]]:
         """Yields channel 0, place and voxels of one slice after the other.
@@ -51,11 +56,12 @@ class DicomSeries(StoredVolume):
         for k, one in enumerate(self.slices):
             if one.path != path:
                 path, dataset = one.path, read_dataset(one.path, pixels=True)
-            pixels_JI = _pixels(one, dataset)
-            values = pixels_JI.T[:, :, None]
-            if self.dtype.kind == "f":
-                values = values * one.slope + one.inter
-            yield 0, (slice(None), slice(None), slice(k, k + 1)), values
+            values_JI = _pixels(one, dataset)
+            if self.rescaled and self.dtype == _SHIFTED:
+                values_JI = values_JI.astype(_SHIFTED) + int(one.inter)
+            elif self.rescaled:
+                values_JI = values_JI * one.slope + one.inter
+            yield 0, (slice(None), slice(None), slice(k, k + 1)), values_JI.T[:, :, None]
 
 
 def open_series(path: Path) -> DicomSeries:
@@ -81,19 +87,23 @@ def open_series(path: Path) -> DicomSeries:
     found = [one for file, header in zip(paths, headers, strict=True) for one in slices_of(file, header)]
     slices, affine, marks = stacked(found, path)
     first = slices[0]
-    alike = len({(one.slope, one.inter) for one in slices}) == 1
-    dtype = first.dtype if alike else np.dtype(np.float64)
+    rescaling = {(one.slope, one.inter) for one in slices}
+    small = first.dtype.itemsize < _SHIFTED.itemsize
+    shifted = small and rescaling != {(1, 0)} and all(map(_is_shift, rescaling))
+    rescaled = shifted or len(rescaling) > 1
+    dtype = _SHIFTED if shifted else np.dtype(np.float64) if rescaled else first.dtype
     shape = (*first.shape, len(slices))
     return DicomSeries(
         path=path,
         header=header_of(shape, affine, dtype),
         shape_IJK=shape,
         dtype=dtype,
-        slope=first.slope if alike else 1.0,
-        inter=first.inter if alike else 0.0,
+        slope=1.0 if rescaled else first.slope,
+        inter=0.0 if rescaled else first.inter,
         series=(series,),
         marks=tuple(marks),
         slices=tuple(slices),
+        rescaled=rescaled,
     )
 
 
@@ -128,6 +138,11 @@ def _one_series(path: Path, headers: Sequence[Dataset]) -> str:
             fix="put the images of each series into a folder of its own",
         )
     return next(iter(images))
+
+
+def _is_shift(rescaling: tuple[float, float]) -> bool:
+    slope, inter = rescaling
+    return slope == 1 and inter.is_integer() and abs(inter) <= _FARTHEST
 
 
 def _pixels(one: Slice, dataset: Dataset) -> NDArray[Any]:

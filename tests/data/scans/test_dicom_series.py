@@ -59,6 +59,35 @@ def test_each_slice_is_rescaled_by_its_own_numbers(tmp_path):
     np.testing.assert_array_equal(read.grid.from_canonical(read.array_DHW), hu_IJK)
 
 
+@pytest.mark.parametrize("inter", [-1024, (-1024, -1000, 0, 8, -2000)], ids=["one", "several"])
+def test_whole_numbers_that_are_added_keep_values_whole(tmp_path, inter):
+    hu_IJK = dicoms.series(tmp_path / "series", inter=inter)
+    stored = open_volume(tmp_path / "series")
+    assert (stored.slope, stored.inter) == (1, 0)
+    assert {values.dtype for _, values in stored.blocks()} == {np.dtype(np.int32)}
+    read = nifti.read_image(tmp_path / "series")
+    np.testing.assert_array_equal(read.grid.from_canonical(read.array_DHW), hu_IJK)
+
+
+def test_32_bit_values_are_rescaled_once(tmp_path):
+    sets = dicoms.slices(hu_IJK := dicoms.values())
+    for k, one in enumerate(sets):
+        dicoms.put_pixels(one, (hu_IJK[:, :, k].T + 1024).astype(np.int32))
+    read = nifti.read_image(dicoms.save(tmp_path / "series", sets))
+    np.testing.assert_array_equal(read.grid.from_canonical(read.array_DHW), hu_IJK)
+
+
+def test_values_beyond_16_bits_are_cut_off_under_a_mark(tmp_path):
+    hu_IJK = dicoms.values()
+    sets = dicoms.slices(hu_IJK)
+    stored = (hu_IJK[:, :, 2].T + 1024).astype(np.uint16)
+    stored[3, 4] = 40000
+    dicoms.put_pixels(sets[2], stored)
+    read = nifti.read_image(dicoms.save(tmp_path / "series", sets))
+    assert read.grid.from_canonical(read.array_DHW)[4, 3, 2] == np.iinfo(np.int16).max
+    assert "1 voxel beyond" in read.grid.marks[0]
+
+
 def test_another_modality_keeps_what_is_stored(tmp_path):
     mr_IJK = dicoms.values(low=0)
     made = dicoms.slices(mr_IJK, storage=MRImageStorage, inter=0.0)
@@ -162,7 +191,10 @@ def unknown_compression(sets):
 
 FAULTS = {
     "several series": (another_series, ["2 series", "Scout (CT, 1 image)", "Abdomen 2.5 mm (CT, 4 images)"]),
-    "a slice is missing": (missing, ["1 slice missing: 1 between IM0002 and IM0001", "-107.8", "-102.8"]),
+    "a slice is missing": (
+        missing,
+        ["1 slice missing: 1 between IM0002 at", "-107.8", "IM0001 at", "-102.8"],
+    ),
     "unequal distances": (shifted(0.8, 3, 4), ["2.5 to 3.3 mm apart", "between IM0002 and IM0001"]),
     "tilted gantry": (tilted, ["tilted by 11.3 degrees", "dcm2niix"]),
     "other directions": (turned, ["different directions", "IM0001 has 0 x 1 x 0"]),
