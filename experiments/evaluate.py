@@ -4,10 +4,11 @@ python -m experiments.evaluate --predictions=DIR --references=DIR --out=DIR
     [--config=FILE] [--mode=official|corrected|both] [--compare=DIR2] [--images=DIR] [--workers=N]
 
 The task is the config's; without one, that of a dataset.json in the references' folder or above it, or LiTS.
-Writes cases.csv, of LiTS lesions.csv, scores.json and report.html. Of LiTS, `official` gives what the
-challenge's scorer gives, faults included; `corrected` repairs them (docs/reference/metrics.md). Called again,
-it continues where it was interrupted and scores only what has changed. Exit status 1: some pairs could not be
-scored, see failures.json; the scores are those of the others.
+Writes cases.csv, of LiTS lesions.csv, scores.json and report.html; class probabilities that lie beside the
+predictions are scored too. Of LiTS, `official` gives what the challenge's scorer gives, faults included;
+`corrected` repairs them (docs/reference/metrics.md). Called again, it continues where it was interrupted and
+scores only what has changed. Exit status 1: some pairs could not be scored, see failures.json; the scores are
+those of the others.
 """
 
 from __future__ import annotations

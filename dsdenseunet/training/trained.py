@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.scans.layouts import natural_key
 from dsdenseunet.inference import cascade, ensemble
 from dsdenseunet.inference.predict import Predictor, Segmenter
 from dsdenseunet.tasks.task import Task
@@ -18,6 +21,8 @@ from dsdenseunet.training.settings import set_by_flags
 from dsdenseunet.training.stages import Layout
 
 _CLEAN_UP = "task.clean_up"
+# What `experiments.train --fold --seeds` calls the folders of its runs.
+_RUN = re.compile(r"(fold|seed)[0-9]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +49,8 @@ def load(
     """The best weights of runs, or of cascades: of several, each stage's class probabilities are averaged.
 
     Args:
-        workdirs: folders of runs, or of cascades with the same stages.
+        workdirs: folders of runs, or of cascades with the same stages; that of a cross-validation, or of
+            several seeds, stands for all runs in it.
         phase: whose weights (None: of each network the last phase's).
         given: fields of the config in place of the runs' own, as `set_by_flags` takes them. In a cascade,
             `task.clean_up` is that of the whole task, and all others hold for every stage.
@@ -55,6 +61,7 @@ def load(
             what `temperature.of_runs` refuses.
     """
     given = given or {}
+    workdirs = [run for workdir in workdirs for run in runs_in(workdir) or [workdir]]
     layouts = {workdir: Layout.read(workdir) for workdir in workdirs}
     first = layouts[workdirs[0]]
     for workdir, layout in layouts.items():
@@ -79,6 +86,15 @@ def load(
         tuple(config for part in parts.values() for config in part.configs),
         f"{names} of {first.name} from {' and '.join(workdirs)}",
     )
+
+
+def runs_in(workdir: str) -> list[str]:
+    """The runs in a folder of folds and seeds: `foldK`, `seedS` or `foldK/seedS`, in their order."""
+    if not (folder := Path(workdir)).is_dir():
+        return []
+    below = [path.name for path in folder.iterdir() if _RUN.fullmatch(path.name)]
+    inner = [str(folder / name) for name in sorted(below, key=natural_key)]
+    return [run for one in inner for run in runs_in(one) or [one]]
 
 
 def _of_runs(workdirs: Sequence[str], phase: str | None, given: Mapping[str, tuple[str, Any]]) -> Trained:

@@ -1,4 +1,4 @@
-"""The temperature beside a run's weights: which it belongs to, and that of several runs."""
+"""What predicts: the runs of a folder, and the temperature beside their weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.training import temperature
+from dsdenseunet.training.trained import runs_in
 
 
 @pytest.fixture
@@ -20,6 +21,14 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             (tmp_path / name / phase / "best" / str(step)).mkdir(parents=True)
             (tmp_path / name / phase / "best" / str(step) / "_CHECKPOINT_METADATA").touch()
     return [str(tmp_path / name) for name in ("a", "b")]
+
+
+def test_a_folder_of_folds_stands_for_its_runs(tmp_path: Path):
+    for name in ("fold10", "fold2/seed1", "fold2/seed0", "out_of_fold", "folds"):
+        (tmp_path / name).mkdir(parents=True)
+    found = [Path(run).relative_to(tmp_path).as_posix() for run in runs_in(str(tmp_path))]
+    assert found == ["fold2/seed0", "fold2/seed1", "fold10"]
+    assert runs_in(str(tmp_path / "fold10")) == runs_in(str(tmp_path / "none")) == []
 
 
 def test_of_runs_without_one_it_is_1(runs: list[str]):
