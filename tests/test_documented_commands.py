@@ -97,6 +97,7 @@ REFUSED = [
     (["prepare", "--data=scans", "--cache=c", "--absent=1"], "absent"),
     (["prepare", "--data=scans", "--cache=c", "word"], "word"),
     (["describe", "--config=configs/absent.py"], "no such file"),
+    (["describe", "--config=configs/decathlon.py:tests"], "error: tests/dataset.json"),
     (["describe", "--config=configs/demo.py", "--config.model.absent=1"], "no field"),
     (["evaluate", "--predictions=p", "--references=r", "--out=o", "--mode=other"], "other"),
 ]

@@ -14,6 +14,8 @@ from typing import NoReturn
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from dsdenseunet.core.errors import InputError
+
 EXIT_BAD_COMMAND_LINE = 2
 _HELP = {"-h": "--help", **{word: word for word in ("-?", "-help", "--help", "--helpshort", "--helpfull")}}
 _TRUTHS = ("true", "false", "yes", "no", "on", "off", "0", "1")
@@ -47,6 +49,9 @@ def parse(argv: Sequence[str]) -> list[str]:
         if word is not None and rest[1:] and not word.present:
             word.parse(rest.pop(1))
     except flags.Error as error:
+        if refused := _input_error(error):
+            print(f"error: {refused}", file=sys.stderr)
+            sys.exit(EXIT_BAD_COMMAND_LINE)
         _refuse(_short(str(error)))
     except Exception as error:  # a config file is a program, in which anything may go wrong
         _refuse(_fault_of_config(error, argv))
@@ -61,6 +66,13 @@ def parse(argv: Sequence[str]) -> list[str]:
             _refuse(f"--{name}={value}: not a finite number")
     _tell_of_doubles(argv)
     return rest
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    """What a config file refused, which ml_collections and absl wrap into errors of their own."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _show_help(program: str, word: str) -> NoReturn:
