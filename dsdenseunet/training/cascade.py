@@ -134,6 +134,13 @@ def _run_stages(config: ConfigDict, workdir: Path, extend_to: int | None, stop: 
             own.data.explicit.train, own.data.explicit.validation = (
                 tuple(name for name in part if name in there) for part in names
             )
+            if not (own.data.explicit.train and own.data.explicit.validation):
+                raise InputError(
+                    f"config.stages.{place.stage}.within",
+                    found=f"{place.within} in no case to train on, or in none to validate on",
+                    expected="cases with that region in both parts",
+                    fix="choose another fold (--config.data.fold), or name the cases (config.data.explicit)",
+                )
             run(own, workdir / place.stage, stop=stop)
             # A signal that came too late for this stage's steps.
             if place is not layout.places[-1] and stop.agreed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from dsdenseunet.tasks.lits import TASK
 from dsdenseunet.tasks.part import part_of
 from dsdenseunet.training import cascade, stages, trained
 from dsdenseunet.training.checkpoint import load_best
+from dsdenseunet.training.interruption import Interrupted
 from tests.training.test_logs import read_lines
 from tests.training.toy_network import ToyNetwork
 
@@ -158,3 +160,32 @@ def test_a_cascade_has_folds_and_seeds(config: ConfigDict, tmp_path: Path):
     assert stages.config_of(asked[-1].config, "tumour").seed == 1
     with pytest.raises(InputError, match=r"--budget_hours=1"):
         runs.of_command(config, tmp_path, budget_hours=1.0)
+
+
+def test_a_signal_between_two_stages_ends_the_cascade(
+    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def ended(phase, stop, start):
+        stop.signal_number = signal.SIGTERM
+
+    monkeypatch.setattr(cascade, "run_phase", ended)
+    with pytest.raises(Interrupted, match="the end of stage liver") as stopped:
+        cascade.run(config, tmp_path / "run")
+    assert stopped.value.exit_status == 128 + signal.SIGTERM
+    assert not (tmp_path / "run" / "tumour").exists()
+
+
+def test_a_stage_without_cases_to_validate_on_is_named(
+    config: ConfigDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a region that only the training cases have."""
+    monkeypatch.setattr(cascade, "run_phase", lambda *_: None)
+    derive = cascade.stage_cache.derive
+
+    def without_the_last(whole, root, names, part, task, within, margin_mm):
+        return derive(whole, root, names[:2] if within else names, part, task, within, margin_mm)
+
+    monkeypatch.setattr(cascade.stage_cache, "derive", without_the_last)
+    with pytest.raises(InputError, match="liver in no case to train on, or in none to validate on") as error:
+        cascade.run(config, tmp_path / "run")
+    assert error.value.where == "config.stages.tumour.within"
