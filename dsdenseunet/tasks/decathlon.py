@@ -25,10 +25,10 @@ FILE = "dataset.json"
 # Of soft tissue in the abdomen, for most of the Decathlon's CTs; a config can set another one.
 _CT_WINDOW = (-200.0, 250.0)
 _FOLDERS = {"image": "imagesTr", "label": "labelsTr"}
-_ENDINGS = (".nii.gz", ".nii")
+_ENDINGS = (".nii.gz", ".nii", ".dcm")
 _IGNORE = "ignore"
 # nnU-Net's number of a channel, before the ending of a file's name.
-_CHANNEL = re.compile(r"_[0-9]{4}(\.nii(?:\.gz)?)$", re.IGNORECASE)
+_CHANNEL = re.compile(r"_[0-9]{4}(\.nii(?:\.gz)?|\.dcm)$", re.IGNORECASE)
 
 
 def task_of(folder: str | os.PathLike[str], config: ConfigDict | None = None) -> Task:
@@ -164,7 +164,9 @@ def _check_files(path: Path, values: Mapping[str, Any]) -> None:
     """Refuses a list or a number of training cases that is not what lies beside it."""
     ending = values.get("file_ending", _ENDINGS[0])
     if ending not in _ENDINGS:
-        _refuse(path, f"file_ending {ending!r}", " or ".join(_ENDINGS), "convert the volumes to NIfTI")
+        _refuse(
+            path, f"file_ending {ending!r}", " or ".join(_ENDINGS), "convert the volumes to NIfTI or DICOM"
+        )
     there = {
         kind: {file.name for file in (path.parent / folder).glob("[!.]*") if _is_volume(file.name)}
         for kind, folder in _FOLDERS.items()

@@ -46,6 +46,20 @@ def test_a_task_from_its_own_dataset_json(tmp_path):
     check_config(configs.get_config(str(tmp_path)))
 
 
+def test_folders_of_dicom_series_and_segmentations_are_the_cases_that_it_lists(tmp_path):
+    listed = [{"image": f"imagesTr/case_{n}", "label": f"labelsTr/case_{n}.dcm"} for n in range(2)]
+    values = DATASET | {"training": listed, "file_ending": ".dcm"}
+    (tmp_path / "dataset.json").write_text(json.dumps(values))
+    (tmp_path / "labelsTr").mkdir()
+    for number in range(2):
+        (tmp_path / f"imagesTr/case_{number}").mkdir(parents=True)
+        (tmp_path / f"labelsTr/case_{number}.dcm").touch()
+    assert decathlon.read_task(tmp_path).name == "Brain"
+    (tmp_path / "imagesTr/case_1").rmdir()
+    with pytest.raises(InputError, match="not there: imagesTr/case_1"):
+        decathlon.read_task(tmp_path)
+
+
 def test_the_form_of_nnunet(tmp_path):
     write(tmp_path, modality=None, channel_names={"0": "CT"}, labels={"background": 0, "spleen": 1})
     values = json.loads((tmp_path / "dataset.json").read_text())

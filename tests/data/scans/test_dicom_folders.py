@@ -114,11 +114,15 @@ def test_cases_of_dicom_are_found_as_those_of_nifti(labelled):
 
 
 def test_lits_names_and_channels_are_those_of_folders(tmp_path):
-    for name in ("lits/volume-007", "two/imagesTr/p_0000", "two/imagesTr/p_0001"):
-        dicoms.series(tmp_path / name)
+    for number, name in enumerate(("two/imagesTr/p_0000", "two/imagesTr/p_0001", "lits/volume-007")):
+        dicoms.series(tmp_path / name, series=f"1.2.5{number}")
     assert names(layouts.find_cases(tmp_path / "lits")) == ["volume-007"]
     (case,) = layouts.find_cases(tmp_path / "two", channels=2).used
     assert [path.name for path in case.images] == ["p_0000", "p_0001"]
+    image = nifti.read_image(case.images, channels=(Channel("a", "zscore"), Channel("b", "zscore")))
+    assert image.array_DHW.shape == (5, 7, 8, 2)
+    # Labels can have been drawn on either of them.
+    assert image.grid.series == ("1.2.50", "1.2.51")
     name, paths = layouts.files_of(tmp_path / "two/imagesTr/p_0000", channels=2)
     assert (name, [path.name for path in paths]) == ("p", ["p_0000", "p_0001"])
 
