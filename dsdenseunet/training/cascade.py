@@ -122,8 +122,7 @@ def _run_stages(config: ConfigDict, workdir: Path, extend_to: int | None, stop: 
         for place in layout.places:
             own, root = stages.config_of(config, place.stage), workdir / stages.CACHES / place.stage
             if first:
-                where = f"within {place.within} and {place.margin_mm:g} mm" if place.within else "whole cases"
-                print(f"stage {place.stage}: {where}; its cases: {root}", flush=True)
+                print(f"stage {place}; its cases: {root}", flush=True)
                 looks = place.within, place.margin_mm
                 stage_cache.derive(
                     cache, root, (*names[0], *names[1]), Task.of(own.task), layout.task, *looks

@@ -47,6 +47,12 @@ class Place:
     within: str
     margin_mm: float
 
+    def __str__(self) -> str:
+        where = (
+            f"within {self.within} and {self.margin_mm:g} mm around it" if self.within else "on whole scans"
+        )
+        return f"{self.stage} {where}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -107,7 +113,7 @@ class Layout:
             if begun and (there.task != self.task or self.places[: len(begun)] != tuple(begun)):
                 raise InputError(
                     workdir,
-                    found=f"stages that have begun: {', '.join(map(str, begun))}, of {there.task.in_words()}",
+                    found=f"stages that have begun: {'; '.join(map(str, begun))}; of {there.task.in_words()}",
                     expected="the same stages first, which look within the same, for the same task",
                     fix="restore them in the config, or train in a new workdir",
                 )

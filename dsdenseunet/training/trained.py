@@ -129,4 +129,4 @@ def _check_alike(first: str, layout: Layout | None, other: str, its: Layout | No
 def _in_words(layout: Layout | None) -> str:
     if layout is None:
         return "a run of one network"
-    return f"a cascade of {', '.join(map(str, layout.places))} for {layout.task.in_words()}"
+    return f"a cascade of {'; '.join(map(str, layout.places))}; for {layout.task.in_words()}"
