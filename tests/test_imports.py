@@ -40,6 +40,7 @@ ALLOWED = {
     "cross_validation": {
         *("training", "inference", "evaluation", "reporting", "data", "tasks", "runtime", "core"),
     },
+    "profiling": {"memory", "training", "data", "tasks", "runtime", "core"},
     # Chooses by what the compiler says fits.
     "configure": {"memory", "training", "models", "data", "tasks", "core"},
 }

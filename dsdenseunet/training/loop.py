@@ -85,7 +85,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
     """
     config, mesh = phase.config, parallel.data_mesh()
     recipe = build_recipe(config, phase.name)
-    batches = _batches(phase, mesh)
+    batches = batches_of(phase, mesh)
     checkpoints = Checkpoints(phase.workdir, phase.name, config)
     budget = _budget(phase) if recipe.by_time else None
 
@@ -270,7 +270,8 @@ def _budget(phase: Phase) -> Budget:
     return Budget(phase.config, phase.name, phase.used_s, position)
 
 
-def _batches(phase: Phase, mesh: Mesh) -> DeviceInput:
+def batches_of(phase: Phase, mesh: Mesh) -> DeviceInput:
+    """The stream of a phase's training batches."""
     data = phase.config.data
     # A stream of its own for each phase; SeedSequence keeps seeds that are neighbours apart.
     seed = int(np.random.SeedSequence([phase.config.seed, phase.number]).generate_state(1)[0])

@@ -10,7 +10,7 @@ from dsdenseunet.memory.cards import card
 from dsdenseunet.memory.description import describe
 from dsdenseunet.memory.planner import plan as planner
 from dsdenseunet.memory.planner.compiler import CompilationError, Compiler, has_gpu_compiler
-from dsdenseunet.memory.planner.hlo import Traffic, traffic
+from dsdenseunet.memory.planner.hlo import Kernel, Traffic, kernels, traffic
 from dsdenseunet.memory.planner.law import LAUNCH_S, Law, Setting
 from dsdenseunet.memory.planner.planning import run
 from dsdenseunet.memory.planner.search import Search, Space, macs_by_remat
@@ -61,6 +61,18 @@ backend_config={"known_trip_count":{"n":"5"}}
   ROOT %out = f32[8,4]{1,0} get-tuple-element(%loop), index=0
 }
 """
+
+
+def test_kernels_by_hand():
+    """A fusion without a name has that of most of its parts; what calls others moves nothing itself."""
+    named = PROGRAM.replace(
+        "dynamic_slice_sizes={1,4}", 'dynamic_slice_sizes={1,4}, metadata={op_name="a/b"}'
+    )
+    found = kernels(named)
+    assert found["row"] == Kernel(36, "a/b")
+    assert found["new"] == Kernel(36, "")
+    assert found["conv"].bytes == 128 + 64 + 128
+    assert found["loop"].bytes == 0
 
 
 def test_traffic_by_hand():

@@ -5,6 +5,7 @@ XLA's own analysis of a compiled program counts the body of a loop once; here it
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 import re
@@ -20,6 +21,8 @@ _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota"),
     *("partition-id", "replica-id", "opt-barrier", "copy-done", "async-done", "async-update"),
 }
+_CALLING = {"while", "call", "conditional"}
+_NAMED = re.compile(r'op_name="([^"]*)"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,19 @@ class Traffic:
 
     bytes: int
     kernels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """An instruction of a compiled program.
+
+    Attributes:
+        bytes: that one run of it reads and writes.
+        scope: the names that its Python code stood in, "jit(train_step)/jvp(Network)/block1/conv/...".
+    """
+
+    bytes: int
+    scope: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +69,32 @@ def traffic(text: str) -> Traffic:
     computations, entry = _parse(text)
     size, kernels = _walk(computations, entry)
     return Traffic(size, kernels)
+
+
+def kernels(text: str) -> dict[str, Kernel]:
+    """The kernels of `compiled.as_text()` by their names, which a trace of the program has, too.
+
+    Loops and calls are among them: they move nothing but what the kernels inside them do.
+    """
+    computations, _ = _parse(text)
+    found = {}
+    for inside in computations.values():
+        for one in inside.values():
+            if one.operation in _FREE:
+                continue
+            moved = 0 if one.operation in _CALLING else _touched(computations, inside, one)
+            found[one.name] = Kernel(moved, _scope(computations, one))
+    return found
+
+
+def _scope(computations: Mapping[str, Mapping[str, _Instruction]], one: _Instruction) -> str:
+    """Its own; of a fusion that has none, that which most of its parts have."""
+    if named := _NAMED.search(one.rest):
+        return named[1]
+    called = re.search(r"(?:calls|to_apply|body)=%?([\w.-]+)", one.rest)
+    parts = computations.get(called[1], {}).values() if called else ()
+    names = collections.Counter(named[1] for part in parts if (named := _NAMED.search(part.rest)))
+    return names.most_common(1)[0][0] if names else ""
 
 
 def _parse(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
@@ -90,12 +132,21 @@ def _walk(computations: Mapping[str, Mapping[str, _Instruction]], name: str) -> 
             more, launched = _walk(computations, called[-1])
             size, kernels = size + trips * more, kernels + trips * launched
         elif one.operation not in _FREE:
-            read = [inside[operand].bytes if operand in inside else 0 for operand in one.operands]
-            written = one.bytes
-            if one.operation == "fusion":
-                read, written = _fused(computations[called[0]], read, written)
-            size, kernels = size + sum(read) + written, kernels + 1
+            size, kernels = size + _touched(computations, inside, one), kernels + 1
     return size, kernels
+
+
+def _touched(
+    computations: Mapping[str, Mapping[str, _Instruction]],
+    inside: Mapping[str, _Instruction],
+    one: _Instruction,
+) -> int:
+    """Bytes that one run of a kernel reads and writes."""
+    read = [inside[operand].bytes if operand in inside else 0 for operand in one.operands]
+    written = one.bytes
+    if one.operation == "fusion" and (called := re.search(r"calls=%?([\w.-]+)", one.rest)):
+        read, written = _fused(computations[called[1]], read, written)
+    return sum(read) + written
 
 
 def _fused(body: Mapping[str, _Instruction], read: list[int], written: int) -> tuple[list[int], int]:
