@@ -27,7 +27,7 @@ setup(
         "numpy>=2.0",
         "optax>=0.2.5",  # optimiser
         "orbax-checkpoint>=0.11.30",  # checkpoints
-        "pillow>=10.1",  # the picture of the first batch
+        "pillow>=10.1",  # pictures without axes: the first batch, slices of a page
         "psutil>=5.9",  # memory and times of processes, on every system
         "pydicom>=3.0.1",  # DICOM
         "scipy>=1.14",  # filters, nearest surfaces

@@ -18,6 +18,7 @@ from dsdenseunet.reporting import overlays, pictures
 from dsdenseunet.reporting.pictures import Picture
 from dsdenseunet.reporting.results import finite
 from dsdenseunet.reporting.slices import choose_slices
+from dsdenseunet.reporting.viewer import write_viewer
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.task import Task
 
@@ -58,37 +59,53 @@ def choose(cases: Sequence[CaseRow], ranked_by: str) -> list[Choice]:
 
 
 def draw(out: Path, choice: Choice, paths: Paths, task: Task, region: str) -> Picture:
-    """The picture of a case.
+    """The picture of a case, and beside it the page on which to scroll through it.
 
     Args:
-        out: folder for the PNG file.
+        out: folder for the PNG and the HTML file.
         choice: the case.
         paths: its files, as scores.json names them.
         task: of the labels.
         region: whose Dice the choice is.
     """
     title = f"{choice.rank}: {choice.case}, {region} Dice {choice.dice:.3f}"
-    path = out / f"overlay_{choice.rank}.png"
-    return pictures.draw(path, title, lambda: _figure(paths, choice.turned, title, task))
+    page = out / f"view_{choice.rank}.html"
+    page.unlink(missing_ok=True)
+
+    def figure() -> Figure:
+        image, truth_DHW, prediction_DHW = _read(paths, choice.turned, task)
+        write_viewer(page, title, image, task, truth_DHW, prediction_DHW)
+        return overlays.overlay_figure(
+            with_channels(image.array_DHW)[..., 0],
+            truth_DHW,
+            prediction_DHW,
+            image.spacing_mm,
+            choose_slices(truth_DHW, SLICES, task.regions),
+            task,
+            title=title,
+        )
+
+    return pictures.draw(out / f"overlay_{choice.rank}.png", title, figure, page.name)
 
 
-def _figure(paths: Paths, turned: bool, title: str, task: Task) -> Figure:
+def _read(
+    paths: Paths, turned: bool, task: Task
+) -> tuple[nifti.Volume, NDArray[np.uint8], NDArray[np.uint8]]:
     # Of channels that are a file each, it is the first one's.
     channels = task.channels[: open_volume(paths["image"] or "", channels=None).channels]
     image = nifti.read_image(paths["image"] or "", channels=channels)
-    image_DHW = with_channels(image.array_DHW)[..., 0]
-    truth, prediction = scored_labels(
+    truth_DHW, prediction_DHW = scored_labels(
         image.grid, paths["reference"] or "", paths["prediction"] or "", turned, task
     )
-    if truth.shape != image_DHW.shape:
+    shape = image.array_DHW.shape[:3]
+    if truth_DHW.shape != shape:
         raise InputError(
             paths["image"] or "",
-            found=f"{' x '.join(map(str, image_DHW.shape))} voxels",
-            expected=f"the {' x '.join(map(str, truth.shape))} of {paths['reference']}",
+            found=f"{' x '.join(map(str, shape))} voxels",
+            expected=f"the {' x '.join(map(str, truth_DHW.shape))} of {paths['reference']}",
             fix="name the folder of the images that belong to the references with --images",
         )
-    slices = choose_slices(truth, SLICES, task.regions)
-    return overlays.overlay_figure(image_DHW, truth, prediction, image.spacing_mm, slices, task, title=title)
+    return image, truth_DHW, prediction_DHW
 
 
 def scored_labels(

@@ -20,18 +20,27 @@ class Picture:
         title: what it shows.
         source: data URL; empty where it could not be drawn.
         fault: why it could not; empty where it could.
+        page: name of a page that shows more of it, beside this one; empty where there is none.
     """
 
     title: str
     source: str
     fault: str
+    page: str = ""
 
 
-def draw(path: Path, title: str, figure: Callable[[], Figure]) -> Picture:
-    """Draws and saves a figure as PNG; if that fails, an older file of that name is removed."""
+def draw(path: Path, title: str, figure: Callable[[], Figure], page: str = "") -> Picture:
+    """Draws and saves a figure as PNG; if that fails, an older file of that name is removed.
+
+    Args:
+        path: of the PNG file.
+        title: what it shows.
+        figure: makes the figure, and the page that shows more of it.
+        page: the page's name, in the folder of `path`.
+    """
     try:
         style.save(figure(), path)
-        return Picture(title, html.inline_png(path), "")
+        return Picture(title, html.inline_png(path), "", page)
     except Exception as error:  # decoration
         path.unlink(missing_ok=True)
         if isinstance(error, InputError):

@@ -18,11 +18,14 @@ from dsdenseunet.reporting import html_tables as tables
 from dsdenseunet.reporting.results import finite
 from dsdenseunet.reporting.slices import choose_slices
 from dsdenseunet.reporting.sources import DataSource
+from dsdenseunet.reporting.viewer import write_viewer
 from dsdenseunet.runtime.stages import Stage
 from dsdenseunet.tasks.task import Task
 
 MODE = "corrected"
 SLICES = 4
+# The page on which to scroll through the held-out volume.
+VIEWER = "view.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Inputs:
 
 
 def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[Stage]) -> Path:
-    """Writes overlay.png, loss.png, validation.png, scores.png, result.json and report.html into `out`.
+    """Writes overlay, loss, validation and scores as PNG, view.html, result.json and report.html into `out`.
 
     Returns:
         The page's path.
@@ -69,13 +72,14 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
         values = _page_values(out, result, rows)
     note = f"{data.name}; scoring mode: {MODE}"
     figures: dict[str, tuple[str, Callable[[], Figure]]] = {
-        "overlay": ("The truth and the prediction", lambda: _overlay(inputs, data, task)),
+        "overlay": ("The truth and the prediction", lambda: _overlay(inputs, data, task, out / VIEWER)),
         "loss": ("Training loss", lambda: curves.loss_figure(metrics)),
         "validation": ("Validation Dice", lambda: curves.dice_figure(metrics)),
         "scores": ("Scores", lambda: tables.table_figure(tables.SCORE_HEADINGS, rows, note)),
     }
     drawn = {
-        name: pictures.draw(out / f"{name}.png", title, figure) for name, (title, figure) in figures.items()
+        name: pictures.draw(out / f"{name}.png", title, figure, VIEWER if name == "overlay" else "")
+        for name, (title, figure) in figures.items()
     }
     title = "The first batch of the last phase"
     drawn["first_batch"] = pictures.drawn_before(inputs.workdir / first_batch.FILE, title)
@@ -85,18 +89,15 @@ def write_report(out: Path, inputs: Inputs, data: DataSource, stages: Sequence[S
     return page
 
 
-def _overlay(inputs: Inputs, data: DataSource, task: Task) -> Figure:
+def _overlay(inputs: Inputs, data: DataSource, task: Task, page: Path) -> Figure:
     image = nifti.read_image(inputs.image, channels=task.channels)
     truth = nifti.read_labels(inputs.truth, task, like=image.grid).array_DHW
     prediction = nifti.read_labels(inputs.prediction, task, like=image.grid).array_DHW
+    title = f"Held-out volume of {data.name}"
+    write_viewer(page, title, image, task, truth, prediction)
+    slices = choose_slices(truth, SLICES, task.regions)
     return overlays.overlay_figure(
-        image.array_DHW,
-        truth,
-        prediction,
-        image.spacing_mm,
-        choose_slices(truth, SLICES, task.regions),
-        task,
-        title=f"Held-out volume of {data.name}",
+        image.array_DHW, truth, prediction, image.spacing_mm, slices, task, title=title
     )
 
 

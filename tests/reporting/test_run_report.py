@@ -80,6 +80,7 @@ def test_the_page_is_self_contained_and_complete(inputs, tmp_path):
         "scores.png",
         "result.json",
         "report.html",
+        "view.html",
     }
 
 
