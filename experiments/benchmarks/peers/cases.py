@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted, some
-from dsdenseunet.data import splits
+from dsdenseunet.data import patients, splits
 from dsdenseunet.data.scans.layouts import Case, find_cases
 from dsdenseunet.tasks.task import Task
 
 DEALT, SEED = 5, 0
-# The fewest that a config needs: two choose its weights.
-LEAST_TRAINING = 3
+# Cases that choose a config's weights, and the fewest that it needs.
+CHOOSING = 2
+LEAST_TRAINING = CHOOSING + 1
 
 
 class Fold(NamedTuple):
@@ -70,3 +71,27 @@ def folds(names: Sequence[str], file: str | None, numbers: Sequence[int]) -> dic
             )
         found[number] = fold
     return found
+
+
+def to_choose_by(
+    train: Sequence[str], same_patient: Sequence[Sequence[str]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A fold's training cases, and those of them that choose a run's weights instead: the last two.
+
+    The scans of a patient stay together; patients with one scan choose first.
+
+    Args:
+        train: names of the fold's training cases.
+        same_patient: as `config.data.same_patient`.
+    """
+    of_patient = patients.by_groups(train, same_patient)
+    scans = patients.sizes(of_patient)
+    chosen: set[str] = set()
+    # Of a patient with few scans first, and from the last on.
+    order = sorted(enumerate(train), key=lambda place: (scans[of_patient[place[1]]], -place[0]))
+    for _, name in order:
+        if len(chosen) < CHOOSING:
+            chosen |= {other for other in train if of_patient[other] == of_patient[name]}
+    return tuple(name for name in train if name not in chosen), tuple(
+        name for name in train if name in chosen
+    )

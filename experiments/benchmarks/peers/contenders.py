@@ -17,7 +17,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans.layouts import Case
 from dsdenseunet.memory.description import describe
 from experiments.benchmarks.measuring.worker import TUNED
-from experiments.benchmarks.peers import run_log
+from experiments.benchmarks.peers import cases, run_log
 from experiments.benchmarks.peers.budget import SECONDS, Budget
 from experiments.benchmarks.peers.entries import Entry
 
@@ -100,7 +100,7 @@ def ours(entry: Entry, predict_s: float) -> Contender:
 
         cache, workdir, scans = heat.folder / "cache", heat.folder / "run", heat.folder / "scans"
         # The cases that are scored must not choose weights: those are chosen on two of the other cases.
-        train, validation = heat.train[:-2], heat.train[-2:]
+        train, validation = cases.to_choose_by(heat.train, entry.config.data.same_patient)
         data = (f"--data={heat.data}", f"--cache={cache}", "--workers=0")
         yield "prepare", ours("prepare", *entry.words, *data)
         if heat.budget.kind == SECONDS:
