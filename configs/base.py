@@ -223,6 +223,8 @@ def base_config() -> ConfigDict:
     config.training.checkpoint_epochs = 5
     # Where the values of metrics.jsonl go, too: tensorboard, wandb, mlflow.
     config.training.log_to = ("tensorboard",)
+    # First and last step of each phase that the profiler traces ((): none).
+    config.training.profile_steps = ()
 
     config.inference = ConfigDict()
     # Share of a patch that its neighbour covers too.

@@ -1,7 +1,7 @@
 """Trains a run or a cascade, or one for each fold and seed, or continues where the command was stopped.
 
 python -m experiments.train --config=configs/ds_dense_unet_569.py:ds --workdir=DIR [--config.field=value]
-    [--fold=all|N] [--seeds=N] [--budget_hours=N]
+    [--fold=all|N] [--seeds=N] [--budget_hours=N] [--profile_steps=FIRST:LAST]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dsdenseunet.core import failures
 from dsdenseunet.cross_validation import driver, runs
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli, parallel, supervision
-from dsdenseunet.training import stages
+from dsdenseunet.training import stages, tracing
 from dsdenseunet.training.failure import NonFiniteLossError
 from dsdenseunet.training.interruption import Interrupted
 
@@ -30,6 +30,7 @@ _SEEDS = flags.DEFINE_integer("seeds", None, "Runs of each fold, from config.see
 _BUDGET_HOURS = flags.DEFINE_float("budget_hours", None, "Hours for all runs, in equal shares.", 0)
 _OUT_OF_FOLD = flags.DEFINE_boolean("out_of_fold", None, "Score what was held out (default: of all folds).")
 _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
+_PROFILE_STEPS = flags.DEFINE_string("profile_steps", None, "FIRST:LAST steps of each phase to trace.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Many hosts: how many processes.")
 _PROCESS = flags.DEFINE_integer("process", None, "Many hosts: the number of this one, from 0.")
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     if _COORDINATOR.value is not None and not supervision.in_child():
         return supervision.supervise()
     parallel.join_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    tracing.set_steps(_CONFIG.value, _PROFILE_STEPS.value)
     workdir, fold = _WORKDIR.value or "", _FOLD.value
     asked = runs.of_command(_CONFIG.value, workdir, fold, _SEEDS.value, _BUDGET_HOURS.value)
     if _PREFLIGHT.value:

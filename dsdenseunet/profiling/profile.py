@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dsdenseunet.profiling.floor import Speed
-from dsdenseunet.profiling.trace import DISPATCH, INPUT, Trace
+from dsdenseunet.profiling.trace import Trace
+from dsdenseunet.training.tracing import DISPATCH, INPUT
 
 
 @dataclasses.dataclass(frozen=True)

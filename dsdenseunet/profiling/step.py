@@ -18,7 +18,7 @@ from dsdenseunet.profiling.profile import Operation, Profile
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import cascade, phases
+from dsdenseunet.training import cascade, phases, tracing
 from dsdenseunet.training.loop import Phase, batches_of
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.settings import check_config
@@ -66,16 +66,14 @@ def profile(config: ConfigDict, folder: Path, steps: int, say: Callable[[str], N
             _, arrays = batches.take()
         jax.block_until_ready(metrics)
         # As the loop of training does: a step is dispatched, then the next batch sent, then the step read.
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0  # Each call of a function of Python would take its share.
-        with jax.profiler.trace(str(folder), profiler_options=options):
+        with jax.profiler.trace(str(folder), profiler_options=tracing.options()):
             for number in range(steps):
-                with jax.profiler.StepTraceAnnotation(trace.STEP, step_num=number):
-                    with jax.profiler.TraceAnnotation(trace.DISPATCH):
+                with jax.profiler.StepTraceAnnotation(tracing.STEP, step_num=number):
+                    with jax.profiler.TraceAnnotation(tracing.DISPATCH):
                         state, metrics = step(state, arrays)
-                    with jax.profiler.TraceAnnotation(trace.INPUT):
+                    with jax.profiler.TraceAnnotation(tracing.INPUT):
                         _, arrays = batches.take()
-                    with jax.profiler.TraceAnnotation(trace.RESULT):
+                    with jax.profiler.TraceAnnotation(tracing.RESULT):
                         jax.block_until_ready(metrics)
     finally:
         batches.close()

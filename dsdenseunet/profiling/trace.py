@@ -8,8 +8,7 @@ from pathlib import Path
 
 from jax.profiler import ProfileData
 
-# Names of the annotations that the traced loop makes: a step, and in it what the host waits for.
-STEP, INPUT, DISPATCH, RESULT = "train", "next batch", "dispatch", "metrics"
+from dsdenseunet.training.tracing import DISPATCH, INPUT, RESULT, STEP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Trace:
         busy_s: of it, when some operation ran.
         run_s: of each operation by name, without what ran inside it; added up over threads or streams.
         runs: how often each operation ran.
-        host_s: by `INPUT`, `DISPATCH` and `RESULT`: how long the host was in each.
+        host_s: by `tracing.INPUT`, `DISPATCH` and `RESULT`: how long the host was in each.
     """
 
     steps: int

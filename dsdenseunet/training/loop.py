@@ -18,7 +18,7 @@ from dsdenseunet.data.pipeline import extra, make_training_iterator
 from dsdenseunet.reporting import first_batch
 from dsdenseunet.runtime import compilation, out_of_memory, parallel
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import phases
+from dsdenseunet.training import phases, tracing
 from dsdenseunet.training.budget import Budget
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best, progress_of
 from dsdenseunet.training.device_input import Augment, DeviceInput
@@ -28,6 +28,7 @@ from dsdenseunet.training.logs import RunLog, scalars
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import Recipe, TrainState, abstract_state, create_state, parameter_count
 from dsdenseunet.training.step import train_step
+from dsdenseunet.training.tracing import StepTrace
 from dsdenseunet.training.validation import chosen_cases, validate, validate_volumes
 from dsdenseunet.training.warm_start import Start, warm_start
 
@@ -117,6 +118,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
     compiled_step = parallel.compile_step(train_step, mesh)
     drawn = not first
     waiting = _Waiting(phase, log)
+    traced = StepTrace(config.training.profile_steps, phase.workdir / tracing.FOLDER / phase.name)
     try:
         while True:
             over = budget.over() if budget else step == total
@@ -165,7 +167,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             batch, arrays = batches.take()
             if budget:
                 state = state.replace(position=parallel.place_state(mesh, np.float32(budget.step())))
-            state, metrics = compiled_step(state, arrays)
+            with traced.step(step + 1):
+                state, metrics = compiled_step(state, arrays)
             if step + 1 != total:
                 batches.send_next()
             if not drawn:
@@ -174,7 +177,9 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             waiting.read(state)
             step += 1
             waiting.put(step, batch, metrics)
+            traced.end(step, metrics)
     finally:
+        traced.close()
         log.close()
         batches.close()
         checkpoints.close()

@@ -25,6 +25,7 @@ _HARMLESS = {
     "training.phase",
     "training.checkpoint_epochs",
     "training.log_to",
+    "training.profile_steps",
     "inference.batch_size",
 }
 # Fields that change results from here on, in a way that is well defined.

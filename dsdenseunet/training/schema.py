@@ -167,6 +167,7 @@ _CHANGES: dict[int, Change] = {
             # The most probable class was taken.
             "inference.thresholds": (),
             "training.log_to": ("tensorboard",),
+            "training.profile_steps": (),
         },
         # The seed of training dealt the cases, too.
         computed={"data.fold_seed": lambda old: old["seed"]},

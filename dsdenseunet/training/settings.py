@@ -19,6 +19,14 @@ from dsdenseunet.models import registry
 from dsdenseunet.tasks import task
 from dsdenseunet.training import optimizer, phases, schedules, schema, sinks
 
+
+def _steps(value: Any) -> str | None:
+    """What `training.profile_steps` has to be, None where it is that."""
+    if sequence(integer(1))(value) is None and (not value or (len(value) == 2 and value[0] <= value[1])):
+        return None
+    return "(first, last) step, from 1, or () for none"
+
+
 # Every field but those that a family of networks, a term of the loss or a phase checks.
 _FIELDS: Mapping[str, Check] = {
     "name": text,
@@ -82,6 +90,7 @@ _FIELDS: Mapping[str, Check] = {
     "training.validate_patches": integer(0),
     "training.validate_cases": integer(0),
     "training.checkpoint_epochs": integer(1),
+    "training.profile_steps": _steps,
     "training.log_to": sequence(choice(*sinks.NAMES)),
     "inference.overlap": number(low=0, below=1),
     "inference.sigma_scale": number(above=0),
