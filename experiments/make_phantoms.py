@@ -1,6 +1,9 @@
-"""Writes synthetic abdominal CTs with labels in LiTS layout; the same seed gives the same files.
+"""Writes synthetic scans with labels: abdominal CTs as LiTS, or chests in CT and PET as the Decathlon.
 
-python -m experiments.make_phantoms --out=DIR --cases=10 --seed=0 [--size=128,128,128] [--compressed]
+python -m experiments.make_phantoms --out=DIR --cases=10 --seed=0 [--kind=lung] [--size=128,128,128]
+    [--compressed]
+
+The same seed gives the same files.
 """
 
 from __future__ import annotations
@@ -11,11 +14,17 @@ from absl import flags
 from tqdm import tqdm
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data.samples.lung import write_lung_phantoms
 from dsdenseunet.data.samples.phantom import write_phantoms
 from dsdenseunet.runtime import cli
 
-OUT = cli.output_folder("out", None, "Folder to write volume-N and segmentation-N to.", required=True)
-CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour.", 1)
+WRITERS = {"liver": write_phantoms, "lung": write_lung_phantoms}
+
+OUT = cli.output_folder("out", None, "Folder to write the cases to.", required=True)
+KIND = cli.word(
+    "kind", "liver", tuple(WRITERS), "liver: CTs, tumours; lung: CT and PET, lesions of COVID-19."
+)
+CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour or lesion.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other patients.", 0)
 SIZE = flags.DEFINE_list("size", ["128", "128", "128"], "Voxels D,H,W; D is an upper limit.")
 COMPRESSED = flags.DEFINE_bool("compressed", False, "Write .nii.gz.")
@@ -31,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
             "--size", found=",".join(SIZE.value), expected="three numbers", fix="e.g. --size=128,128,128"
         ) from None
     with tqdm(total=CASES.value, unit="case", disable=None) as progress:
-        write_phantoms(
+        WRITERS[KIND.value](
             OUT.value,
             CASES.value,
             SEED.value,

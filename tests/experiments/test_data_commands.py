@@ -38,7 +38,7 @@ def test_bad_arguments_give_one_message(tmp_path):
     for result in (
         run("prepare", f"--data={tmp_path / 'absent'}", f"--cache={tmp_path / 'cache'}"),
         run("make_phantoms", f"--out={tmp_path}", "--size=10,20"),
-        run("make_phantoms", f"--out={tmp_path}", "--size=10,20,30"),
+        run("make_phantoms", f"--out={tmp_path}", "--kind=lung", "--size=10,20,30"),
     ):
         assert result.returncode == 2
         assert result.stderr.startswith("error: ")

@@ -10,30 +10,26 @@ tumours keep their size in mm as far as the matrix allows.
 from __future__ import annotations
 
 import dataclasses
-import filecmp
-import itertools
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
-from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.samples.phantom_anatomy import Anatomy, Blob, draw_anatomy
-from dsdenseunet.data.scans import nifti, walk
-
-SPACING_IN_PLANE_MM = (0.55, 1.0)
-SPACING_SLICES_MM = (0.45, 6.0)
-LEAST_SIDE = 32
-# One case in this many has no tumour (13 of LiTS' 131 have none).
-TUMOUR_FREE_EVERY = 5
-ORIENTATIONS = tuple(
-    "".join(pair[flip] for pair, flip in zip(order, flips))
-    for order in itertools.permutations(("RL", "AP", "SI"))
-    for flips in itertools.product((0, 1), repeat=3)
+from dsdenseunet.data.samples.blob import paint, paint_ribs
+from dsdenseunet.data.samples.phantom_anatomy import Anatomy, draw_anatomy
+from dsdenseunet.data.samples.scanner import (
+    axcodes_of,
+    check_cases,
+    check_size,
+    draw_grid,
+    is_healthy,
+    scan_ct,
+    voxel_centres,
+    write,
 )
+from dsdenseunet.data.scans import nifti
+
 # Slices rendered at once, which bounds memory.
 _SLAB = 16
 
@@ -73,34 +69,21 @@ def make_phantom(
     Raises:
         InputError: a side below 32.
     """
-    if min(size) < LEAST_SIDE:
-        raise InputError(
-            "size", found=f"{size}", expected=f"sides of at least {LEAST_SIDE}", fix="ask for larger phantoms"
-        )
+    check_size(size)
     rng = np.random.default_rng((seed, index))
     if spacing_mm is None:
-        size, spacing_mm = _draw_geometry(rng, size)
+        size, spacing_mm = draw_grid(rng, size)
     extent_mm = np.array(size) * spacing_mm
-    tumours = 0 if index % TUMOUR_FREE_EVERY == TUMOUR_FREE_EVERY - 1 else int(rng.integers(1, 8))
+    tumours = 0 if is_healthy(index) else int(rng.integers(1, 8))
     anatomy = draw_anatomy(rng, extent_mm, spacing_mm, tumours)
     image_DHW = np.empty(size, np.int16)
     labels_DHW = np.empty(size, np.uint8)
-    centres_mm = [
-        (np.arange(side, dtype=np.float32) + 0.5 - side / 2) * mm for side, mm in zip(size, spacing_mm)
-    ]
+    centres_mm = voxel_centres(size, spacing_mm)
     for start in range(0, size[0], _SLAB):
         slab = slice(start, start + _SLAB)
         hu, labels_DHW[slab] = _render(anatomy, [centres_mm[0][slab], *centres_mm[1:]], spacing_mm)
-        noise = rng.standard_normal(hu.shape, dtype=np.float32)
-        # A reconstruction kernel blurs in plane and leaves noise that is correlated there.
-        for axis in (1, 2):
-            hu = ndimage.gaussian_filter1d(hu, 0.5, axis, truncate=3)
-            noise = ndimage.gaussian_filter1d(noise, 0.6, axis, truncate=3)
-        noise *= anatomy.noise_hu / max(float(noise.std()), 1e-6)
-        image_DHW[slab] = np.clip(np.rint(hu + noise), -1024, 3071)
-    order = np.random.default_rng(seed).permutation(len(ORIENTATIONS))
-    axcodes = ORIENTATIONS[order[index % len(ORIENTATIONS)]]
-    return Phantom(image_DHW, labels_DHW, spacing_mm, axcodes)
+        image_DHW[slab] = scan_ct(rng, hu, anatomy.noise_hu)
+    return Phantom(image_DHW, labels_DHW, spacing_mm, axcodes_of(seed, index))
 
 
 def write_phantoms(
@@ -120,48 +103,17 @@ def write_phantoms(
         InputError: fewer than one case, a side below 32, or a file of such a name that is another one:
             it could be a patient's.
     """
-    if cases < 1:
-        raise InputError("cases", found=f"{cases}", expected="at least 1", fix="ask for more cases")
+    check_cases(cases)
     ending = ".nii.gz" if compressed else ".nii"
     paths = []
     for index in range(cases):
         phantom = make_phantom(seed, index, size)
         for kind, array_DHW in (("segmentation", phantom.labels_DHW), ("volume", phantom.image_DHW)):
             path = Path(out_dir) / f"{kind}-{index}{ending}"
-            with tempfile.TemporaryDirectory() as folder:
-                new = Path(folder) / path.name
-                nifti.write_new(new, array_DHW, phantom.spacing_mm, phantom.axcodes)
-                _refuse_others(path, new)
-            nifti.write_new(path, array_DHW, phantom.spacing_mm, phantom.axcodes)
+            write(path, array_DHW, phantom.spacing_mm, phantom.axcodes)
         paths.append(path)
         on_case(path)
     return paths
-
-
-def _refuse_others(path: Path, new: Path) -> None:
-    """Refuses a case that is there already, unless it is the very file that is to be written."""
-    stem = walk.volume_stem(path.name)
-    for there in path.parent.glob("*") if path.parent.is_dir() else ():
-        if walk.volume_stem(there.name) == stem and not (there == path and filecmp.cmp(path, new, False)):
-            raise InputError(
-                there,
-                found="a file of a phantom's name that is not this phantom",
-                expected="a folder without such files",
-                fix="choose another --out",
-            )
-
-
-def _draw_geometry(
-    rng: np.random.Generator, size: tuple[int, int, int]
-) -> tuple[tuple[int, int, int], nifti.Spacing]:
-    """Spacing within LiTS' range such that the slices cover an abdomen, and how many that takes."""
-    in_plane = float(rng.uniform(*SPACING_IN_PLANE_MM))
-    wanted_mm = in_plane * max(size[1:]) * float(rng.uniform(0.7, 1.1))
-    thinnest = max(SPACING_SLICES_MM[0], 0.6 * wanted_mm / size[0])
-    thickest = max(min(SPACING_SLICES_MM[1], wanted_mm / LEAST_SIDE * 2), thinnest)
-    between = float(np.exp(rng.uniform(np.log(thinnest), np.log(thickest))))
-    depth = int(np.clip(round(wanted_mm / between), min(16, size[0]), size[0]))
-    return (depth, size[1], size[2]), (between, in_plane, in_plane)
 
 
 def _render(
@@ -172,30 +124,18 @@ def _render(
     hu = np.full(shape, -1000, np.float32)
     liver = np.zeros(shape, np.float32)
     tumour = np.zeros(shape, np.float32)
-
-    def paint(blob: Blob, inside: np.ndarray | None = None, onto: np.ndarray | None = None) -> None:
-        boxed = blob.coverage(mm, spacing_mm)
-        if boxed is None:
-            return
-        box, share = boxed
-        if inside is not None:
-            share = share * inside[box]
-        hu[box] += share * (blob.hu - hu[box])
-        if onto is not None:
-            np.maximum(onto[box], share, out=onto[box])
-
     for blob in anatomy.torso:
-        paint(blob)
-    anatomy.paint_ribs(hu, mm)
+        paint(hu, blob, mm, spacing_mm)
+    paint_ribs(hu, mm, anatomy.half_mm)
     for blob in anatomy.organs:
-        paint(blob)
+        paint(hu, blob, mm, spacing_mm)
     for blob in anatomy.liver:
-        paint(blob, onto=liver)
+        paint(hu, blob, mm, spacing_mm, onto=liver)
     # Contents of the liver end at its surface.
     for blob in anatomy.vessels:
-        paint(blob, inside=liver)
+        paint(hu, blob, mm, spacing_mm, inside=liver)
     for blob in anatomy.tumours:
-        paint(blob, inside=liver, onto=tumour)
+        paint(hu, blob, mm, spacing_mm, inside=liver, onto=tumour)
     labels = (liver >= 0.5).astype(np.uint8)
     labels[tumour >= 0.5] = 2
     hu += liver * anatomy.texture(mm)

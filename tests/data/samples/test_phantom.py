@@ -4,8 +4,9 @@ import pytest
 from scipy import ndimage
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.samples.phantom import ORIENTATIONS, make_phantom, write_phantoms
-from dsdenseunet.data.samples.phantom_anatomy import Blob
+from dsdenseunet.data.samples.blob import Blob
+from dsdenseunet.data.samples.phantom import make_phantom, write_phantoms
+from dsdenseunet.data.samples.scanner import ORIENTATIONS
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.layouts import find_cases
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.samples.phantom import ORIENTATIONS
+from dsdenseunet.data.samples.scanner import ORIENTATIONS
 from dsdenseunet.data.scans import nifti
 
 
