@@ -1,6 +1,8 @@
 """Imports go one way: configs and experiments on top, errors and files at the bottom; no arrow runs back."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -188,3 +190,17 @@ def test_arrows_that_run_forward_pass():
         "from dsdenseunet.models.registry import build"
     )
     assert backward_arrows("dsdenseunet.training.loop", source) == []
+
+
+# What a command does without, and would wait for: together more than a second of its start.
+SLOW = {
+    "train": ("cc3d", "edt", "matplotlib", "nibabel", "pydicom", "scipy.spatial"),
+    "predict": ("cc3d", "grain", "matplotlib"),
+}
+
+
+@pytest.mark.parametrize("command", SLOW)
+def test_commands_start_without_what_only_others_need(command):
+    code = f"import sys, experiments.{command}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not set(SLOW[command]) & set(run.stdout.split())

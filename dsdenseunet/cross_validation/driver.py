@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsdenseunet.cross_validation import out_of_fold
 from dsdenseunet.cross_validation.runs import Run, held_out
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.clock import seconds_since_start
@@ -59,5 +58,8 @@ def evaluate(runs: Sequence[Run], workdir: str | Path, workers: int | None = Non
         if parallel.process_index() == 0:
             print("to predict and score the cases that were held out, run the same command in one process")
         return None
+    # What predicts, scores and draws takes more than a second to load, which a training need not wait for.
+    from dsdenseunet.cross_validation import out_of_fold
+
     out = Path(workdir) / out_of_fold.FOLDER
     return out_of_fold.evaluate(runs, held_out(runs), out, workers or os.cpu_count() or 1)

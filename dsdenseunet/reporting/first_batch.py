@@ -16,8 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageColor import getrgb
 
 from dsdenseunet.core import files
-from dsdenseunet.data.scans.nifti import for_display
-from dsdenseunet.reporting.slices import choose_slices
+from dsdenseunet.reporting.slices import choose_slices, for_display
 from dsdenseunet.reporting.style import GREY, INK
 from dsdenseunet.tasks.channel import Channel
 from dsdenseunet.tasks.colours import COLOURS

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.data.scans.nifti import for_display
+from dsdenseunet.reporting.slices import for_display
 from dsdenseunet.reporting.style import GREY, INK
 from dsdenseunet.tasks import lits
 from dsdenseunet.tasks.colours import COLOURS

@@ -1,8 +1,9 @@
-"""Which axial slices of a case a picture shows."""
+"""Which axial slices of a case a picture shows, and which way round."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,3 +34,8 @@ def choose_slices(
                 chosen.append(int(index))
         distance -= 1
     return sorted(chosen)
+
+
+def for_display(slice_HW: NDArray[Any]) -> NDArray[Any]:
+    """An axial slice (H, W, ...) as a radiologist sees it: front up, the patient's right on the left."""
+    return slice_HW[::-1, ::-1]

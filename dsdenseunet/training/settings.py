@@ -13,7 +13,6 @@ from dsdenseunet.core import fields
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import Check, choice, integer, number, refusal, sequence, text, truth
 from dsdenseunet.data import appearance
-from dsdenseunet.evaluation import region_summary
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
 from dsdenseunet.tasks import task
@@ -193,6 +192,11 @@ def _check_classes(config: ConfigDict) -> None:
 
 def _check_selection(config: ConfigDict, segmented: task.Task) -> None:
     """What chooses the weights has to be a score, and one that the validations give."""
+    if not segmented.selected_scores:
+        return
+    # Loads what measures surfaces and pieces, which takes half a second.
+    from dsdenseunet.evaluation import region_summary
+
     known = region_summary.selectable(segmented)
     for name in segmented.selected_scores:
         if name not in known:
@@ -200,7 +204,7 @@ def _check_selection(config: ConfigDict, segmented: task.Task) -> None:
             among = ", ".join(region.name for region in segmented.regions)
             expected = f"a region ({among}) for its Dice, or one of {', '.join(known)}"
             raise refusal("task.select_by", repr(name) + (f" (is it {close}?)" if close else ""), expected)
-    if segmented.selected_scores and config.training.validate_patches:
+    if config.training.validate_patches:
         raise refusal(
             "task.select_by",
             f"{segmented.selected_scores[0]}, with config.training.validate_patches = "

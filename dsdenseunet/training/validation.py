@@ -23,9 +23,7 @@ from numpy.typing import NDArray
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.patches import choose_centre
 from dsdenseunet.data.splits import strata, stratified_sample
-from dsdenseunet.evaluation import region_summary
 from dsdenseunet.evaluation.overlap import Counts, count, dice
-from dsdenseunet.evaluation.regions import TaskScore, score_task
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.task import Task
@@ -150,6 +148,10 @@ def _scored(
     stop: Callable[[], bool],
 ) -> Scores | None:
     """Dice and the scores that the task selects by, by evaluation's code; None where it was abandoned."""
+    # Takes half a second to load.
+    from dsdenseunet.evaluation import region_summary
+    from dsdenseunet.evaluation.regions import TaskScore, score_task
+
     task = predictor.task
 
     def score(predicted: Labels, labels: Labels, spacing_mm: Spacing) -> dict[str, Any]:

@@ -290,11 +290,6 @@ def write_stored(
                     stream.write(slab_JI.astype(header.get_data_dtype(), copy=False).tobytes())
 
 
-def for_display(slice_HW: np.ndarray) -> np.ndarray:
-    """An axial slice (H, W, ...) as a radiologist sees it: front up, the patient's right on the left."""
-    return slice_HW[::-1, ::-1]
-
-
 def _read(
     files: Sequence[StoredVolume],
     grids: Sequence[Grid],

@@ -8,6 +8,7 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.samples.scanner import ORIENTATIONS
 from dsdenseunet.data.scans import nifti
+from dsdenseunet.reporting.slices import for_display
 
 
 def save(path, array, affine=None, **header_fields):
@@ -60,7 +61,7 @@ def test_canonical_axes_grow_to_head_front_and_right(tmp_path):
     assert volume.array_DHW.shape == (4, 3, 2)
     assert volume.array_DHW[3, 2, 1] == 7
     # A radiologist sees front up and the patient's right on the left.
-    assert nifti.for_display(volume.array_DHW[3])[0, 0] == 7
+    assert for_display(volume.array_DHW[3])[0, 0] == 7
 
 
 @pytest.mark.parametrize("axcodes", ORIENTATIONS)
