@@ -1,4 +1,4 @@
-"""Boxes (D, H, W) of a volume that hold all of something."""
+"""Boxes that hold all of something: a slice for each axis."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Box = tuple[slice, slice, slice]
+Box = tuple[slice, ...]
 
 
-def bounding_box(mask_DHW: NDArray[np.bool_]) -> Box | None:
+def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     """The smallest box that holds all of a mask (None: empty); what is outside of it costs no memory."""
     slices = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        where = np.flatnonzero(mask_DHW.any(axis=others))
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        where = np.flatnonzero(mask.any(axis=others))
         if not len(where):
             return None
         slices.append(slice(int(where[0]), int(where[-1]) + 1))
-    return slices[0], slices[1], slices[2]
+    return tuple(slices)
 
 
 def grown(box: Box, margin_mm: float, shape: Sequence[int], spacing_mm: Sequence[float] | None) -> Box:
@@ -37,9 +37,8 @@ def grown(box: Box, margin_mm: float, shape: Sequence[int], spacing_mm: Sequence
     """
     if margin_mm and spacing_mm is None:
         raise ValueError(f"a margin of {margin_mm} mm: spacing_mm must be given")
-    d, h, w = (
+    return tuple(
         slice(max(part.start - more, 0), min(part.stop + more, size))
         for part, size, mm in zip(box, shape, spacing_mm or (1.0, 1.0, 1.0), strict=True)
         for more in [math.ceil(margin_mm / mm)]
     )
-    return d, h, w

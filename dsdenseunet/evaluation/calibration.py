@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.data.boxes import bounding_box
 from dsdenseunet.data.scans.probabilities import ONE
-from dsdenseunet.evaluation import components
 from dsdenseunet.tasks.task import Task
 
 BINS = 15
@@ -97,9 +97,7 @@ def calibrate(stored: NDArray[np.uint16], reference: NDArray[np.integer], task: 
         reference: label volume of the same three axes.
         task: says which label counts nowhere.
     """
-    box = components.bounding_box(
-        (arg_max(stored) > 0) | ((reference > 0) & (reference != task.ignore_label))
-    )
+    box = bounding_box((arg_max(stored) > 0) | ((reference > 0) & (reference != task.ignore_label)))
     if box is None:
         return Calibration.none()
     counted = reference[box] != task.ignore_label

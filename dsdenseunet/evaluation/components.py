@@ -13,7 +13,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-Box = tuple[slice, ...]
+from dsdenseunet.data.boxes import Box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +46,6 @@ class Components:
         chosen = np.zeros(self.count + 1, np.bool_)
         chosen[list(ids)] = True
         return chosen[self.labels[box]]
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
-    """The smallest box that holds every voxel of `mask`; None for an empty mask."""
-    box = []
-    for axis in range(mask.ndim):
-        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if not hit.size:
-            return None
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return tuple(box)
 
 
 def join_boxes(boxes: Iterable[Box]) -> Box:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.data.boxes import Box, bounding_box
 from dsdenseunet.evaluation import components, lesions, overlap, surface, volumes
-from dsdenseunet.evaluation.components import Box, Components
+from dsdenseunet.evaluation.components import Components
 from dsdenseunet.evaluation.overlap import Counts
 
 # LiTS' labels; a tumour is part of the liver.
@@ -42,7 +43,7 @@ class Pair:
         box = _crop_box(prediction, reference)
         self._prediction = np.ascontiguousarray(prediction[box])
         self._reference = np.ascontiguousarray(reference[box])
-        tumour_box = components.bounding_box((self._prediction == TUMOUR) | (self._reference == TUMOUR))
+        tumour_box = bounding_box((self._prediction == TUMOUR) | (self._reference == TUMOUR))
         self._tumour_box = tumour_box or (slice(0, 1),) * 3
         self.tumour_offset = tuple(
             outer.start + inner.start for outer, inner in zip(box, self._tumour_box, strict=True)
@@ -134,7 +135,7 @@ def _crop_box(prediction: NDArray[np.integer], reference: NDArray[np.integer]) -
     slabs, boxes = np.moveaxis(prediction, slowest, 0), []
     others = np.moveaxis(reference, slowest, 0)
     for index in range(len(slabs)):
-        box = components.bounding_box((slabs[index] != 0) | (others[index] != 0))
+        box = bounding_box((slabs[index] != 0) | (others[index] != 0))
         if box is not None:
             boxes.append((slice(index, index + 1), *box))
     if not boxes:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.data.boxes import bounding_box
 from dsdenseunet.evaluation import components, overlap, surface, volumes
 from dsdenseunet.evaluation.overlap import Counts
 from dsdenseunet.tasks.task import Task
@@ -130,7 +131,7 @@ def score_task(
     if prediction.ndim != 3 or len(spacing_mm) != 3:
         raise ValueError(f"expected three axes, got shape {prediction.shape}, spacing {spacing_mm}")
     ignored = reference == task.ignore_label
-    box = components.bounding_box(((prediction > 0) | (reference > 0)) & ~ignored) or (slice(0, 1),) * 3
+    box = bounding_box(((prediction > 0) | (reference > 0)) & ~ignored) or (slice(0, 1),) * 3
     counted = ~ignored[box]
     scores = {}
     for region in task.regions:

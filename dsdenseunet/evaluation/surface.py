@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dsdenseunet.evaluation import components
+from dsdenseunet.data.boxes import bounding_box
 
 # Above this a search tree costs more memory than a distance map of the box; the map is float32, so
 # distances then carry a relative error of 1e-7.
@@ -91,7 +91,7 @@ def measure(
         reference: bool mask.
         spacing_mm: voxel spacing in mm, one number per axis of the masks.
     """
-    box = components.bounding_box(prediction | reference)
+    box = bounding_box(prediction | reference)
     if box is None:
         return None
     prediction_surface, reference_surface = surface(prediction[box]), surface(reference[box])

@@ -48,7 +48,7 @@ def label_table(part: Task, whole: Task) -> NDArray[np.uint8]:
 
 def paint(
     labels_DHW: NDArray[np.uint8],
-    box: tuple[slice, slice, slice],
+    box: tuple[slice, ...],
     found_DHW: NDArray[np.uint8],
     part: Task,
     whole: Task,

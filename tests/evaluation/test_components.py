@@ -28,10 +28,3 @@ def test_overlaps_by_hand():
     second = components.find_components(np.array([[[0, 1, 1, 1, 0]]], bool))
     assert components.count_overlaps(first, second) == {(1, 1): 1, (2, 1): 1}
     assert components.count_overlaps(second, first) == {(1, 1): 1, (1, 2): 1}
-
-
-def test_bounding_box():
-    mask = np.zeros((4, 5, 6), bool)
-    assert components.bounding_box(mask) is None
-    mask[1, 2, 3] = mask[2, 4, 3] = True
-    assert components.bounding_box(mask) == (slice(1, 3), slice(2, 5), slice(3, 4))
