@@ -16,7 +16,7 @@ from dsdenseunet.core.words import counted
 from dsdenseunet.data.scans import walk
 from dsdenseunet.evaluation import calibration
 from dsdenseunet.evaluation.case import MODES
-from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs
+from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs, images_of
 from dsdenseunet.evaluation.reading import LIBRARIES
 from dsdenseunet.evaluation.scorers import CASES, LESIONS, Facts, Scorer, scorer_of
 from dsdenseunet.evaluation.scoring import Scored, score_pairs
@@ -58,13 +58,13 @@ class Set:
         references: str | os.PathLike[str],
         images: str | os.PathLike[str] | None,
     ) -> Set:
-        """What two folders hold; images are looked for in a third one, or among the references.
+        """What two folders hold; images are looked for in a third one, or where the references are.
 
         Raises:
             InputError: see `pairing.find_pairs`.
         """
         found = find_pairs(predictions, references)
-        shown = find_images(found.used, images or references)
+        shown = find_images(found.used, images or images_of(references))
         return cls(os.fspath(predictions), os.fspath(references), found.used, shown, found.passed_over)
 
     def of_case(self, pair: FilePair) -> dict[str, str | None]:
@@ -101,8 +101,8 @@ def evaluate(
         workers: processes.
         compare: folder with a second method's predictions of the same cases; its own results go to
             `out`/compare, the comparison, over the cases that both have scores of, into scores.json.
-        images: folder with the cases' images, whose paths go into scores.json for pictures; by default they
-            are looked for among the references.
+        images: folder with the cases' images, whose paths go into scores.json for pictures; by default
+            `pairing.images_of` the references.
         task: what the labels are.
 
     Raises:

@@ -114,6 +114,14 @@ def find_pairs(predictions: str | os.PathLike[str], references: str | os.PathLik
     return Found(tuple(pairs), not_used(others, used))
 
 
+def images_of(references: str | os.PathLike[str]) -> Path:
+    """Where the images of references are: in `imagesTr` beside `labelsTr` (Ts alike), or else among them."""
+    folder = Path(references)
+    part = folder.absolute()
+    beside = part.with_name(part.name.replace("labels", "images"))
+    return beside if part.name in ("labelsTr", "labelsTs") and beside.is_dir() else folder
+
+
 def find_images(pairs: Iterable[FilePair], root: str | os.PathLike[str]) -> dict[str, Path]:
     """The image of each case that has one below a folder, by case name.
 

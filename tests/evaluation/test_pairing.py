@@ -104,6 +104,16 @@ def images(root, pairs, *names):
     return {name: str(path.relative_to(root)) for name, path in found.items()}
 
 
+def test_images_lie_beside_their_labels_or_among_them(tmp_path):
+    touch(tmp_path / "labelsTs" / "a.nii")
+    assert pairing.images_of(tmp_path / "labelsTs") == tmp_path / "labelsTs"
+    touch(tmp_path / "imagesTs" / "a_0000.nii")
+    assert pairing.images_of(tmp_path / "labelsTs") == tmp_path / "imagesTs"
+    assert pairing.images_of(tmp_path) == tmp_path
+    pair = FilePair("a", tmp_path, tmp_path / "labelsTs" / "a.nii")
+    assert list(pairing.find_images([pair], pairing.images_of(tmp_path / "labelsTs"))) == ["a"]
+
+
 def test_the_picture_is_of_the_same_patient(tmp_path):
     pairs = ["segmentation-4.nii", "test-segmentation-4.nii", "labelsTs/liver_4.nii", "labelsTr/nnu.nii"]
     assert images(tmp_path, pairs, "test-volume-4.nii", "imagesTr/nnu_0000.nii") == {
