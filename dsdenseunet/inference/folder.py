@@ -20,7 +20,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
 from dsdenseunet.data.scans import channel_files, dicom_seg_writer, nifti
 from dsdenseunet.data.scans.probabilities import write_probabilities
-from dsdenseunet.inference import network_faults
+from dsdenseunet.inference import colour_tables, network_faults
 from dsdenseunet.inference.predict import Segmenter
 from dsdenseunet.inference.records import Records
 from dsdenseunet.inference.scans import DICOM_SUFFIX, SUFFIXES, Scan, require_dicom
@@ -112,6 +112,8 @@ def predict_folder(
         )
     if suffix == DICOM_SUFFIX:
         require_dicom(scans)
+    else:
+        colour_tables.write(output, predictors[0].task)
     records = Records(output, suffix, predictors[0], save_probabilities)
     job = _Job(records, predictors[0].task, save_probabilities, len(scans), report)
     outcome = job.outcome
