@@ -21,7 +21,7 @@ from dsdenseunet.runtime import cli
 WRITERS = {"liver": write_phantoms, "lung": write_lung_phantoms}
 
 OUT = cli.output_folder("out", None, "Folder to write the cases to.", required=True)
-KIND = cli.word(
+KIND = flags.DEFINE_enum(
     "kind", "liver", tuple(WRITERS), "liver: CTs, tumours; lung: CT and PET, lesions of COVID-19."
 )
 CASES = flags.DEFINE_integer("cases", 10, "How many; the last of every five has no tumour or lesion.", 1)

@@ -63,5 +63,10 @@ def open_folder(folder: Path, items: Mapping[str, type], create: bool = True) ->
             preservation_policy=ocp.checkpoint_managers.LatestN(1),
             # What a killed save left behind.
             cleanup_tmp_directories=create,
+            # Several processes meet at barriers with names. Two folders that are saved to at the same time
+            # must not share them: one of the two saves fails now and then.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                barrier_sync_key_prefix=f"{folder.parent.name}_{folder.name}"
+            ),
         ),
     )
