@@ -124,7 +124,7 @@ class Cascade(Segmenter):
     def _box(self, stage: Stage, labels_DHW: NDArray[np.uint8], spacing_mm: Spacing | None) -> Box | None:
         """What a stage looks at, None where it has nothing to look within."""
         if not stage.within:
-            return slice(0, labels_DHW.shape[0]), slice(0, labels_DHW.shape[1]), slice(0, labels_DHW.shape[2])
+            return tuple(slice(0, side) for side in labels_DHW.shape)
         box = bounding_box(self.task.region(stage.within).mask(labels_DHW))
         return box and grown(box, stage.margin_mm, labels_DHW.shape, spacing_mm)
 

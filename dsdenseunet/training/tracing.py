@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.training import stages
 
 # Names in the trace: of a step, and in it of what the host is busy with.
 STEP, INPUT, DISPATCH, RESULT = "train", "next batch", "dispatch", "metrics"
@@ -76,6 +77,6 @@ def set_steps(config: ConfigDict, flag: str | None) -> None:
             fix="for example --profile_steps=20:25",
         )
     first, last = map(int, flag.split(":"))
-    stages = [config.stages[name] for name in config.stages.order] if "stages" in config else [config]
-    for one in stages:
+    several = config[stages.SECTION] if stages.has_stages(config) else None
+    for one in [config] if several is None else [several[name] for name in several.order]:
         one.training.profile_steps = (first, last)

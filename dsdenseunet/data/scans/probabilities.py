@@ -25,18 +25,18 @@ def read_probabilities(path: str | os.PathLike[str], classes: int) -> tuple[np.n
     Raises:
         InputError: damaged, of another number of classes, or not stored in this form.
     """
-    nifti = read_header(path, channels=classes)
-    check_room(path, nifti.shape_IJK, 2 * classes)
-    if nifti.dtype.newbyteorder("=") != np.uint16 or nifti.inter or abs(nifti.slope * ONE - 1) > 1e-4:
+    file = read_header(path, channels=classes)
+    check_room(path, file.shape_IJK, 2 * classes)
+    if file.dtype.newbyteorder("=") != np.uint16 or file.inter or abs(file.slope * ONE - 1) > 1e-4:
         raise InputError(
             path,
-            found=f"{nifti.dtype} with slope {nifti.slope:g}",
+            found=f"{file.dtype} with slope {file.slope:g}",
             expected="probabilities as predict writes them: uint16 with slope 1 / 65535",
             fix="predict again with --save_probabilities, or move the file elsewhere",
         )
-    grid = grid_of(nifti)
+    grid = grid_of(file)
     stored_CDHW = np.empty((classes, *grid.shape_DHW), np.uint16)
-    for channel, place, stored in nifti.channel_blocks():
+    for channel, place, stored in file.channel_blocks():
         grid.from_canonical(stored_CDHW[channel])[place] = stored
     return stored_CDHW, grid
 
