@@ -55,14 +55,18 @@ def recipe_of(config: ConfigDict, base: ConfigDict, fingerprint: Fingerprint) ->
         settings |= {name: ones for name in values if name.endswith(".class_weights")}
         settings.pop(_THRESHOLDS, None)
     mirror, sides = mirrored_axes(fingerprint)
-    settings[_MIRROR] = tuple(min(pair) for pair in zip(config.data.mirror_probability, mirror, strict=True))
+    theirs = tuple(config.data.mirror_probability)
+    settings[_MIRROR] = tuple(min(pair) for pair in zip(theirs, mirror, strict=True))
+    training = f"{named}: its optimiser, augmentation and length."
+    if settings[_MIRROR] != theirs:
+        training += f" {sides}"
     loss = {name: settings.pop(name) for name in list(settings) if name.startswith(_LOSS)}
     weights = "its classes are these" if alike else "every class counts alike, as its own are others"
     return Recipe(
         Choice("network", {"model": model}, f"{named}: its network, with the data's channels and classes."),
         (
             Choice("loss", loss, f"{named}: its loss; {weights}."),
-            Choice("training", settings, f"{named}: its optimiser, augmentation and length. {sides}"),
+            Choice("training", settings, training),
             Choice("phases", _phases(config, base), f"{named}: its phases."),
         ),
         patches=shrinking(fingerprint, registry.build(model).stride),

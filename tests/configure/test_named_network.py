@@ -50,6 +50,8 @@ def test_every_family_is_written_for_other_data_than_its_own(family, data, tmp_p
     assert config.model.to_dict() == named.model.to_dict() | sizes
     for section in ("optimizer", "augment", "training", "phases"):
         assert config[section] == named[section]
+    assert tuple(config.data.mirror_probability) == tuple(named.data.mirror_probability)
+    assert "mirrored along" not in text and "mirror image" not in text
     registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
     assert config.data.batch_size == named.data.batch_size
     # Classes of other data have other weights, and no thresholds.
