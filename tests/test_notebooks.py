@@ -1,10 +1,18 @@
-"""Notebooks: valid by the format's rules, without outputs. Their commands: test_documented_commands.py."""
+"""Notebooks: valid, without outputs, begun alike. Their commands: test_documented_commands.py."""
 
+import io
 import json
+import os
 import re
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
 
 import pytest
 
+from colab import install
 from tests.documents import ROOT
 
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
@@ -42,9 +50,68 @@ def test_notebook_holds_no_outputs(path):
             assert cell["execution_count"] is None
 
 
-def test_quick_start_runs_the_demo_and_shows_its_report():
-    cells = json.loads((ROOT / "colab" / "quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = "".join(line for cell in cells if cell["cell_type"] == "code" for line in [*cell["source"], "\n"])
-    order = ["git clone", "pip install", "experiments.demo --out=demo", "demo/report.html"]
-    places = [code.index(text) for text in order]
-    assert places == sorted(places)
+def code_cells(path):
+    """Source by identifier."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return {cell["id"]: "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_begin_alike(path):
+    assert next(iter(code_cells(path).items())) == ("install", first_cell())
+
+
+def first_cell():
+    return code_cells(ROOT / "colab" / "quickstart.ipynb")["install"]
+
+
+@pytest.fixture
+def begun(monkeypatch, tmp_path):
+    """Runs the first cell in an empty folder, as on Colab; the commands that it ran."""
+    ran = []
+
+    def run(command, check):
+        ran.append(command)
+        if "clone" in command:
+            (tmp_path / "dsdenseunet").symlink_to(ROOT)
+
+    def begin(opened, typed=""):
+        def reply(url, timeout):
+            assert url == "http://172.28.0.12:9000/api/sessions"
+            return io.BytesIO(json.dumps([{"name": "quickstart.ipynb", "path": opened}]).encode())
+
+        monkeypatch.setattr(urllib.request, "urlopen", reply)
+        monkeypatch.setattr("builtins.input", lambda prompt: typed)
+        exec(compile(first_cell(), "first cell", "exec"), {})
+        return ran
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ |= {"COLAB_JUPYTER_IP": "172.28.0.12", "KMP_TARGET_PORT": "9000"}
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(install, "main", lambda: ran.append("install"))
+    return begin
+
+
+@pytest.mark.parametrize("branch", ["main", "a/b", "0f1e2d"])
+def test_the_address_is_the_notebooks_own(begun, branch, tmp_path):
+    address = f"https://github.com/someone/a.fork/blob/{branch}/colab/quickstart.ipynb"
+    clone, checkout, installed = begun("fileId=" + urllib.parse.quote(address))
+    assert clone[-2:] == ["https://github.com/someone/a.fork.git", str(tmp_path / "dsdenseunet")]
+    assert checkout[-1] == branch
+    assert installed == "install"
+
+
+def test_elsewhere_the_address_is_asked_for_once(begun, tmp_path):
+    address = "https://example.org/code.git"
+    assert [command[-2] for command in begun("fileId=1AbC", typed=f" {address} ")[:-1]] == [address]
+    os.chdir(tmp_path)
+    # Run again, the cell finds the code.
+    assert len(begun("fileId=1AbC", typed="not asked")) == 3
+
+
+def test_within_a_clone_nothing_is_fetched(begun, monkeypatch):
+    monkeypatch.chdir(ROOT / "colab")
+    assert begun("") == ["install"]
+    assert Path.cwd() == ROOT
