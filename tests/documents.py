@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHELL = {"", "sh", "bash", "shell", "console"}
 # An indented block is a shell's if its first line starts so; others are file trees and the like.
 TOOLS = "python|make|pip|git|cd|for|ruff|mypy|pytest|nohup|tensorboard|sbatch|srun"
+# A line of a notebook's cell that is not Python.
+MAGIC = re.compile(r"^( *)[!%]", re.MULTILINE)
 SHELL_START = re.compile(rf"(\$ |#|[A-Z_]+=\S+ )*(\.venv/bin/)?({TOOLS})\b")
 
 
@@ -44,8 +46,8 @@ def blocks(path):
         for number, cell in enumerate(json.loads(path.read_text())["cells"], start=1):
             if cell["cell_type"] == "code":
                 lines = "".join(cell["source"]).splitlines()
-                shell = [line[1:] for line in lines if line[:1] in "!%"]
-                python = [line for line in lines if line[:1] not in ("!", "%")]
+                shell = [line.strip()[1:] for line in lines if MAGIC.match(line)]
+                python = [MAGIC.sub(r"\1pass  # ", line) for line in lines]
                 yield Block(f"{name}, cell {number}", "sh", "\n".join(shell))
                 yield Block(f"{name}, cell {number}", "python", "\n".join(python))
         return

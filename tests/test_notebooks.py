@@ -4,16 +4,24 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import types
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from colab import install
+from configs import demo
+from dsdenseunet.data.samples import phantom
+from dsdenseunet.data.samples import sample as fetched
+from dsdenseunet.models import registry
 from tests.documents import ROOT
+from tests.training import tiny
 
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
 # What the format (4.5) asks for, by kind of cell.
@@ -115,3 +123,58 @@ def test_within_a_clone_nothing_is_fetched(begun, monkeypatch):
     monkeypatch.chdir(ROOT / "colab")
     assert begun("") == ["install"]
     assert Path.cwd() == ROOT
+
+
+def test_quick_start_runs(monkeypatch, tmp_path):
+    """Every cell, with the smallest network and phantoms in the place of the CT; commands are not run."""
+    cells = code_cells(ROOT / "colab" / "quickstart.ipynb")
+    del cells["install"]
+    shown, commands = [], []
+    ipython = types.ModuleType("IPython.display")
+    ipython.HTML, ipython.Image, ipython.display = str, Path, shown.append
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython)
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
+    monkeypatch.setattr(demo, "get_config", one_phase)
+    monkeypatch.setattr(fetched, "fetch_sample", phantoms)
+    monkeypatch.chdir(tmp_path)
+    names = {"command": lambda line: commands.append(line.format(**names))}
+
+    def run(cell, old="", new=""):
+        source = cells[cell].replace(old, new, 1)
+        exec(
+            compile(re.sub(r"^( *)!(.*)$", r"\1command(r'''\2''')", source, flags=re.M), cell, "exec"), names
+        )
+
+    for cell in cells:
+        run(cell, "MINUTES = 5 ", "MINUTES = 0.02 ")
+    data, first_batch, loss, dice, view, table = shown
+    assert "<iframe srcdoc=" in data and "(outline)" not in data
+    for picture in (first_batch, loss, dice, table):
+        assert Image.open(io.BytesIO(picture.read_bytes())).width > 500
+    assert "truth (outline)" in view
+    assert 0 <= names["scores"]["modes"]["corrected"]["scores"]["liver_dice_per_case"] <= 1
+    assert not commands
+
+    # A folder of one's own, packed.
+    shutil.make_archive("own", "zip", "quickstart/sample", "development")
+    Path("configs").mkdir()
+    Path("configs/own.html").write_text("<p>reasons</p>")
+    run("own", 'DATA = ""', 'DATA = "own.zip"')
+    run("own-train")
+    assert '--data="own/data/development" ' in commands[0] and " --device=t4 " in commands[0]
+    assert len(commands) == 2
+    assert "&lt;p&gt;reasons" in shown[-1]
+
+
+def one_phase():
+    config = tiny.get_config()
+    config.training.phase = "phase1"
+    return config
+
+
+def phantoms(folder):
+    """In the place of the sample."""
+    development, held_out = Path(folder, "development"), Path(folder, "held_out")
+    phantom.write_phantoms(development, cases=2, seed=0, size=(32, 32, 32))
+    phantom.write_phantoms(held_out, cases=1, seed=1, size=(32, 32, 32))
+    return fetched.Sample(development, held_out, "volume-0", "volume-1", "volume-0")

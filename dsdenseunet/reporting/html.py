@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import os
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,9 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
     All values are escaped; a name that the template uses and `values` lacks is an error.
     """
     files.write_text(path, _ENVIRONMENT.get_template(template).render(**values))
+
+
+def in_frame(path: str | os.PathLike[str], height_px: int = 720) -> str:
+    """A written page within another one, such as a notebook's output: an `iframe` that holds all of it."""
+    page = html.escape(Path(path).read_text(encoding="utf-8"))
+    return f'<iframe srcdoc="{page}" style="width: 100%; height: {height_px}px; border: 0"></iframe>'
