@@ -37,7 +37,10 @@ def folder(path: str, unpack_to: str = "own/data") -> str:
         )
     shutil.rmtree(unpack_to, ignore_errors=True)
     try:
-        shutil.unpack_archive(path, unpack_to, **({"filter": "data"} if ".tar" in given.suffixes else {}))
+        if ".tar" in given.suffixes:
+            shutil.unpack_archive(path, unpack_to, filter="data")
+        else:
+            shutil.unpack_archive(path, unpack_to)
     except (shutil.ReadError, ValueError) as error:
         raise InputError(
             path,
