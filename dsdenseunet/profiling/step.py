@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,6 @@ from dsdenseunet.training.step import train_step
 
 # Steps before those that are traced: the first ones fill caches and the input's buffers.
 _WARM_UP = 2
-# What a scope's parts are, beside names of the network's modules.
-_NOT_A_STAGE = re.compile(
-    r"(jvp|transpose|jit|remat|vmap)\(.*\)|checkpoint|rematted_computation|while|body|cond"
-)
-REST = "outside the network"
 
 
 def profile(config: ConfigDict, folder: Path, steps: int, say: Callable[[str], None] = print) -> Profile:
@@ -78,28 +72,13 @@ def profile(config: ConfigDict, folder: Path, steps: int, say: Callable[[str], N
     finally:
         batches.close()
     traced = trace.read(folder, "jit_train_step")
-    kernels = hlo.kernels(step.as_text())
+    known, unknown = hlo.instructions(step.as_text()), hlo.Instruction("", 0, (), ("",))
     operations = [
-        Operation(name, *stage_of(kernel.scope), seconds, traced.runs[name] * kernel.bytes)
+        Operation(name, *hlo.stage_of(one.scope()), seconds, traced.runs[name] * one.bytes)
         for name, seconds in traced.run_s.items()
-        if (kernel := kernels.get(name, hlo.Kernel(0, "")))
+        if (one := known.get(name, unknown))
     ]
     # A training step computes each product three times: forward, and for the gradients of both its factors.
     macs = describe(own.model, own.data.patch_size).totals()["macs"]
     arithmetic = 3 * 2 * macs * own.data.batch_size / parallel.device_count()
     return Profile(traced, operations, arithmetic, floor.measured(own.model.dtype))
-
-
-def stage_of(scope: str) -> tuple[str, bool]:
-    """The stage of the network that an operation belongs to, and whether to its backward pass.
-
-    Args:
-        scope: as `hlo.Kernel` has it.
-    """
-    parts = scope.split(";")[0].split("/")
-    network = [place for place, part in enumerate(parts) if re.search(r"jvp\(\w+\)", part)]
-    if not network:
-        return REST, False
-    # The last part is the operation itself.
-    names = [part for part in parts[network[0] + 1 : -1] if not _NOT_A_STAGE.fullmatch(part)]
-    return names[0] if names else "the network's own", "transpose(" in scope

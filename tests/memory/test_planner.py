@@ -10,7 +10,6 @@ from dsdenseunet.memory.cards import card
 from dsdenseunet.memory.description import describe
 from dsdenseunet.memory.planner import plan as planner
 from dsdenseunet.memory.planner.compiler import CompilationError, Compiler, has_gpu_compiler
-from dsdenseunet.memory.planner.hlo import Kernel, Traffic, kernels, traffic
 from dsdenseunet.memory.planner.law import LAUNCH_S, Law, Setting
 from dsdenseunet.memory.planner.planning import run
 from dsdenseunet.memory.planner.search import Search, Space, macs_by_remat
@@ -20,64 +19,6 @@ from tests.training import tiny
 
 PATCH, MIB, GIB = (12, 224, 224), 2**20, 2**30
 VOXELS = 12 * 224 * 224
-PROGRAM = """HloModule step
-
-%slice_of (p0: f32[8,4], p1: s32[]) -> f32[4] {
-  %p0 = f32[8,4]{1,0} parameter(0)
-  %p1 = s32[] parameter(1)
-  ROOT %ds = f32[1,4]{1,0} dynamic-slice(%p0, %p1), dynamic_slice_sizes={1,4}
-}
-
-%update (p0: f32[8,4], p1: f32[1,4], p2: s32[]) -> f32[8,4] {
-  %p0 = f32[8,4]{1,0} parameter(0)
-  %p1 = f32[1,4]{1,0} parameter(1)
-  %p2 = s32[] parameter(2)
-  ROOT %dus = f32[8,4]{1,0} dynamic-update-slice(%p0, %p1, %p2)
-}
-
-%body (t: (f32[8,4], s32[])) -> (f32[8,4], s32[]) {
-  %t = (f32[8,4]{1,0}, s32[]) parameter(0)
-  %x = f32[8,4]{1,0} get-tuple-element(%t), index=0
-  %i = s32[] get-tuple-element(%t), index=1
-  %row = f32[1,4]{1,0} fusion(%x, %i), kind=kLoop, calls=%slice_of
-  %new = f32[8,4]{1,0} fusion(%x, %row, %i), kind=kLoop, calls=%update
-  ROOT %r = (f32[8,4]{1,0}, s32[]) tuple(%new, %i)
-}
-
-%condition (t: (f32[8,4], s32[])) -> pred[] {
-  %t = (f32[8,4]{1,0}, s32[]) parameter(0)
-  ROOT %c = pred[] constant(true)
-}
-
-ENTRY %main (a: f32[8,4], b: bf16[8,4]) -> f32[8,4] {
-  %a = f32[8,4]{1,0} parameter(0)
-  %b = bf16[8,4]{1,0} parameter(1)
-  %zero = s32[] constant(0)
-  %conv = (f32[8,4]{1,0}, u8[0]{0}) custom-call(%a, %b), custom_call_target="__cudnn$convForward"
-  %y = f32[8,4]{1,0} get-tuple-element(%conv), index=0
-  %start = (f32[8,4]{1,0}, s32[]) tuple(%y, %zero)
-  %loop = (f32[8,4]{1,0}, s32[]) while(%start), condition=%condition, body=%body, \
-backend_config={"known_trip_count":{"n":"5"}}
-  ROOT %out = f32[8,4]{1,0} get-tuple-element(%loop), index=0
-}
-"""
-
-
-def test_kernels_by_hand():
-    """A fusion without a name has that of most of its parts; what calls others moves nothing itself."""
-    named = PROGRAM.replace(
-        "dynamic_slice_sizes={1,4}", 'dynamic_slice_sizes={1,4}, metadata={op_name="a/b"}'
-    )
-    found = kernels(named)
-    assert found["row"] == Kernel(36, "a/b")
-    assert found["new"] == Kernel(36, "")
-    assert found["conv"].bytes == 128 + 64 + 128
-    assert found["loop"].bytes == 0
-
-
-def test_traffic_by_hand():
-    # The convolution: 128 + 64 read, 128 written. A round: 16 + 4 read, 16 written; 16 + 4 read, 16 written.
-    assert traffic(PROGRAM) == Traffic(bytes=128 + 64 + 128 + 5 * (36 + 36), kernels=1 + 5 * 2)
 
 
 def figures(temp_mib, bytes_accessed=10**9, kernels=1000):

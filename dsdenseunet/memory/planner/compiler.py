@@ -27,7 +27,8 @@ from dsdenseunet.training.settings import config_to_json
 
 # All that a compiled program depends on, relative to the package.
 _SOURCES = (
-    *("models/*.py", "ops/**/*.py", "losses/*.py", "memory/planner/program.py", "memory/planner/hlo.py"),
+    *("models/*.py", "ops/**/*.py", "losses/*.py", "memory/alive/*.py"),
+    *("memory/planner/program.py", "memory/planner/hlo.py"),
     *(f"training/{name}.py" for name in ("step", "state", "recipe", "optimizer")),
     *("inference/predict.py", "inference/sliding_window.py", "runtime/parallel.py"),
 )
@@ -75,7 +76,7 @@ class Compiler:
             "programs": str(self.folder / "programs"),
             **more,
         }
-        known = self.folder / f"{_key(request)}.json"
+        known = self.folder / f"{_key(request, self.module)}.json"
         if known.exists():
             return files.read_object(known)
         self.compiled += 1
@@ -150,11 +151,14 @@ def gpu_compiler_environment() -> dict[str, str]:
     }
 
 
-def _key(request: Mapping[str, Any]) -> str:
+def _key(request: Mapping[str, Any], module: str) -> str:
     config = request["config"]
     asked = {
+        "module": module,
         "model": config["model"],
         "loss": config["loss"],
+        "optimizer": config["optimizer"],
+        "frozen": config["phases"][config["phases"]["order"][0]]["frozen"],
         "patch": config["data"]["patch_size"],
         "batch": [config["data"]["batch_size"], config["inference"]["batch_size"]],
         "accumulate": config["training"]["accumulate"],

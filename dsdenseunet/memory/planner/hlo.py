@@ -1,6 +1,6 @@
-"""Memory traffic and number of kernels of a compiled program, from its text.
+"""What the text of a compiled program says: its instructions, their stages, what all of them move.
 
-XLA's own analysis of a compiled program counts the body of a loop once; here it counts as often as it runs.
+XLA's own analysis of a compiled program counts the body of a loop once; `traffic` as often as it runs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ _FREE = {
 }
 _CALLING = {"while", "call", "conditional"}
 _NAMED = re.compile(r'op_name="([^"]*)"')
+# What a scope's parts are, beside names of the network's modules.
+_NOT_A_STAGE = re.compile(
+    r"(jvp|transpose|jit|remat|vmap)\(.*\)|checkpoint|rematted_computation|while|body|cond"
+)
+_INDEX = re.compile(r"index=(\d+)")
+REST, LOSS = "outside the network", "the loss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +45,29 @@ class Traffic:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernel:
-    """An instruction of a compiled program.
+class Instruction:
+    """Of a compiled program.
 
     Attributes:
-        bytes: that one run of it reads and writes.
-        scope: the names that its Python code stood in, "jit(train_step)/jvp(Network)/block1/conv/...".
+        operation: such as "fusion".
+        bytes: that one run of it reads and writes itself.
+        operands: the arrays that it takes, as `array_name` has them.
+        scopes: the names that its Python code stood in, "jit(train_step)/jvp(Network)/block1/conv/...": of
+            a fusion with several results one for each, else one.
     """
 
+    operation: str
     bytes: int
-    scope: str
+    operands: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+    def scope(self, index: int = 0) -> str:
+        """Of one of its results."""
+        return self.scopes[index if index < len(self.scopes) else 0]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Instruction:
+class _Line:
     name: str
     operation: str
     bytes: int
@@ -71,34 +86,64 @@ def traffic(text: str) -> Traffic:
     return Traffic(size, kernels)
 
 
-def kernels(text: str) -> dict[str, Kernel]:
-    """The kernels of `compiled.as_text()` by their names, which a trace of the program has, too.
+def instructions(text: str) -> dict[str, Instruction]:
+    """Those of `compiled.as_text()` by their names, which a trace of the program has, too.
 
-    Loops and calls are among them: they move nothing but what the kernels inside them do.
+    Loops and calls are among them: they move nothing but what the instructions inside them do.
     """
     computations, _ = _parse(text)
     found = {}
     for inside in computations.values():
         for one in inside.values():
-            if one.operation in _FREE:
-                continue
-            moved = 0 if one.operation in _CALLING else _touched(computations, inside, one)
-            found[one.name] = Kernel(moved, _scope(computations, one))
+            still = one.operation in _FREE or one.operation in _CALLING
+            moved = 0 if still else _touched(computations, inside, one)
+            operands = one.operands
+            if one.operation == "get-tuple-element" and (index := _INDEX.search(one.rest)):
+                operands = (array_name(operands[0], int(index[1])),)
+            found[one.name] = Instruction(one.operation, moved, operands, _scopes(computations, one))
     return found
 
 
-def _scope(computations: Mapping[str, Mapping[str, _Instruction]], one: _Instruction) -> str:
+def array_name(instruction: str, index: int | None = None) -> str:
+    """How XLA calls the result of an instruction, or one of its results."""
+    return f"{instruction}{{{'' if index is None else index}}}"
+
+
+def stage_of(scope: str) -> tuple[str, bool]:
+    """The stage of the network that an operation belongs to, and whether to its backward pass.
+
+    Args:
+        scope: as `Instruction` has it.
+    """
+    parts = scope.split(";")[0].split("/")
+    network = [place for place, part in enumerate(parts) if re.search(r"jvp\(\w+\)", part)]
+    backward = "transpose(" in scope
+    if not network:
+        return (LOSS, backward) if any("jvp(" in part for part in parts) else (REST, False)
+    # The last part is the operation itself.
+    names = [part for part in parts[network[0] + 1 : -1] if not _NOT_A_STAGE.fullmatch(part)]
+    return names[0] if names else "the network's own", backward
+
+
+def _scopes(computations: Mapping[str, Mapping[str, _Line]], one: _Line) -> tuple[str, ...]:
     """Its own; of a fusion that has none, that which most of its parts have."""
-    if named := _NAMED.search(one.rest):
-        return named[1]
     called = re.search(r"(?:calls|to_apply|body)=%?([\w.-]+)", one.rest)
-    parts = computations.get(called[1], {}).values() if called else ()
-    names = collections.Counter(named[1] for part in parts if (named := _NAMED.search(part.rest)))
-    return names.most_common(1)[0][0] if names else ""
+    parts = computations.get(called[1], {}) if called else {}
+    names = collections.Counter(filter(None, map(_own_scope, parts.values())))
+    whole = _own_scope(one) or (names.most_common(1)[0][0] if names else "")
+    root = next((part for part in parts.values() if part.is_root), None)
+    if one.operation != "fusion" or root is None or root.operation != "tuple":
+        return (whole,)
+    return tuple(_own_scope(parts[operand]) or whole for operand in root.operands)
 
 
-def _parse(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
-    computations: dict[str, dict[str, _Instruction]] = {}
+def _own_scope(one: _Line) -> str:
+    named = _NAMED.search(one.rest)
+    return named[1].replace("\\'", "'") if named else ""
+
+
+def _parse(text: str) -> tuple[dict[str, dict[str, _Line]], str]:
+    computations: dict[str, dict[str, _Line]] = {}
     entry, current = "", None
     for line in text.splitlines():
         if opened := _COMPUTATION.match(line):
@@ -110,7 +155,7 @@ def _parse(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
             operands = tuple(re.findall(r"%([\w.-]+)", arguments))
             if operation == "parameter":
                 operands = (arguments.rstrip(")"),)
-            current[name] = _Instruction(name, operation, _size(shape), operands, rest, bool(root))
+            current[name] = _Line(name, operation, _size(shape), operands, rest, bool(root))
     return computations, entry
 
 
@@ -122,7 +167,7 @@ def _size(shape: str) -> int:
     return total
 
 
-def _walk(computations: Mapping[str, Mapping[str, _Instruction]], name: str) -> tuple[int, int]:
+def _walk(computations: Mapping[str, Mapping[str, _Line]], name: str) -> tuple[int, int]:
     size = kernels = 0
     inside = computations[name]
     for one in inside.values():
@@ -137,9 +182,9 @@ def _walk(computations: Mapping[str, Mapping[str, _Instruction]], name: str) -> 
 
 
 def _touched(
-    computations: Mapping[str, Mapping[str, _Instruction]],
-    inside: Mapping[str, _Instruction],
-    one: _Instruction,
+    computations: Mapping[str, Mapping[str, _Line]],
+    inside: Mapping[str, _Line],
+    one: _Line,
 ) -> int:
     """Bytes that one run of a kernel reads and writes."""
     read = [inside[operand].bytes if operand in inside else 0 for operand in one.operands]
@@ -149,7 +194,7 @@ def _touched(
     return sum(read) + written
 
 
-def _fused(body: Mapping[str, _Instruction], read: list[int], written: int) -> tuple[list[int], int]:
+def _fused(body: Mapping[str, _Line], read: list[int], written: int) -> tuple[list[int], int]:
     """Bytes of a fusion's operands and result, as far as it touches them."""
     read = list(read)
     root = next(one for one in body.values() if one.is_root)

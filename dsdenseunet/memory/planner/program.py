@@ -8,10 +8,11 @@ and sets the environment, which XLA reads once, when JAX starts.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +48,25 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         `bytes_accessed` and `kernels` of a run; for `train` the parts of the state in bytes; seconds.
     """
     config = config_from_json(request["config"])
-    device = _device(request["target"])
-    capability = depthwise_choice.parse_capability(getattr(device, "compute_capability", None))
-    # The network takes its forms for the device that it will run on, not for the one that compiles.
-    with depthwise_choice.lowering_for(
-        depthwise_choice.Device("gpu" if request["target"] else "cpu", capability)
-    ):
+    with lowering_for(request["target"]) as device:
         if request["program"] == "volume":
             return {"memory": _volume(config, device, request["volume"])}
         start = time.perf_counter()
-        lowered, parts = (_train if request["program"] == "train" else _inference)(config, device)
+        lowered, parts = (lower_step if request["program"] == "train" else _inference)(config, device)
         traced = time.perf_counter() - start
         known = _known(request, lowered)
         answer = files.read_json(known) if known.exists() else _compile(lowered)
         files.write_json(known, answer)
         return {**answer, **parts, "trace_s": round(traced, 1)}
+
+
+@contextlib.contextmanager
+def lowering_for(target: str | None) -> Iterator[jax.Device]:
+    """The device of a request's `target`; the network takes its forms for it, not for what compiles."""
+    device = _device(target)
+    capability = depthwise_choice.parse_capability(getattr(device, "compute_capability", None))
+    with depthwise_choice.lowering_for(depthwise_choice.Device("gpu" if target else "cpu", capability)):
+        yield device
 
 
 def _device(target: str | None) -> jax.Device:
@@ -80,18 +85,11 @@ def _known(request: Mapping[str, Any], lowered: Any) -> Path:
 
 def _compile(lowered: Any) -> dict[str, Any]:
     start = time.perf_counter()
-    options: dict[str, bool] = {}
-    try:
-        compiled = lowered.compile()
-    except jax.errors.JaxRuntimeError:
-        # Without a card to try tiles on, XLA finds none for some matrix products that it fuses itself; the
-        # library's products are what it would choose from too.
-        options = {"xla_gpu_enable_triton_gemm": False}
-        compiled = lowered.compile(compiler_options=options)
+    compiled, options = compiled_with(lowered, {})
     seconds = time.perf_counter() - start
     moved = hlo.traffic(compiled.as_text())
     return {
-        "memory": _memory(compiled),
+        "memory": memory_of(compiled),
         "bytes_accessed": moved.bytes,
         "kernels": moved.kernels,
         "compile_s": round(seconds, 1),
@@ -99,13 +97,26 @@ def _compile(lowered: Any) -> dict[str, Any]:
     }
 
 
-def _memory(compiled: Any) -> dict[str, int]:
+def compiled_with(lowered: Any, options: dict[str, Any]) -> tuple[Any, dict[str, bool]]:
+    """Compiles; returns also the options, beside those asked for, without which it did not."""
+    try:
+        return lowered.compile(compiler_options=options), {}
+    except jax.errors.JaxRuntimeError:
+        # Without a card to try tiles on, XLA finds none for some matrix products that it fuses itself; the
+        # library's products are what it would choose from too.
+        needed = {"xla_gpu_enable_triton_gemm": False}
+        return lowered.compile(compiler_options=options | needed), needed
+
+
+def memory_of(compiled: Any) -> dict[str, int]:
+    """A compiled program's bytes by the names of `CompiledMemoryStats`."""
     stats = compiled.memory_analysis()
     names = ("argument", "output", "alias", "temp")
     return {name: int(getattr(stats, f"{name}_size_in_bytes")) for name in names}
 
 
-def _train(config: ConfigDict, device: jax.Device) -> tuple[Any, dict[str, Any]]:
+def lower_step(config: ConfigDict, device: jax.Device) -> tuple[Any, dict[str, Any]]:
+    """The training step for a device, not compiled yet, and bytes of what it is given."""
     state = abstract_state(build_recipe(config))
     shape = (config.data.batch_size, *config.data.patch_size)
     batch = {
@@ -161,7 +172,7 @@ def _volume(config: ConfigDict, device: jax.Device, volume: list[int]) -> dict[s
             window, array(f4, depth), array(f4, rows, columns), array(i4)
         ),
     }
-    return {name: _memory(one.compile()) for name, one in lowered.items()}
+    return {name: memory_of(one.compile()) for name, one in lowered.items()}
 
 
 def _bytes(tree: Any) -> int:
