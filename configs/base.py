@@ -233,6 +233,8 @@ def base_config() -> ConfigDict:
     config.inference.sigma_scale = 0.125
     # Axes over which mirrored predictions are averaged ((): none), of 0, 1, 2 = D, H, W.
     config.inference.mirror_axes = ()
+    # Predictions are also averaged over patches turned by as much about a cube's four diagonals (0: none).
+    config.inference.rotation_degrees = 0.0
     # Patches run through the network at once.
     config.inference.batch_size = 1
     # One for each class but background: a voxel is of the last class whose probability reaches its own, and

@@ -31,6 +31,9 @@ _SAVE = flags.DEFINE_boolean("save_probabilities", False, "Write class probabili
 _PHASE = flags.DEFINE_string("phase", None, "Phase whose best weights are used (default: the last).")
 _OVERLAP = flags.DEFINE_float("overlap", None, "Share of a patch that its neighbour covers too.")
 _MIRROR = flags.DEFINE_string("mirror", None, "Axes to average mirrored predictions over, e.g. 'DHW' or ''.")
+_ROTATION = flags.DEFINE_float(
+    "rotation_degrees", None, "Average over turns by as much, or 0 for none.", 0, 45
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Patches through the network at once.")
 _CLEAN_UP = flags.DEFINE_string(
     "clean_up", None, "Rules by region: largest:REGION, within:REGION:OTHER:MM; '' for none."
@@ -47,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
     given = {
         "inference.overlap": ("--overlap", _OVERLAP.value),
         "inference.mirror_axes": ("--mirror", mirror_axes(_MIRROR.value, "--mirror")),
+        "inference.rotation_degrees": ("--rotation_degrees", _ROTATION.value),
         "inference.batch_size": ("--batch_size", _BATCH_SIZE.value),
         "task.clean_up": ("--clean_up", clean_up_rules(_CLEAN_UP.value)),
     }

@@ -2,10 +2,10 @@
 
     python load.py image.npy labels.npy
 
-From Python: `Segmenter(folder).labels(image)`. A network that was trained at a spacing of its own
-(`task.spacing_mm` in metadata.json) has to be told the image's, `--spacing_mm D H W`, and gives labels of the
-image's own voxels all the same. It needs NumPy, JAX and flatbuffers, with which JAX reads
-exported programs.
+From Python: `Segmenter(folder).labels(image)`. Where metadata.json has a spacing that the network was trained
+at (`task.spacing_mm`) or turns of patches (`inference.rotation_degrees`), the image's own must be told,
+`--spacing_mm D H W`; labels are of the image's voxels all the same. It needs NumPy, JAX and flatbuffers, with
+which JAX reads exported programs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from dsdenseunet.inference.labelling import NO_NUMBER, labelled
 from dsdenseunet.inference.mirroring import averaged
 from dsdenseunet.inference.own_grid import onto
 from dsdenseunet.inference.sliding_window import Piece, Tiling, blend
+from dsdenseunet.inference.turning import averaged_over_turns
 from dsdenseunet.tasks.channel import Channel, are_hounsfield, scaling_of, statistics_of
 
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "network.stablehlo", "weights.safetensors"
@@ -79,7 +80,7 @@ class Segmenter:
             statistics: of each channel: mean and standard deviation, or two percentiles, or nothing, as its
                 normalisation has it (None: they are taken of this image).
             spacing_mm: millimetres between the voxels (D, H, W); needed where `task.spacing_mm` of the
-                metadata is not empty.
+                metadata is not empty, or `inference.rotation_degrees` not 0.
 
         Raises:
             ValueError: an image of another form, or NaN or infinity in it; no spacing where one is needed.
@@ -113,12 +114,15 @@ class Segmenter:
         spacing_mm: Sequence[float] | None,
     ) -> Iterator[Piece]:
         wanted_mm = self.metadata["task"].get("spacing_mm", ())
+        settings = self.metadata["inference"]
+        degrees = settings["rotation_degrees"]
         if wanted_mm and spacing_mm is None:
             raise ValueError(f"the network sees voxels of {wanted_mm} mm: spacing_mm of the image is needed")
+        if degrees and spacing_mm is None:
+            raise ValueError(f"patches are turned by {degrees} degrees: spacing_mm of the image is needed")
         values = as_read(image, self._channels)
         if statistics is None:
             statistics = statistics_of(self._channels, values)
-        settings = self.metadata["inference"]
         own_shape = values.shape[:3]
         shape = shape_at(own_shape, spacing_mm or (), wanted_mm)
         tiling = Tiling.of(
@@ -127,14 +131,14 @@ class Segmenter:
             overlap=settings["overlap"],
             sigma_scale=settings["sigma_scale"],
         )
-        network = functools.partial(self._network, self._weights)
+        network = averaged(functools.partial(self._network, self._weights), settings["mirror_axes"])
         image_DHWC: Any = with_channels(values)
         if shape != own_shape:
             image_DHWC = Slices(image_DHWC, shape, whole=are_hounsfield(self._channels))
         pieces = blend(
             image_DHWC,
             tiling,
-            averaged(network, settings["mirror_axes"]),
+            averaged_over_turns(network, degrees, wanted_mm or spacing_mm or ()),
             scaling_of(self._channels, statistics),
             batch_size=settings["batch_size"],
             device=self._device,

@@ -14,13 +14,13 @@ from types import ModuleType
 
 from dsdenseunet.data import intensity, resampling
 from dsdenseunet.export import segmenter
-from dsdenseunet.inference import labelling, mirroring, own_grid, sliding_window
+from dsdenseunet.inference import labelling, mirroring, own_grid, sliding_window, turning
 from dsdenseunet.tasks import channel
 
 # Each may import from those before it, and NumPy, JAX and the standard library.
 MODULES: Sequence[ModuleType] = (
     *(channel, intensity, resampling, sliding_window),
-    *(own_grid, mirroring, labelling, segmenter),
+    *(own_grid, mirroring, turning, labelling, segmenter),
 )
 _OWN = "dsdenseunet."
 _START = """

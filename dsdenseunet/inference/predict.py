@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dsdenseunet.core.words import some
 from dsdenseunet.data import memory, resampling
 from dsdenseunet.data.intensity import with_channels
-from dsdenseunet.inference import labelling, mirroring, own_grid, postprocess
+from dsdenseunet.inference import labelling, mirroring, own_grid, postprocess, turning
 from dsdenseunet.inference.postprocess import Spacing
 from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
 from dsdenseunet.tasks.channel import are_hounsfield, scaling_of, statistics_of
@@ -201,6 +201,7 @@ class Predictor(Segmenter):
         overlap: share of a patch that its neighbour covers too, in [0, 1).
         sigma_scale: standard deviation of the Gaussian weight as a share of the patch's side.
         mirror_axes: predictions are averaged over all combinations of mirrored axes (0, 1, 2 = D, H, W).
+        rotation_degrees: predictions are averaged over patches turned by as much, see `turning`; 0 for none.
         batch_size: patches per call of the network.
         thresholds: of the classes' probabilities, see `labelling.labelled`.
         temperature: of the probabilities that are stored.
@@ -214,6 +215,7 @@ class Predictor(Segmenter):
     overlap: float = 0.5
     sigma_scale: float = 0.125
     mirror_axes: tuple[int, ...] = ()
+    rotation_degrees: float = 0.0
     batch_size: int = 1
     thresholds: tuple[float, ...] = ()
     temperature: float = 1.0
@@ -238,10 +240,10 @@ class Predictor(Segmenter):
         """The shape (D, H, W) in which the network sees a volume.
 
         Raises:
-            ValueError: the task has a spacing, and the volume's is not given.
+            ValueError: the volume's spacing is not given, and the task has one or patches are turned.
         """
-        if spacing_mm is None and self.task.spacing_mm:
-            raise ValueError(f"the task has a spacing of {self.task.spacing_mm}: spacing_mm must be given")
+        if spacing_mm is None and (self.task.spacing_mm or self.rotation_degrees):
+            raise ValueError("spacing_mm must be given: the task has a spacing, or patches are turned")
         return resampling.shape_at(shape, spacing_mm or (), self.task.spacing_mm)
 
     def check_room(
@@ -273,14 +275,17 @@ class Predictor(Segmenter):
         # Once a volume, not once a patch; nothing moves where the weights are on the device already.
         variables = jax.device_put(self.variables, self.device)
 
-        network = functools.partial(class_probabilities, self.model, variables)
+        network = mirroring.averaged(
+            functools.partial(class_probabilities, self.model, variables), self.mirror_axes
+        )
+        working_mm = self.task.spacing_mm or spacing_mm or ()
         image_DHWC: Any = with_channels(image)
         if shape != own_shape:
             image_DHWC = resampling.Slices(image_DHWC, shape, whole=are_hounsfield(channels))
         pieces = blend(
             image_DHWC,
             tiling,
-            mirroring.averaged(network, self.mirror_axes),
+            turning.averaged_over_turns(network, self.rotation_degrees, working_mm),
             scaling_of(channels, statistics),
             batch_size=self.batch_size,
             device=self.device,

@@ -172,6 +172,10 @@ _CHANGES: dict[int, Change] = {
         # The seed of training dealt the cases, too.
         computed={"data.fold_seed": lambda old: old["seed"]},
     ),
+    6: Change(
+        # Patches were predicted as they lie.
+        added={"inference.rotation_degrees": 0.0},
+    ),
 }
 
 

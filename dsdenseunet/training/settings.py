@@ -94,6 +94,7 @@ _FIELDS: Mapping[str, Check] = {
     "inference.overlap": number(low=0, below=1),
     "inference.sigma_scale": number(above=0),
     "inference.mirror_axes": sequence(integer(0, 2)),
+    "inference.rotation_degrees": number(low=0, high=45),
     "inference.batch_size": integer(1),
     "inference.thresholds": sequence(number(above=0, below=1)),
 }

@@ -73,6 +73,7 @@ def validate(
         Predictor.of(config, state.recipe.model, variables),
         # The network itself: what averaging and clean-up add costs as much as it, or needs whole volumes.
         mirror_axes=(),
+        rotation_degrees=0.0,
         batch_size=1,
         task=dataclasses.replace(Task.of(config.task), clean_up=()),
     )

@@ -90,9 +90,11 @@ def mr():
 
 
 def thick():
-    """A network that sees voxels of another spacing than the images'."""
+    """A network that sees voxels of another spacing than the images', and turned patches."""
     config = ct()
     config.task.spacing_mm = (2.5, 1.0, 1.2)
+    config.inference.mirror_axes = ()
+    config.inference.rotation_degrees = 10.0
     return config
 
 
