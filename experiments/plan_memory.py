@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dsdenseunet.memory.cards import cards
-from dsdenseunet.memory.planner.planning import run
+from dsdenseunet.memory.planner.planning import run, touch_no_card
 from dsdenseunet.reporting.memory_plan import draw
 from dsdenseunet.runtime import cli
 
@@ -39,6 +39,7 @@ flags.mark_flags_as_required(["config"])
 def main(argv: Sequence[str]) -> int:
     """Exit status 1: nothing fits."""
     del argv
+    touch_no_card()
     plan = run(
         _CONFIG.value,
         device=_DEVICE.value,

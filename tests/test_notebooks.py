@@ -19,8 +19,15 @@ from colab import install
 from configs import demo
 from dsdenseunet.data.samples import phantom
 from dsdenseunet.data.samples import sample as fetched
+from dsdenseunet.memory.alive import profile as alive_profile
+from dsdenseunet.memory.alive import program as alive_program
+from dsdenseunet.memory.planner import planning
+from dsdenseunet.memory.planner.compiler import Compiler
 from dsdenseunet.models import registry
+from dsdenseunet.profiling import floor
+from dsdenseunet.training.settings import config_to_json
 from tests.documents import ROOT
+from tests.memory.fake_compiler import FakeCompiler
 from tests.training import tiny
 
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
@@ -164,6 +171,40 @@ def test_quick_start_runs(monkeypatch, tmp_path):
     assert '--data="own/data/development" ' in commands[0] and " --device=t4 " in commands[0]
     assert len(commands) == 2
     assert "&lt;p&gt;reasons" in shown[-1]
+
+
+def test_memory_in_8_gb_runs(monkeypatch, tmp_path):
+    """Every cell, likewise; the planner's figures are made up, those of what is alive are the real step's."""
+    cells = code_cells(ROOT / "colab" / "memory_8gb.ipynb")
+    del cells["install"]
+    shown = []
+    ipython = types.ModuleType("IPython.display")
+    ipython.Image, ipython.display = Path, shown.append
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython)
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
+    monkeypatch.setattr(demo, "get_config", one_phase)
+    monkeypatch.setattr(fetched, "fetch_sample", phantoms)
+    monkeypatch.setattr(planning, "Compiler", FakeCompiler)
+    monkeypatch.setattr(alive_profile, "Compiler", InThisProcess)
+    monkeypatch.setattr(floor, "measured", lambda dtype: floor.Speed(1e9, 1e9))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for cell, source in cells.items():
+        exec(compile(source.replace("MINUTES = 3 ", "MINUTES = 0.02 "), cell, "exec"), names)
+    assert [picture.name for picture in shown] == ["plan.png", "loss.png", "alive.png"]
+    for picture in shown:
+        assert Image.open(io.BytesIO(picture.read_bytes())).width > 500
+    assert names["plan"]["recommended"]["fits"]
+    assert names["chosen"].data.patch_size == names["config"].data.patch_size
+    assert sum(names["alive"]["reserved"].values()) > names["alive"]["peak"]["bytes"] > 0
+
+
+class InThisProcess(Compiler):
+    """As the compiler, where the smallest network is."""
+
+    def figures(self, program, config, **more):
+        return alive_program.measure({"config": config_to_json(config), "target": None})
 
 
 def one_phase():

@@ -70,8 +70,7 @@ def _over_time(panel: Any, found: Mapping[str, Any], reserved: int, unit: str, d
         color=INK,
     )
     at = (peak["share"] * end / factor, peak["bytes"] / divisor)
-    panel.annotate("peak", at, (7, -3), textcoords="offset points", fontsize=10, color=INK)
-    panel.plot(*at, "o", color=INK, markersize=5)
+    panel.plot(*at, "o", color=INK, markersize=6, label="peak")
     begins = {"forward": 0, **time["passes"], "": end}
     for (name, start), stop in zip(begins.items(), list(begins.values())[1:]):
         if start:

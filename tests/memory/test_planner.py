@@ -15,19 +15,11 @@ from dsdenseunet.memory.planner.planning import run
 from dsdenseunet.memory.planner.search import Search, Space, macs_by_remat
 from dsdenseunet.memory.planner.text import summary, table
 from dsdenseunet.reporting.memory_plan import draw
+from tests.memory.fake_compiler import MIB, FakeCompiler, figures
 from tests.training import tiny
 
-PATCH, MIB, GIB = (12, 224, 224), 2**20, 2**30
+PATCH, GIB = (12, 224, 224), 2**30
 VOXELS = 12 * 224 * 224
-
-
-def figures(temp_mib, bytes_accessed=10**9, kernels=1000):
-    return {
-        "memory": {"argument": 0, "output": 0, "alias": 0, "temp": temp_mib * MIB},
-        "bytes_accessed": bytes_accessed,
-        "kernels": kernels,
-        "parts": {"parameters": 100 * MIB, "statistics": MIB, "optimiser": 100 * MIB, "batch": 0},
-    }
 
 
 def test_law_through_two_points_meets_both_and_goes_on_straight():
@@ -60,27 +52,6 @@ def test_operations_of_a_step_are_three_forward_passes_and_what_is_repeated():
     assert macs["none"] == 3 * describe(get_config("ds").model, PATCH).totals()["macs"]
     # The forward pass of the dense blocks again, which is not all of it.
     assert macs["none"] < macs["layer"] < macs["none"] * 4 / 3
-
-
-class FakeCompiler(Compiler):
-    """Linear in the batch but for a step that no law from one point knows of."""
-
-    def figures(self, program, config, **more):
-        self.compiled += 1
-        self.say(f"compiling {program}")
-        if program == "inference":
-            answer = figures(100)
-            answer["memory"] |= {"argument": 150 * MIB, "output": 7 * MIB}
-            return answer | {"parts": {"variables": 150 * MIB}}
-        if program == "volume":
-            sizes = {"argument": 50 * MIB, "output": 36 * MIB, "alias": 36 * MIB, "temp": 0}
-            return {"memory": dict.fromkeys(("cut", "add", "advance"), sizes)}
-        if (config.model.remat, config.model.dtype) == ("layer", "bfloat16"):
-            raise CompilationError("train: the compiler killed by signal -11: no message")
-        a_patch = {"none": 1000, "layer": 600}[config.model.remat]
-        a_patch //= 2 if config.model.dtype == "bfloat16" else 1
-        at_once = config.data.batch_size // config.training.accumulate
-        return figures(100 + a_patch * at_once + (200 if at_once > 4 else 0), 10**9 * at_once)
 
 
 @pytest.fixture

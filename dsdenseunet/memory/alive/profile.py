@@ -22,7 +22,9 @@ _WORTH = 0.05
 _MODULE = "dsdenseunet.memory.alive.program"
 
 
-def profile(config: ConfigDict, device: str, timeout_s: float, say: Callable[[str], None]) -> dict[str, Any]:
+def profile(
+    config: ConfigDict, device: str, timeout_s: float = 1800.0, say: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Compiles the training step, in a process of its own, and reads what it holds when; runs nothing.
 
     Args:

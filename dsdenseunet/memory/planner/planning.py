@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory import cards
 from dsdenseunet.memory.planner.compiler import Compiler, has_gpu_compiler
-from dsdenseunet.memory.planner.law import Patch
+from dsdenseunet.memory.planner.law import Patch, Setting
 from dsdenseunet.memory.planner.plan import GIB, Calibration, make_plan, patches_below
-from dsdenseunet.memory.planner.search import Space
+from dsdenseunet.memory.planner.search import Space, with_setting
 from dsdenseunet.memory.planner.text import summary, table
 from dsdenseunet.models import registry
 from dsdenseunet.training.settings import check_config
@@ -31,22 +32,37 @@ def run(
     config: ConfigDict,
     *,
     device: str,
-    budget_gib: float | None,
-    patches: Sequence[str],
-    remats: Sequence[str],
-    dtypes: Sequence[str],
-    max_batch: int,
-    timeout_s: float,
-    calibration: str | None,
-    out: str | None,
-    compare: bool,
+    budget_gib: float | None = None,
+    patches: Sequence[str] = (),
+    remats: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
+    max_batch: int = 32,
+    timeout_s: float = 900.0,
+    calibration: str | None = None,
+    out: str | None = None,
+    compare: bool = True,
 ) -> dict[str, Any]:
     """Plans, prints, and writes plan.json to `out` and to the cache, where the advice on memory finds it.
+
+    Args:
+        config: what is planned for.
+        device: a card's name.
+        budget_gib: how much of the card to use; None: all of it.
+        patches: as DxHxW; none: the config's and two smaller ones.
+        remats: which to try of the network's; none: all.
+        dtypes: likewise.
+        max_batch: the most patches at once.
+        timeout_s: a compilation that takes longer has failed.
+        calibration: file of a calibration on the card.
+        out: folder for plan.json.
+        compare: also the other kind of convolution, and accumulation.
+
+    Returns:
+        As `plan.make_plan`.
 
     Raises:
         InputError: a config, card, patch, remat or precision that does not exist.
     """
-    touch_no_card()
     check_config(config)
     card = cards.card(device)
     network = registry.build(config.model)
@@ -73,6 +89,12 @@ def run(
     if out:
         files.write_json(Path(out) / "plan.json", plan)
     return plan
+
+
+def config_of(config: ConfigDict, row: Mapping[str, Any]) -> ConfigDict:
+    """A copy of a config with the settings of a row of its plan, such as `plan["recommended"]`."""
+    values = {field.name: row[field.name] for field in dataclasses.fields(Setting)}
+    return with_setting(config, Setting(**{**values, "patch": tuple(row["patch"])}))
 
 
 def touch_no_card() -> None:
