@@ -157,7 +157,7 @@ def places(sides: Sequence[int], stride: Sequence[int]) -> np.ndarray:
         voxel, last = step * (np.arange(side) + 0.5) - 0.5, step * side - 1
         u = (2 * voxel - last) / (last + 1)
         below, above = (np.tanh((end - _BORDER) / _BORDER) for end in (voxel, last - voxel))
-        others = [other for other in range(3) if other != axis]
+        others = tuple(other for other in range(3) if other != axis)
         found += [np.expand_dims(values, others) for values in (u, u**2, below, above)]
     return np.stack(np.broadcast_arrays(*found), axis=-1).astype(np.float32)
 

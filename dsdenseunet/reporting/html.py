@@ -37,4 +37,6 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
 def in_frame(path: str | os.PathLike[str], height_px: int = 720) -> str:
     """A written page within another one, such as a notebook's output: an `iframe` that holds all of it."""
     page = html.escape(Path(path).read_text(encoding="utf-8"))
-    return f'<iframe srcdoc="{page}" style="width: 100%; height: {height_px}px; border: 0"></iframe>'
+    style = f"width: 100%; height: {height_px}px; border: 0"
+    # Text that begins with the iframe is one that IPython warns of.
+    return f'<div><iframe srcdoc="{page}" style="{style}"></iframe></div>'

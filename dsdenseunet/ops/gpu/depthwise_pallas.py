@@ -3,6 +3,13 @@
 Maps are seen as (voxels, C) matrices: a program takes a tile of consecutive voxels times up to 128 channels,
 reads it once for each kernel position (mostly from the L1 cache) and adds up in float32. Sums have a fixed
 order and no atomics: equal inputs give equal bits.
+
+From JAX 0.11 on, lowering them warns that Pallas' Triton backend will be removed; up to 0.12 they compile as
+before. JAX names two successors (docs.jax.dev/en/latest/pallas/CHANGELOG.html): Pallas' Mosaic GPU backend,
+which loads tiles and not masked values from computed addresses, so that each program would copy its tile and
+the voxels around it into shared memory, and is made for Hopper and newer, while these run from 8.0 on; or
+`jax_triton.triton_call` with the two kernels below in Triton's own language, almost line by line, at the
+price of the package `triton`. Where a JAX is without the backend, `ops.depthwise_choice` takes another form.
 """
 
 from __future__ import annotations
