@@ -2,9 +2,9 @@
 
 python -m experiments.demo --out=demo
 
-350,735 parameters, 80 + 120 steps of two patches. On 2 CPU cores that were shared with other work all stages
-took 392 s (251 s of CPU time; 363 s and 235 s of these for the training, compiling included). Held-out liver
-Dice 0.910, tumour Dice 0.757 (docs/results/demo.json); with other first weights 0.927 and 0.770; other
+350,735 parameters, 80 + 120 steps of two patches. On 2 CPU cores all stages took 195 s (174 s of
+CPU time; 176 s and 160 s of these for the training), with other work beside them up to 392 s. Held-out liver
+Dice 0.913, tumour Dice 0.741 (docs/results/demo.json); with other first weights 0.927 and 0.770; other
 lengths and schedules of 110 to 120 steps, each run once, 0.914 to 0.925 and 0.650 to 0.771: a short run
 swings, above all in the tumour.
 """
