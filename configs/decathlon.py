@@ -51,7 +51,7 @@ def get_config(variant: str = "Task04_Hippocampus") -> ConfigDict:
     config.task = ConfigDict(task.to_config())
     classes = len(task.classes)
 
-    # docs/reference/networks.md says what each field means.
+    # docs/reference/networks/ says what each field means.
     config.model = ConfigDict(
         {
             "family": "separable_unet",

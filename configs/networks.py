@@ -27,7 +27,7 @@ class Variant(NamedTuple):
     """A network and how it is trained.
 
     Attributes:
-        model: `config.model`; docs/reference/networks.md says what each field means.
+        model: `config.model`; docs/reference/networks/ says what each field means.
         patch_size: of the common recipe, (D, H, W).
         authors: changes the common recipe into the authors'; None where they have none for LiTS.
     """

@@ -201,6 +201,10 @@ SMALL = {
     "configure": ["--out=my_task.py", "--nocompile", "--workers=1"],
     "prepare": ["--workers=0"],
     "evaluate": ["--workers=1"],
+    "view": [
+        "--image=phantoms/volume-0.nii",
+        *("--prediction=predictions/test-segmentation-0.nii", "--reference=phantoms/segmentation-0.nii"),
+    ],
     "submit": ["--partial"],
     "describe": [],
     "benchmarks.scaling": [],
@@ -231,6 +235,7 @@ def test_quick_commands_run(tmp_path):
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert scores["modes"]["corrected"]["scores"]["liver_dice_per_case"] == 1
     assert (tmp_path / "submission.zip").is_file()
+    assert (tmp_path / "volume-0.html").is_file()
     assert (tmp_path / "my_task.html").is_file()
 
 

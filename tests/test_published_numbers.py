@@ -8,6 +8,7 @@ import pytest
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.memory.description import describe
 from tests.documents import ROOT
+from tests.published_networks import assert_published
 
 RESULT = ROOT / "docs/results/demo.json"
 
@@ -32,6 +33,11 @@ def test_stage_table(networks):
         assert operations == (f"{stage.macs / 1e6:,.1f}" if stage.macs else "")
 
 
+def test_the_record_that_the_pages_of_networks_are_made_of(networks):
+    for name, described in networks.items():
+        assert_published(described, f"configs/ds_dense_unet_569.py:{name}")
+
+
 def test_parameter_counts(networks):
     ds, standard = (networks[name].totals() for name in ("ds", "standard"))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,13 +52,10 @@ def test_parameter_counts(networks):
 
 
 def test_result_of_the_demo():
-    """The README's table is that of docs/results/demo.json, or neither is there."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    if not RESULT.is_file():
-        assert "## A result" not in readme
-        return
+    """The table of getting started is that of docs/results/demo.json."""
+    path = "docs/getting-started/README.md"
     table = result_table(json.loads(RESULT.read_text(encoding="utf-8")))
-    assert table in readme, f"README.md, under `## A result`, must hold\n\n{table}"
+    assert table in (ROOT / path).read_text(encoding="utf-8"), f"{path} must hold\n\n{table}"
 
 
 def result_table(result):
@@ -70,7 +73,7 @@ def result_table(result):
             f"Config {result['config_name']}, commit {result['commit'][:12]}, {result['data']['name']}, "
             f"scoring mode {result['scoring_mode']}, {seconds / 60:.1f} minutes",
             f"on {hardware['cpu_cores']} CPU cores, {versions}; all of it in "
-            "[docs/results/demo.json](docs/results/demo.json).",
+            "[its result.json](../results/demo.json).",
         ]
     )
 

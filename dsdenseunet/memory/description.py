@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dsdenseunet.memory import flow
 from dsdenseunet.models import registry
 from dsdenseunet.models.layers import convolution
 from dsdenseunet.models.network import Operation
@@ -42,6 +43,8 @@ class Stage:
         activation_bytes: of the maps that go into and out of its layers for one input, each map once
             and in the stage that sees it first: about what a backward pass without
             rematerialisation keeps.
+        inputs: names of the stages whose maps it sees, the latest last, "image" for the network's own
+            input; empty for a pool between two stages.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Stage:
     layers: int = 0
     macs: int = 0
     activation_bytes: int = 0
+    inputs: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +107,10 @@ class Description:
             **self.totals(),
             "input_shape": list(self.input_shape),
             "dtype": self.dtype,
-            "stages": [{**dataclasses.asdict(stage), "shape": list(stage.shape)} for stage in self.stages],
+            "stages": [
+                {**dataclasses.asdict(stage), "shape": list(stage.shape), "inputs": list(stage.inputs)}
+                for stage in self.stages
+            ],
         }
 
 
@@ -124,10 +131,12 @@ def describe(model_config: Mapping[str, Any], patch_size: Sequence[int]) -> Desc
 
     def run(image_BDHWC: jax.Array) -> Any:
         with nn.intercept_methods(tracer.intercept):
-            return model.init(jax.random.key(0), image_BDHWC, train=False)
+            return model.init(jax.random.key(0), flow.marked(image_BDHWC, "image"), train=False)
 
-    variables = jax.eval_shape(run, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    return Description(shape, model_config.get("dtype", "float32"), tuple(tracer.stages(variables)))
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    program, variables = jax.make_jaxpr(run, return_shape=True)(image)
+    stages = tracer.stages(variables, flow.sources(program))
+    return Description(shape, model_config.get("dtype", "float32"), tuple(stages))
 
 
 def _size(tree: Any) -> int:
@@ -165,6 +174,8 @@ class _Tracer:
         self._calls: dict[ModulePath, _Call] = {}
         # In the order in which they start; a call is noted when it ends.
         self._order: list[ModulePath] = []
+        # What a stage gives, by the identity of its marked form, which the others get to see.
+        self._given: dict[int, tuple[jax.Array, jax.Array]] = {}
 
     def intercept(self, run: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         """For `flax.linen.intercept_methods`."""
@@ -173,20 +184,26 @@ class _Tracer:
         path = context.module.path
         self._order.append(path)
         output = run(*args, **kwargs)
-        self._calls[path] = _Call(context.module, args[0], output)
-        return output
+        given, _ = self._given.get(id(args[0]), (args[0], None))
+        self._calls[path] = _Call(context.module, given, output)
+        if len(path) != 1:
+            return output
+        marked = flow.marked(output, path[0])
+        self._given[id(marked)] = output, marked
+        return marked
 
-    def stages(self, variables: Mapping[str, Any]) -> list[Stage]:
-        """One row per top-level module, and one for each part without parameters between two of them."""
+    def stages(self, variables: Mapping[str, Any], sources: Mapping[str, tuple[str, ...]]) -> list[Stage]:
+        """One row per top-level module, and one for each pool between two of them."""
         rows: list[Stage] = []
         # By identity: a map that goes from one module to the next is one object.
         maps: dict[int, jax.Array] = {}
         for path in (path for path in self._order if len(path) == 1):
             entering = self._calls[path].input
-            if rows and id(entering) not in maps:
+            if rows and id(entering) not in maps and entering.shape[1:4] != rows[-1].shape[:3]:
                 maps[id(entering)] = entering
                 rows.append(_pool(rows[-1].shape, entering))
-            rows.append(self._stage(path[0], variables, maps))
+            stage = self._stage(path[0], variables, maps)
+            rows.append(dataclasses.replace(stage, inputs=sources[stage.name]))
         return rows
 
     def _stage(self, name: str, variables: Mapping[str, Any], maps: dict[int, jax.Array]) -> Stage:

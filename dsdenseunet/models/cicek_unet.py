@@ -29,7 +29,15 @@ from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number, sequence
 from dsdenseunet.models import initialise
-from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings, rematerialised
+from dsdenseunet.models.layers import (
+    CONVOLVED,
+    STATISTICS,
+    BatchNormReLU,
+    Conv,
+    DoublingConv,
+    NormSettings,
+    rematerialised,
+)
 from dsdenseunet.models.network import Network, Outputs
 from dsdenseunet.ops.axes import depth_to_space
 from dsdenseunet.ops.pool import max_pool_pairs
@@ -78,7 +86,7 @@ class Up(nn.Module):
     def __call__(self, x_BDHWC: Array, skip_BDHWC: Array, train: bool) -> Array:
         """(B, D, H, W, in_channels) -> (B, 2 D, 2 H, 2 W, skip_channels), the sides of `skip_BDHWC`."""
         channels, features = self.in_channels, self.skip_channels
-        x = Conv(channels, 8 * channels, _POINT, use_bias=False, name="up")(x_BDHWC)
+        x = DoublingConv(channels, 8 * channels, _POINT, use_bias=False, name="up")(x_BDHWC)
         x = jnp.concatenate([depth_to_space(x), skip_BDHWC], axis=-1)
         return Pair(channels + features, (features, features), self.norm, name="pair")(x, train)
 

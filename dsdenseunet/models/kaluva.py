@@ -118,7 +118,7 @@ class Down(nn.Module):
 
     def operations(self) -> list[Operation]:
         """See `Operation`."""
-        return [Operation("max pool behind", counted=0)]
+        return [Operation("max pool at the end", counted=0)]
 
     @nn.compact
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:

@@ -101,6 +101,14 @@ class Conv(nn.Module):
         return convolve(x_BDHWC, self.weights(), self.stride, self.depthwise)
 
 
+class DoublingConv(Conv):
+    """A transposed convolution of 2^3 with stride 2, as one of 1^3 in front of `ops.axes.depth_to_space`."""
+
+    def operations(self) -> list[Operation]:
+        """See `Operation`."""
+        return [Operation("transposed conv 2^3 by 2", self.in_channels * self.features)]
+
+
 def convolution(
     in_channels: int,
     features: int,

@@ -20,6 +20,7 @@ from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number
+from dsdenseunet.core.words import counted
 from dsdenseunet.models import initialise
 from dsdenseunet.models.layers import CONVOLVED, STATISTICS, BatchNormReLU, Conv, NormSettings, rematerialised
 from dsdenseunet.models.network import Network, Operation, Outputs
@@ -79,7 +80,7 @@ class Attention(nn.Module):
 
     def operations(self) -> list[Operation]:
         """See `Operation`: what is not in the modules called."""
-        return [Operation(f"attended by {self.depth} levels: max pool, upsample, sigmoid", counted=0)]
+        return [Operation(f"mask over {counted(self.depth, 'level')} (pool, upsample, sigmoid)", counted=0)]
 
     @nn.compact
     def __call__(self, x_BDHWC: Array, train: bool) -> Array:

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax import Array
 
 from dsdenseunet.core.fields import choice, integer, number, refusal, sequence
-from dsdenseunet.models.layers import CONVOLVED, Conv, InstanceNorm, rematerialised
+from dsdenseunet.models.layers import CONVOLVED, Conv, DoublingConv, InstanceNorm, rematerialised
 from dsdenseunet.models.network import Network, Operation, Outputs
 from dsdenseunet.ops.axes import depth_to_space
 
@@ -45,7 +45,7 @@ class Stage(nn.Module):
 
     def operations(self) -> list[Operation]:
         """See `Operation`: the activations; all else is in the modules called."""
-        return [Operation(f"{self.count} x leaky ReLU", counted=self.count)]
+        return [Operation("leaky ReLU after each norm", counted=self.count)]
 
     @nn.compact
     def __call__(self, x_BDHWC: Array) -> Array:
@@ -72,7 +72,7 @@ class Up(nn.Module):
         """(B, D, H, W, in_channels) -> (B, 2 D, 2 H, 2 W, features), the shape of `skip_BDHWC`."""
         # PyTorch takes a transposed convolution's fan-in from its outputs.
         gain = GAIN * self.in_channels / (8 * self.features)
-        conv = Conv(self.in_channels, 8 * self.features, _POINT, use_bias=False, gain=gain, name="up")
+        conv = DoublingConv(self.in_channels, 8 * self.features, _POINT, use_bias=False, gain=gain, name="up")
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         x = depth_to_space(conv(x_BDHWC)) + bias.astype(x_BDHWC.dtype)
         x = jnp.concatenate([x, skip_BDHWC], axis=-1)

@@ -1,6 +1,6 @@
-"""Puts what the benchmarks measured into the tables of README.md and docs/explanation/speed.md.
+"""Puts what was measured and counted into README.md, docs/explanation/speed.md and the pages of networks.
 
-python -m experiments.benchmarks.publish [--gpu=gpu/benchmark_gpu.json] [--cpu=FILE]
+python -m experiments.benchmarks.publish [--networks] [--gpu=gpu/benchmark_gpu.json] [--cpu=FILE]
 
 A new record takes the place of the one in docs/results first. The tables stand between marks there.
 """
@@ -15,10 +15,11 @@ from absl import flags
 from dsdenseunet.core import files
 from dsdenseunet.runtime import cli
 from experiments.benchmarks.peers import standings
-from experiments.benchmarks.publishing import blocks
+from experiments.benchmarks.publishing import blocks, network_pages
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")
 _COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.compare, likewise.")
+_NETWORKS = flags.DEFINE_bool("networks", False, "Count the networks of configs/ anew first.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
 _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clone whose documents it is.")
 
@@ -35,7 +36,9 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
     if _COMPARISON.value:
         files.write_json(root / blocks.RESULTS / blocks.HIPPOCAMPUS, standings.read(_COMPARISON.value))
-    changed = blocks.publish(root)
+    if _NETWORKS.value:
+        files.write_json(root / network_pages.RECORD, network_pages.count())
+    changed = [*blocks.publish(root), *network_pages.publish(root)]
     print("\n".join(f"written: {path}" for path in changed) or "the documents already show these results")
 
 

@@ -186,6 +186,23 @@ def test_activations_halve_in_bfloat16_but_for_the_heads_convolution():
     assert half == whole // 2 + logits // 2 + head_input
 
 
+def test_what_a_stage_sees_is_read_off_the_program():
+    seen = {stage.name: stage.inputs for stage in describe(tiny(), PATCH).stages}
+    assert seen == {
+        "stem": ("image",),
+        "pool": (),
+        "block1": ("stem",),
+        "transition1": ("block1",),
+        "block2": ("transition1",),
+        "norm": ("block2",),
+        "up1": ("block1", "norm"),
+        "up2": ("stem", "up1"),
+        "up3": ("up2",),
+        "head": ("up3",),
+    }
+    assert describe(tiny(link="none"), PATCH).stages[6].inputs == ("norm",)
+
+
 def test_rematerialisation_changes_nothing():
     assert describe(tiny(remat="layer"), PATCH) == describe(tiny(), PATCH)
 
@@ -223,8 +240,10 @@ def test_patch_that_does_not_fit_is_refused():
 def test_command(tmp_path):
     file = tmp_path / "counts.json"
     command = [sys.executable, "-m", "experiments.describe", "--config=configs/ds_dense_unet_569.py:ds"]
+    drawing = tmp_path / "drawing.svg"
     done = subprocess.run(
-        [*command, f"--json={file}"], capture_output=True, text=True, check=False, timeout=120
+        [*command, f"--json={file}", f"--drawing={drawing}"],
+        **{"capture_output": True, "text": True, "check": False, "timeout": 120},
     )
     assert done.returncode == 0, done.stderr
     assert "569 layers, 36,270,883 trainable parameters" in done.stdout.splitlines()[-1]
@@ -233,3 +252,4 @@ def test_command(tmp_path):
     assert {name: written[name] for name in expected} == expected
     assert written["macs"] == sum(stage["macs"] for stage in written["stages"])
     assert written["config"] == "ds_dense_unet_569:ds"
+    assert "block4" in drawing.read_text()

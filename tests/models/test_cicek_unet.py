@@ -9,6 +9,7 @@ from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from tests.models import authors
+from tests.published_networks import assert_published
 
 FULL = VARIANTS["cicek_unet"].model
 
@@ -41,24 +42,26 @@ def test_parameters_are_the_papers():
 
 
 def test_stages_for_lits():
-    described = describe(FULL, (128, 128, 128))
+    described = describe(FULL, (64, 96, 96))
     assert [(stage.name, stage.shape) for stage in described.stages] == [
-        ("encoder0", (128, 128, 128, 64)),
-        ("pool", (64, 64, 64, 64)),
-        ("encoder1", (64, 64, 64, 128)),
-        ("pool", (32, 32, 32, 128)),
-        ("encoder2", (32, 32, 32, 256)),
-        ("pool", (16, 16, 16, 256)),
-        ("encoder3", (16, 16, 16, 512)),
-        ("up2", (32, 32, 32, 256)),
-        ("up1", (64, 64, 64, 128)),
-        ("up0", (128, 128, 128, 64)),
-        ("head", (128, 128, 128, 3)),
+        ("encoder0", (64, 96, 96, 64)),
+        ("pool", (32, 48, 48, 64)),
+        ("encoder1", (32, 48, 48, 128)),
+        ("pool", (16, 24, 24, 128)),
+        ("encoder2", (16, 24, 24, 256)),
+        ("pool", (8, 12, 12, 256)),
+        ("encoder3", (8, 12, 12, 512)),
+        ("up2", (16, 24, 24, 256)),
+        ("up1", (32, 48, 48, 128)),
+        ("up0", (64, 96, 96, 64)),
+        ("head", (64, 96, 96, 3)),
     ]
     totals = described.totals()
     assert totals["trainable"] == 19_072_899
     assert totals["non_trainable"] == 4_672
-    assert round(totals["macs"] / 1e9, 1) == 1954.0
+    # Of 128^3 voxels 1,954.0 G.
+    assert round(totals["macs"] / 1e9 * 128**3 / (64 * 96 * 96), 1) == 1954.0
+    assert_published(described, "configs/networks.py:cicek_unet")
 
 
 def test_values_are_those_of_pytorchs_layers():

@@ -14,6 +14,7 @@ from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from tests.models.h_dense_unet.plain import conv, with_noise
+from tests.published_networks import assert_published
 
 RELEASED = {
     **VARIANTS["kaluva"].model,
@@ -72,6 +73,7 @@ def test_stages_of_the_earlier_release():
         "head": (512, 3, 10_372 + 111),
     }
     assert round(described.totals()["macs"] / 1e9, 2) == 31.57
+    assert_published(described, "configs/table_one.py:kaluva_authors")
 
 
 NARROW = {"poolings": 1, "layers": 2, "growth_rate": 2, "first_channels": 3}

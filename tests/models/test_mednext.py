@@ -15,6 +15,7 @@ from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from dsdenseunet.ops import depthwise_choice
 from tests.models import authors
+from tests.published_networks import assert_published
 
 TINY = {"family": "mednext", "in_channels": 1, "num_classes": 3, "width": 2, "kernel_size": 3}
 TINY |= {"blocks": (1, 2, 1), "expansion": (2, 3, 1), "norm_epsilon": 1e-5, "dtype": "float32"}
@@ -45,34 +46,35 @@ def test_parameters(size, kernel, monkeypatch):
 
 
 def test_stages_of_the_small_one():
-    described = describe({**VARIANTS["mednext_s_k3"].model, "auxiliary_outputs": 4}, (32, 64, 128))
+    described = describe({**VARIANTS["mednext_s_k3"].model, "auxiliary_outputs": 4}, (128, 128, 128))
     assert [(stage.name, stage.shape, stage.trainable) for stage in described.stages] == [
-        ("stem", (32, 64, 128, 32), 64),
-        ("encoder0", (32, 64, 128, 32), 10_304),
-        ("down0", (16, 32, 64, 64), 9_344),
-        ("encoder1", (16, 32, 64, 64), 36_992),
-        ("down1", (8, 16, 32, 128), 35_072),
-        ("encoder2", (8, 16, 32, 128), 139_520),
-        ("down2", (4, 8, 16, 256), 135_680),
-        ("encoder3", (4, 8, 16, 256), 541_184),
-        ("down3", (2, 4, 8, 512), 533_504),
-        ("bottleneck", (2, 4, 8, 512), 2_130_944),
-        ("up3", (4, 8, 16, 256), 934_400),
-        ("decoder3", (4, 8, 16, 256), 541_184),
-        ("up2", (8, 16, 32, 128), 237_824),
-        ("decoder2", (8, 16, 32, 128), 139_520),
-        ("up1", (16, 32, 64, 64), 61_568),
-        ("decoder1", (16, 32, 64, 64), 36_992),
-        ("up0", (32, 64, 128, 32), 16_448),
-        ("decoder0", (32, 64, 128, 32), 10_304),
-        ("auxiliary1", (16, 32, 64, 3), 195),
-        ("auxiliary2", (8, 16, 32, 3), 387),
-        ("auxiliary3", (4, 8, 16, 3), 771),
-        ("auxiliary4", (2, 4, 8, 3), 1_539),
-        ("head", (32, 64, 128, 3), 99),
+        ("stem", (128, 128, 128, 32), 64),
+        ("encoder0", (128, 128, 128, 32), 10_304),
+        ("down0", (64, 64, 64, 64), 9_344),
+        ("encoder1", (64, 64, 64, 64), 36_992),
+        ("down1", (32, 32, 32, 128), 35_072),
+        ("encoder2", (32, 32, 32, 128), 139_520),
+        ("down2", (16, 16, 16, 256), 135_680),
+        ("encoder3", (16, 16, 16, 256), 541_184),
+        ("down3", (8, 8, 8, 512), 533_504),
+        ("bottleneck", (8, 8, 8, 512), 2_130_944),
+        ("up3", (16, 16, 16, 256), 934_400),
+        ("decoder3", (16, 16, 16, 256), 541_184),
+        ("up2", (32, 32, 32, 128), 237_824),
+        ("decoder2", (32, 32, 32, 128), 139_520),
+        ("up1", (64, 64, 64, 64), 61_568),
+        ("decoder1", (64, 64, 64, 64), 36_992),
+        ("up0", (128, 128, 128, 32), 16_448),
+        ("decoder0", (128, 128, 128, 32), 10_304),
+        ("auxiliary1", (64, 64, 64, 3), 195),
+        ("auxiliary2", (32, 32, 32, 3), 387),
+        ("auxiliary3", (16, 16, 16, 3), 771),
+        ("auxiliary4", (8, 8, 8, 3), 1_539),
+        ("head", (128, 128, 128, 3), 99),
     ]
-    # Their paper's figure is 130 G at 128^3, eight times as many voxels.
-    assert round(8 * described.totals()["macs"] / 1e9) == 130
+    # Their paper's figure.
+    assert round(described.totals()["macs"] / 1e9) == 130
+    assert_published(described, "configs/networks.py:mednext_s_k3_authors")
 
 
 def test_values_are_those_of_the_authors_network():

@@ -15,6 +15,7 @@ from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from tests.models.h_dense_unet.plain import conv, with_noise
+from tests.published_networks import assert_published
 
 # The authors' networks have one output.
 SPACE = {**VARIANTS["ra_unet"].model, "num_classes": 1}
@@ -60,6 +61,8 @@ def test_stages_of_the_released_networks(fields, column, patch, sides, macs):
     assert shapes["res5"] == shapes["res5b"] == (*sides[1], 16 * base)
     assert shapes["head"] == (*patch, 1)
     assert round(described.totals()["macs"] / 1e9, 2) == macs
+    if fields is SPACE:
+        assert_published(described, "configs/table_one.py:ra_unet", but=("head",))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.registry import build
 from tests.models import authors
+from tests.published_networks import assert_published
 
 FULL = {**VARIANTS["residual_unet"].model, "auxiliary_outputs": 4}
 TINY = {**FULL, "widths": (2, 3), "encoder_blocks": (1, 3), "decoder_convs": (1,), "auxiliary_outputs": 0}
@@ -38,6 +39,7 @@ def test_parameters_are_those_of_nnu_nets_presets():
     }
     totals = described.totals()
     assert totals["total"] == totals["trainable"] == 102_350_575
+    assert_published(described, "configs/networks.py:residual_unet_m_authors", but=("auxiliary4",))
     macs = {stage.name: round(stage.macs / 1e9, 3) for stage in described.stages}
     assert macs["encoder1"] == 159.988
     assert macs["encoder5"] == 2.123

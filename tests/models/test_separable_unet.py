@@ -10,6 +10,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.registry import build
 from dsdenseunet.models.separable_unet import ResidualBlocks, places
+from tests.published_networks import assert_published
 
 FIELDS = {
     "family": "separable_unet",
@@ -76,6 +77,7 @@ def test_places_are_those_of_the_voxels_of_the_patch():
 def test_a_network_that_is_told_the_places_has_a_layer_more_and_sees_them():
     described = describe({**FIELDS, "places": True}, (32, 48, 32))
     assert described.totals()["trainable"] == 245_688 + 12 * 96 + 96
+    assert_published(described, "configs/best.py:hippocampus")
     model = tiny(places=True)
     image = np.random.default_rng(0).standard_normal((1, 16, 16, 16, 1)).astype(np.float32)
     variables = model.first_values()

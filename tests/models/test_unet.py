@@ -10,6 +10,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.memory.description import describe
 from dsdenseunet.models.registry import build
 from tests.models import authors
+from tests.published_networks import assert_published
 
 NNUNET = {**VARIANTS["unet"].model, "auxiliary_outputs": 4}
 TINY = {"widths": (2, 4), "encoder_convs": (1, 1), "decoder_convs": (1,), "auxiliary_outputs": 0}
@@ -41,6 +42,7 @@ def test_parameters_are_those_of_nnu_nets_plan_for_lits():
     assert totals["total"] == totals["trainable"] == 31_196_399
     # Counted by running the released code.
     assert round(totals["macs"] / 1e9, 2) == 477.37
+    assert_published(described, "configs/networks.py:unet_authors", but=("auxiliary4",))
 
 
 def test_recomputing_changes_no_value_and_no_gradient():

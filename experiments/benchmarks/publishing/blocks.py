@@ -17,7 +17,7 @@ from experiments.benchmarks.publishing.markdown import met, table
 
 RESULTS = "docs/results"
 CPU, GPU, HIPPOCAMPUS = "benchmark_cpu.json", "benchmark_gpu.json", "comparison_hippocampus.json"
-DOCUMENTS = ("README.md", "docs/explanation/speed.md")
+DOCUMENTS = ("README.md", "docs/explanation/speed.md", "docs/explanation/comparison.md")
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -43,6 +43,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "targets": _summary,
     "cpu": lambda records: cpu_tables.markdown(records[CPU]),
     "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
+    "leads": lambda records: comparison_markdown.summary(records.get(HIPPOCAMPUS)),
     "comparison": lambda records: comparison_markdown.markdown(records.get(HIPPOCAMPUS)),
 }
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)

@@ -13,6 +13,7 @@ from dsdenseunet.memory.description import describe
 from dsdenseunet.models.network import abstract_variables
 from dsdenseunet.models.registry import build
 from tests.models.h_dense_unet.plain import Plain, conv, with_noise
+from tests.published_networks import assert_published
 
 VOLUME = VARIANTS["dense_unet_65"].model
 SLICES = VARIANTS["dense_unet_167"].model
@@ -43,14 +44,16 @@ def test_parameters_are_those_of_the_released_networks(fields, params, batch_sta
     assert dict(zip(variables, counted, strict=True)) == {"params": params, "batch_stats": batch_stats}
 
 
-def stages(fields, patch):
+def stages(fields, patch, published, but=()):
     described = describe(fields, patch)
+    assert_published(described, f"configs/table_one.py:{published}", but)
     rows = {stage.name: (stage.shape, stage.trainable + stage.non_trainable) for stage in described.stages}
     return rows, described.totals()["macs"]
 
 
 def test_stages_of_the_released_3d_network():
-    rows, macs = stages({**VOLUME, "in_channels": 4}, (8, 224, 224))
+    four = {**VOLUME, "in_channels": 4}
+    rows, macs = stages(four, (8, 224, 224), "dense_unet_65_authors", but=("stem",))
     assert rows == {
         "stem": ((4, 112, 112, 96), 132_288),
         "pool": ((2, 56, 56, 96), 0),
@@ -73,27 +76,29 @@ def test_stages_of_the_released_3d_network():
 
 
 def test_stages_of_the_released_2d_network():
-    rows, macs = stages({**SLICES, "link": "before"}, (1, 224, 224))
+    linked = {**SLICES, "link": "before"}
+    rows, macs = stages(linked, (8, 224, 224), "dense_unet_167_sums_authors")
     assert rows == {
-        "slices": ((1, 224, 224, 3), 0),
-        "stem": ((1, 112, 112, 96), 14_688),
-        "pool": ((1, 56, 56, 96), 0),
-        "block1": ((1, 56, 56, 384), 761_184),
-        "transition1": ((1, 28, 28, 192), 76_032),
-        "block2": ((1, 28, 28, 768), 2_092_608),
-        "transition2": ((1, 14, 14, 384), 299_520),
-        "block3": ((1, 14, 14, 2112), 11_752_128),
-        "transition3": ((1, 7, 7, 1056), 2_242_944),
-        "block4": ((1, 7, 7, 2208), 9_659_520),
-        "norm": ((1, 7, 7, 2208), 13_248),
-        "up1": ((1, 14, 14, 768), 15_265_536 + 4_665_504),
-        "up2": ((1, 28, 28, 384), 2_656_128),
-        "up3": ((1, 56, 56, 96), 332_256),
-        "up4": ((1, 112, 112, 96), 83_424),
-        "up5": ((1, 224, 224, 64), 55_616),
-        "head": ((1, 224, 224, 3), 195),
+        "slices": ((8, 224, 224, 3), 0),
+        "stem": ((8, 112, 112, 96), 14_688),
+        "pool": ((8, 56, 56, 96), 0),
+        "block1": ((8, 56, 56, 384), 761_184),
+        "transition1": ((8, 28, 28, 192), 76_032),
+        "block2": ((8, 28, 28, 768), 2_092_608),
+        "transition2": ((8, 14, 14, 384), 299_520),
+        "block3": ((8, 14, 14, 2112), 11_752_128),
+        "transition3": ((8, 7, 7, 1056), 2_242_944),
+        "block4": ((8, 7, 7, 2208), 9_659_520),
+        "norm": ((8, 7, 7, 2208), 13_248),
+        "up1": ((8, 14, 14, 768), 15_265_536 + 4_665_504),
+        "up2": ((8, 28, 28, 384), 2_656_128),
+        "up3": ((8, 56, 56, 96), 332_256),
+        "up4": ((8, 112, 112, 96), 83_424),
+        "up5": ((8, 224, 224, 64), 55_616),
+        "head": ((8, 224, 224, 3), 195),
     }
-    assert round(macs / 1e9, 3) == 18.577
+    # Of one slice.
+    assert round(macs / 8 / 1e9, 3) == 18.577
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dsdenseunet.models.registry import build
 from dsdenseunet.training import phases
 from dsdenseunet.training.arrays import matches, named
 from tests.models.h_dense_unet.plain import Plain, conv, with_noise
+from tests.published_networks import assert_published
 
 RELEASED = table_one.VARIANTS["h_dense_unet"].model
 NARROW = {
@@ -83,6 +84,7 @@ def test_stages():
     assert rows["fusion"].trainable + rows["fusion"].non_trainable == 110_656 + 256
     assert rows["head"].shape == (8, 224, 224, 3)
     assert round(described.totals()["macs"] / 1e9, 2) == 302.91
+    assert_published(described, "configs/table_one.py:h_dense_unet_authors")
 
 
 def test_values_are_those_of_the_plain_form():
