@@ -4,6 +4,7 @@ project = "dsdenseunet"
 html_title = project
 html_theme = "furo"
 html_copy_source = False
+html_show_copyright = False
 extensions = ["myst_parser"]
 # index.md takes it in.
 exclude_patterns = ["README.md"]

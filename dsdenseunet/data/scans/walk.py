@@ -272,7 +272,7 @@ def describe(others: Iterable[PassedOver]) -> list[str]:
 
 def tell(others: Iterable[PassedOver], say: Callable[[str], object] = print) -> None:
     """Says what was passed over, or that nothing was."""
-    for line in describe(others) or ["passed over: nothing that looks like a scan"]:
+    for line in describe(others) or ["passed over: no file that looks like a scan"]:
         say(line)
 
 

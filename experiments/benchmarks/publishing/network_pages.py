@@ -172,13 +172,12 @@ def index(record: Record) -> str:
         rows.append(
             (
                 f"[{page.title}](networks/{family}.md)",
-                f"`{family}`",
                 f"`{name}`",
                 f"{said['trainable']:,}",
                 f"{said['macs'] / voxels:,.0f}",
             )
         )
-    return table(("network", "family", "config", "parameters", "multiply-adds a voxel"), rows)
+    return table(("network", "config", "parameters", "multiply-adds a voxel"), rows)
 
 
 def drawing_name(name: str) -> str:
