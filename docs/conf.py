@@ -10,3 +10,5 @@ extensions = ["myst_parser"]
 exclude_patterns = ["README.md"]
 # Headings that a link can name.
 myst_heading_anchors = 3
+# index.md names the pages in the order of the work; a new one that it does not name yet stands behind them.
+suppress_warnings = ["toc.empty_glob"]
