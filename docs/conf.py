@@ -6,9 +6,7 @@ html_theme = "furo"
 html_copy_source = False
 html_show_copyright = False
 extensions = ["myst_parser"]
-# index.md takes it in.
+# index.md takes it in, and names all other pages in the order of the work.
 exclude_patterns = ["README.md"]
 # Headings that a link can name.
 myst_heading_anchors = 3
-# index.md names the pages in the order of the work; a new one that it does not name yet stands behind them.
-suppress_warnings = ["toc.empty_glob"]
