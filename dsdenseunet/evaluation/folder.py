@@ -17,9 +17,9 @@ from dsdenseunet.data.scans import walk
 from dsdenseunet.evaluation import calibration
 from dsdenseunet.evaluation.case import MODES
 from dsdenseunet.evaluation.pairing import FilePair, find_images, find_pairs, images_of
-from dsdenseunet.evaluation.reading import LIBRARIES
+from dsdenseunet.evaluation.reading import LIBRARIES, Scored
 from dsdenseunet.evaluation.scorers import CASES, LESIONS, Facts, Scorer, scorer_of
-from dsdenseunet.evaluation.scoring import Scored, score_pairs
+from dsdenseunet.evaluation.scoring import score_pairs
 from dsdenseunet.evaluation.summary import without
 from dsdenseunet.runtime import environment
 from dsdenseunet.tasks import lits

@@ -54,8 +54,16 @@ def elsewhere(names: Sequence[str]) -> str:
     return f"headers: prediction and reference differ in {found}; compared voxel by voxel"
 
 
-def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.TASK) -> dict[str, Any]:
-    """Scores the prediction of one case.
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What is found of a case: its scores by mode, and where probabilities were saved what they are worth."""
+
+    scores: dict[str, Any]
+    calibration: Calibration | None
+
+
+def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.TASK) -> Scored:
+    """Scores the prediction of one case, and the probabilities beside it if there are any.
 
     The official mode compares the voxels as they lie in the files, by shape only, with the voxel size that
     nibabel loads from the reference's header. The corrected mode turns a prediction whose header says that
@@ -64,12 +72,12 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
     does. What it found in the headers is among the case's marks.
 
     Returns:
-        scores by mode. Where files store one grid along other axes, the official mode cannot compare them:
-        it is then left out, and the corrected score's marks say so.
+        the scores; where files store one grid along other axes, the official mode cannot compare them: it is
+        then left out, and the corrected score's marks say so.
 
     Raises:
-        InputError: a file that can't be read as labels of the task, or shapes that no mode in `modes` can
-            compare.
+        InputError: a file that can't be read as labels of the task or as its probabilities, or shapes that no
+            mode in `modes` can compare.
     """
     reference, own = nifti.read_grids(pair.reference, pair.prediction)
     as_stored, if_turned = own.shape_IJK == reference.shape_IJK, own.shape_DHW == reference.shape_DHW
@@ -107,26 +115,23 @@ def score_files(pair: FilePair, modes: Sequence[str] = MODES, task: Task = lits.
             scores[REGIONS] = score_task(predictions_IJK[way], reference_IJK, spacing_mm, task)
         else:
             scores |= score_modes(predictions_IJK[way], reference_IJK, spacing_mm, alike)
-    return {
+    marked = {
         mode: dataclasses.replace(scores[mode], turned=view.turned, marks=(*scores[mode].marks, *view.marks))
         for mode, view in views.items()
     }
+    del prediction_DHW, predictions_IJK  # Probabilities take several times their memory.
+    return Scored(marked, _calibrate(pair, task, reference, reference_IJK))
 
 
-def calibrate_files(pair: FilePair, task: Task) -> Calibration | None:
-    """What the probabilities beside a prediction are worth; None where there are none.
+def _calibrate(
+    pair: FilePair, task: Task, reference: nifti.Grid, reference_IJK: np.ndarray
+) -> Calibration | None:
+    """What the probabilities beside a prediction are worth, None where there are none.
 
     They are compared with the reference as the corrected mode compares labels.
-
-    Raises:
-        InputError: a file that can't be read, or shapes that cannot be compared.
     """
     if pair.probabilities is None:
         return None
-    reference = nifti.read_grid(pair.reference)
-    reference_IJK = reference.from_canonical(
-        nifti.read_labels(pair.reference, task, with_ignored=True).array_DHW
-    )
     stored_CDHW, own = read_probabilities(pair.probabilities, len(task.classes))
     turned = False
     if not _same_axes(own, reference):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -21,21 +20,13 @@ from dsdenseunet.core.failures import Failure
 from dsdenseunet.evaluation.calibration import Calibration
 from dsdenseunet.evaluation.case import CaseScore
 from dsdenseunet.evaluation.pairing import FilePair
-from dsdenseunet.evaluation.reading import CODE, LIBRARIES, calibrate_files, score_files
+from dsdenseunet.evaluation.reading import CODE, LIBRARIES, Scored, score_files
 from dsdenseunet.evaluation.regions import REGIONS, TaskScore
 from dsdenseunet.runtime import environment
 from dsdenseunet.tasks.task import Task
 
 CASES = "cases"
 STAGE = "score"
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """What is found of a case: its scores by mode, and where probabilities were saved what they are worth."""
-
-    scores: dict[str, Any]
-    calibration: Calibration | None
 
 
 def score_pairs(
@@ -129,8 +120,7 @@ def _score(job: _Job) -> _Result:
         }
         scored = _kept(path, key)
         if scored is None:
-            task = Task.of(state["task"])
-            scored = Scored(score_files(pair, state["modes"], task), calibrate_files(pair, task))
+            scored = score_files(pair, state["modes"], Task.of(state["task"]))
             values = {mode: score.to_json() for mode, score in scored.scores.items()}
             found = scored.calibration and scored.calibration.to_json()
             files.write_json(path, {"key": key, "scores": values, "calibration": found})

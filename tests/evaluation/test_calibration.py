@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.probabilities import ONE, read_probabilities, write_probabilities
-from dsdenseunet.evaluation import calibration
+from dsdenseunet.evaluation import calibration, reading
 from dsdenseunet.evaluation.calibration import AS_SAVED, BINS, TEMPERATURES, Calibration, calibrate
 from dsdenseunet.evaluation.folder import Set, evaluate_set
 from dsdenseunet.inference import labelling
@@ -103,13 +104,22 @@ def folders(tmp_path):
     return tmp_path, calibrate(stored(probabilities), labels, TASK)
 
 
-def test_a_folder_s_scores_say_what_its_probabilities_are_worth(folders):
+def test_a_folder_s_scores_say_what_its_probabilities_are_worth(folders, monkeypatch):
     folder, expected = folders
     out = folder / "out"
+    read = []
+
+    def counted(path, *more, **named):
+        read.append(path.name)
+        return nifti.read_labels(path, *more, **named)
+
+    monkeypatch.setattr(reading, "nifti", SimpleNamespace(**{**vars(nifti), "read_labels": counted}))
     members = Set.of(folder / "predictions", folder / "references", None)
     members = dataclasses.replace(members, facts={"a": {"fold": "0"}, "b": {"fold": "1"}})
-    result = evaluate_set(members, out, task=TASK)
+    result = evaluate_set(members, out, workers=1, task=TASK)
     told = result["calibration"]
+    # Each file once, whether probabilities lie beside it or not.
+    assert sorted(read) == ["a.nii", "a.nii.gz", "b.nii", "b.nii.gz"]
     assert told["cases"] == 1
     assert told["as_saved"]["ece"] == pytest.approx(expected.ece())
     assert len(told["with_temperature"]["bins"]) == BINS

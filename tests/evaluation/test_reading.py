@@ -49,7 +49,7 @@ def translation(millimetres):
 
 
 def score(prediction, reference, modes=("official", "corrected")):
-    return reading.score_files(FilePair("a", prediction, reference), modes)
+    return reading.score_files(FilePair("a", prediction, reference), modes).scores
 
 
 def test_the_official_mode_takes_files_as_they_lie_and_the_corrected_one_turns_them(tmp_path):

@@ -70,7 +70,7 @@ def _measure_here(pair: FilePair) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     start, cpu = time.perf_counter(), time.process_time()
-    scores = score_files(pair)
+    scores = score_files(pair).scores
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     records = scores["corrected"].lesion_records
     return {
