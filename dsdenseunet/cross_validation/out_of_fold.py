@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.failures import Failure
 from dsdenseunet.core.words import counted
 from dsdenseunet.cross_validation.runs import Run
@@ -43,8 +44,18 @@ def evaluate(
 
     Returns:
         what scores.json holds.
+
+    Raises:
+        InputError: no case is held out.
     """
     cache, task = Cache.open(runs[0].config.data.cache), Task.of(runs[0].config.task)
+    if not any(held_out.values()):
+        raise InputError(
+            "--out_of_fold",
+            found="a run that holds no case out (config.data.explicit.validation is empty)",
+            expected="cases that it has not trained on",
+            fix="leave it out, or score other cases: experiments.predict, then experiments.evaluate",
+        )
     named = bool(runs[0].config.data.explicit.train)
     scans: dict[str, Scan] = {}
     facts: dict[str, dict[str, str]] = {}

@@ -40,18 +40,12 @@ def of_command(
         workdir: the run's folder; of several runs the folder of theirs, `foldK`, `seedS` or `foldK/seedS`.
         fold: what `config.data.fold` is, or "all" for each of the folds that there are.
         seeds: how many runs there are of each fold; their `config.seed` are this one and those that follow.
-        budget_hours: hours of wall time that the runs have together, each an equal share.
+        budget_hours: hours of wall time that the runs have together, each an equal share; of that each stage
+            of a cascade has as much as its steps are of all.
 
     Raises:
         InputError: a config that cannot be used; or folds, where the config names the cases.
     """
-    if budget_hours is not None and stages.has_stages(config):
-        raise InputError(
-            f"--budget_hours={budget_hours:g}",
-            found="a config of several stages",
-            expected="one network, whose schedule can follow the clock",
-            fix="leave it out, and set the epochs of each stage",
-        )
     changes: list[tuple[str, dict[str, object]]] = [("", {})]
     if fold is not None:
         changes = [(f"fold{number}", {"data.fold": number}) for number in _folds(config, fold)]
@@ -64,10 +58,11 @@ def of_command(
     runs = []
     for folder, changed in changes:
         own = ConfigDict(config.to_dict())
-        if budget_hours is not None:
-            changed["training.budget_seconds"] = budget_hours * _SECONDS_PER_HOUR / len(changes)
         own.update_from_flattened_dict(changed)
         stages.check(own)
+        if budget_hours is not None:
+            seconds = budget_hours * _SECONDS_PER_HOUR / len(changes)
+            own.update_from_flattened_dict(stages.shares_of_time(own, seconds))
         runs.append(Run(Path(workdir) / folder, own.lock()))
     return runs
 

@@ -18,6 +18,7 @@ from dsdenseunet.data import patients, stage_cache
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.splits import read_fold, strata
 from dsdenseunet.runtime import parallel
+from dsdenseunet.runtime.clock import seconds_since_start
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training import cases, phases, provenance, resume, sinks, stages
@@ -56,7 +57,7 @@ def run(
     """
     workdir = Path(workdir).absolute()
     if stages.has_stages(config):
-        _run_stages(config, workdir, extend_to, stop)
+        _run_stages(config, workdir, extend_to, earlier_s, stop)
         return
     config = _resolved(config, extend_to)
 
@@ -99,7 +100,9 @@ def run(
                 run_phase(phase, stop, _start(config, workdir, name))
 
 
-def _run_stages(config: ConfigDict, workdir: Path, extend_to: int | None, stop: StopRequest | None) -> None:
+def _run_stages(
+    config: ConfigDict, workdir: Path, extend_to: int | None, earlier_s: float, stop: StopRequest | None
+) -> None:
     """Trains each stage in its folder: on the cases' labels, within the labelled region where it looks."""
     stages.check(config)
     if extend_to is not None:
@@ -133,14 +136,17 @@ def _run_stages(config: ConfigDict, workdir: Path, extend_to: int | None, stop: 
             own.data.explicit.train, own.data.explicit.validation = (
                 tuple(name for name in part if name in there) for part in names
             )
-            if not (own.data.explicit.train and own.data.explicit.validation):
+            explicit = own.data.explicit
+            if not explicit.train or (names[1] and not explicit.validation):
                 raise InputError(
                     f"config.stages.{place.stage}.within",
                     found=f"{place.within} in no case to train on, or in none to validate on",
                     expected="cases with that region in both parts",
                     fix="choose another fold (--config.data.fold), or name the cases (config.data.explicit)",
                 )
-            run(own, workdir / place.stage, stop=stop)
+            run(own, workdir / place.stage, earlier_s=earlier_s, stop=stop)
+            # A stage's own time begins where the one before it has ended.
+            earlier_s = seconds_since_start()
             # A signal that came too late for this stage's steps.
             if place is not layout.places[-1] and stop.agreed():
                 raise stop.interrupted(f"the end of stage {place.stage}")

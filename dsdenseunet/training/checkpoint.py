@@ -8,6 +8,7 @@ made them the best, and the config. Each is written under a temporary name and r
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -59,7 +60,7 @@ class BestRecord:
         step: of the phase.
         epoch: of the phase.
         scores: what `validation.validate` returns: each region's Dice, "mean_dice", and where the task says
-            so other scores, and "selection", their mean.
+            so other scores, and "selection", their mean. Empty where there were no cases to validate on.
     """
 
     step: int
@@ -69,7 +70,7 @@ class BestRecord:
     @property
     def selection(self) -> float:
         """By which the weights were chosen; more is better."""
-        return self.scores.get("selection", self.scores["mean_dice"])
+        return self.scores.get("selection", self.scores.get("mean_dice", -math.inf))
 
 
 class Checkpoints:
@@ -177,7 +178,9 @@ class Checkpoints:
         with whole_or_refused(item(self._best, step, "record"), COPY_AGAIN):
             others = ("step", "epoch", _VARIABLES_DIGEST)
             scores = {name: float(value) for name, value in record.items() if name not in others}
-            return BestRecord(record["step"], record["epoch"], {"mean_dice": record["mean_dice"], **scores})
+            if scores and "mean_dice" not in scores:
+                raise KeyError("mean_dice")
+            return BestRecord(record["step"], record["epoch"], scores)
 
     def wait(self) -> None:
         """Returns when everything that was saved is on disk; raises what went wrong while writing."""

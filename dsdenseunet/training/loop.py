@@ -126,7 +126,7 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
             if (over or phase.due(step, config.training.validate_epochs)) and validated_step < step:
                 waiting.read(state)
                 with log.time_of_validation() as timed:
-                    scores = validate(config, state, phase.cache, phase.validation_names, stop.agreed)
+                    scores = _validate(phase, state, stop)
                 if budget:
                     budget.validated(timed.seconds)
                 if scores is not None:
@@ -152,14 +152,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
                 checkpoints.wait()
                 best = checkpoints.best_record()
                 assert best is not None
-                dice = ", ".join(
-                    f"{region.name} Dice {best.scores[f'{region.name}_dice']:.4f}"
-                    for region in recipe.regions
-                )
-                log.say(
-                    f"{phase.name}: done, {step / phase.steps_per_epoch:g} epochs; best weights from epoch "
-                    f"{best.epoch}, {dice}; {log.validation_time()}"
-                )
+                ended = f"done, {step / phase.steps_per_epoch:g} epochs; {_in_words(best, recipe)}"
+                log.say(f"{phase.name}: {ended}; {log.validation_time()}")
                 return
 
             # 5. Dispatch this step first. While the device works on it, the host sends the next step's batch
@@ -239,16 +233,32 @@ def _draw(
         log.say(f"no picture of the first batch: {type(error).__name__}: {error}")
 
 
+def _validate(phase: Phase, state: TrainState, stop: StopRequest) -> dict[str, float] | None:
+    """Scores of the weights, empty where there is nothing to validate on; None: it was abandoned."""
+    if not phase.validation_names:
+        return {}
+    return validate(phase.config, state, phase.cache, phase.validation_names, stop.agreed)
+
+
+def _in_words(best: BestRecord, recipe: Recipe) -> str:
+    if not best.scores:
+        return "its last weights, which no case has validated"
+    dice = (f"{region.name} Dice {best.scores[f'{region.name}_dice']:.4f}" for region in recipe.regions)
+    return f"best weights from epoch {best.epoch}, {', '.join(dice)}"
+
+
 def _keep_if_best(
     checkpoints: Checkpoints, log: RunLog, state: TrainState, phase: Phase, scores: Mapping[str, float]
 ) -> None:
     step = int(state.step)
     record = BestRecord(step=step, epoch=step // phase.steps_per_epoch, scores=scores)
     best = checkpoints.best_record()
-    is_best = best is None or record.selection > best.selection or best.step == step
+    # Without scores the last weights are the ones.
+    is_best = not scores or best is None or record.selection > best.selection or best.step == step
     if is_best:
         checkpoints.save_best(state, record)
-    log.validation(record.epoch, step, scores, is_best)
+    if scores:
+        log.validation(record.epoch, step, scores, is_best)
 
 
 def _scored_whole(
@@ -256,7 +266,7 @@ def _scored_whole(
 ) -> bool:
     """Scores the best weights on whole volumes, where these did not choose them; False: it was abandoned."""
     config, names = phase.config, phase.validation_names
-    if not config.training.validate_patches:
+    if not config.training.validate_patches or not names:
         return True
     checkpoints.wait()
     best = checkpoints.best_record()
@@ -272,7 +282,10 @@ def _scored_whole(
 
 def _budget(phase: Phase) -> Budget:
     position = float(progress_of(phase.workdir, phase.name).get("position", 0))
-    return Budget(phase.config, phase.name, phase.used_s, position)
+    budget = Budget(phase.config, phase.name, phase.used_s, position)
+    if not phase.validation_names:
+        budget.validated(0.0)
+    return budget
 
 
 def batches_of(phase: Phase, mesh: Mesh) -> DeviceInput:

@@ -150,8 +150,11 @@ def _check_together(config: ConfigDict) -> None:
     if twice := sorted({name for name in grouped if grouped.count(name) > 1}):
         raise refusal("data.same_patient", f"{', '.join(twice)} twice", "each case in one group at most")
     train, validation = (set(config.data.explicit[name]) for name in ("train", "validation"))
-    if bool(train) != bool(validation):
-        raise refusal("data.explicit", "only one of train and validation", "both, or neither for folds")
+    if validation and not train:
+        raise refusal("data.explicit", "only cases to validate on", "both, or neither for folds")
+    if train and not validation and config.training.validate_epochs:
+        expected = "cases to validate on, or training.validate_epochs = 0: the last weights are the ones"
+        raise refusal("data.explicit.validation", "()", expected)
     if train & validation:
         both = ", ".join(sorted(train & validation))
         expected = "cases in one of them only, so two cases at least"

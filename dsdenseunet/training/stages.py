@@ -18,6 +18,7 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.fields import number, refusal
 from dsdenseunet.tasks.task import Task
+from dsdenseunet.training import phases
 from dsdenseunet.training.checkpoint import phases_in
 from dsdenseunet.training.checkpoint_folder import COPY_AGAIN, STAGES_FILE
 from dsdenseunet.training.settings import check_config
@@ -145,6 +146,22 @@ def config_of(config: ConfigDict, name: str) -> ConfigDict:
     return ConfigDict({**values, "name": f"{config.name}.{name}", "seed": config.seed})
 
 
+def shares_of_time(config: ConfigDict, seconds: float) -> dict[str, float]:
+    """Fields that give a run so much wall time, of a cascade each stage as its steps are of all."""
+    of = configs(config)
+    steps = {
+        name: own.training.steps_per_epoch * sum(own.phases[one].epochs for one in phases.selected(own))
+        for name, own in of.items()
+    }
+    field, total = "training.budget_seconds", max(sum(steps.values()), 1)
+    return {dotted(name, field): seconds * count / total for name, count in steps.items()}
+
+
+def dotted(stage: str, field: str) -> str:
+    """A field of a stage, or of a config without stages."""
+    return f"{SECTION}.{stage}.{field}" if stage else field
+
+
 def check(config: ConfigDict) -> None:
     """Checks a config of one network, or of several stages.
 
@@ -205,5 +222,3 @@ def _check_stage(config: ConfigDict, name: str, task: Task, segmented: set[str])
             raise refusal(
                 f"{where}.task.{field}", str(getattr(part, field)), f"{getattr(task, field)}, as config.task"
             )
-    if own.training.budget_seconds:
-        raise refusal(f"{where}.training.budget_seconds", f"{own.training.budget_seconds}", "0 in a cascade")

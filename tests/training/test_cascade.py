@@ -119,6 +119,19 @@ def test_phase_two_alone_needs_weights(config: ConfigDict, reference: Path, tmp_
     assert (tmp_path / "with" / "phase2" / "best").is_dir()
 
 
+def test_every_case_may_train_where_nothing_is_chosen(
+    config: ConfigDict, cache: Path, tmp_path: Path, capsys
+):
+    config.data.explicit.train, config.data.explicit.validation = Cache.open(cache).names, ()
+    config.training.validate_epochs = 0
+    config.training.phase = "phase1"
+    cascade.run(config, tmp_path)
+    assert not any("validation" in line for line in read_lines(tmp_path / "metrics.jsonl"))
+    assert "its last weights, which no case has validated" in capsys.readouterr().out
+    last, (_, taken) = tiny.final_arrays(tmp_path, "phase1"), load_best(tmp_path)
+    np.testing.assert_array_equal(taken["params"]["Conv_0"]["kernel"], last["['params']['Conv_0']['kernel']"])
+
+
 def test_validation_case_is_chosen_by_fold(config: ConfigDict, cache: Path):
     config.data.explicit.train = config.data.explicit.validation = ()
     config.data.folds = 3

@@ -127,7 +127,6 @@ def test_from_cases_to_scores_by_one_command_each(config: ConfigDict, cache: Pat
             "stages.tumour.task.classes",
             "liver, tumour",
         ),
-        ("stages.tumour.training.budget_seconds", 9.0, "budget_seconds", "0 in a cascade"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -158,8 +157,8 @@ def test_a_cascade_has_folds_and_seeds(config: ConfigDict, tmp_path: Path):
         f"volume-{number}" for number in range(3)
     ]
     assert stages.config_of(asked[-1].config, "tumour").seed == 1
-    with pytest.raises(InputError, match=r"--budget_hours=1"):
-        runs.of_command(config, tmp_path, budget_hours=1.0)
+    (run,) = runs.of_command(config, tmp_path, budget_hours=1.0)
+    assert [run.config.stages[name].training.budget_seconds for name in ("liver", "tumour")] == [1800] * 2
 
 
 def test_a_signal_between_two_stages_ends_the_cascade(
