@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import cascades, ds_dense_unet_569, networks, table_one
+from configs import cascades, ds_dense_unet_569, hippocampus, networks, table_one
 from configs.base import base_config
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
@@ -74,6 +74,22 @@ def test_recipes_of_networks_authors(table, name):
     check_config(config)
     registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
     assert config.name == f"{table.__name__.removeprefix('configs.')}:{name}_authors"
+
+
+@pytest.mark.parametrize("name", {**hippocampus.CHOICES, **hippocampus.NETWORKS})
+def test_a_choice_for_the_hippocampus_changes_what_it_names_and_a_network_no_more_than_the_recipe(name):
+    base = flatten(hippocampus.get_config("recipe").to_dict())
+    config = hippocampus.get_config(name)
+    check_config(config)
+    registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
+    given = flatten(config.to_dict())
+    changed = {field for field in base.keys() | given.keys() if base.get(field) != given.get(field)}
+    changed -= {"name"}
+    if name in hippocampus.CHOICES:
+        assert changed == set(hippocampus.CHOICES[name])
+    else:
+        recipe = {"data.patch_size", "optimizer.name", "optimizer.learning_rate"}
+        assert {field for field in changed if not field.startswith("model.")} == recipe
 
 
 def test_unknown_network_names_the_known_ones():

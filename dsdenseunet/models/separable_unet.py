@@ -44,10 +44,12 @@ def residual_block(x_BDHWC: Array, weights: Mapping[str, Any], epsilon: float) -
 
     Args:
         x_BDHWC: input.
-        weights: of `depthwise` (3^3), `norm`, `expand` and `project` (1^3), as the layers have them.
+        weights: of `depthwise` (3^3; or `conv`, in its place), `norm`, `expand` and `project` (1^3), as the
+            layers have them.
         epsilon: of the normalisation.
     """
-    y = convolve(x_BDHWC, weights["depthwise"], depthwise=True)
+    separable = "depthwise" in weights
+    y = convolve(x_BDHWC, weights["depthwise" if separable else "conv"], depthwise=separable)
     y = instance_norm(y, weights["norm"]["scale"], weights["norm"]["bias"], epsilon)
     y = nn.relu(convolve(y, weights["expand"]))
     return x_BDHWC + convolve(y, weights["project"])
@@ -62,6 +64,7 @@ class ResidualBlocks(nn.Module):
         hidden: channels between a block's two 1^3 convolutions.
         epsilon: of the normalisations.
         remat: compute each block again in the backward pass, instead of keeping its maps.
+        separable: whether the 3^3 convolution is depthwise.
     """
 
     count: int
@@ -69,11 +72,13 @@ class ResidualBlocks(nn.Module):
     hidden: int
     epsilon: float
     remat: bool = False
+    separable: bool = True
 
     def setup(self) -> None:
         """Declares the parts, each with the weights of all blocks."""
         count, channels, hidden = self.count, self.channels, self.hidden
-        self.depthwise = Conv(channels, channels, depthwise=True, use_bias=False, stack=count, gain=1)
+        conv = Conv(channels, channels, depthwise=self.separable, use_bias=False, stack=count, gain=1)
+        setattr(self, "depthwise" if self.separable else "conv", conv)
         self.norm = InstanceNorm(channels, self.epsilon, stack=count)
         self.expand = Conv(channels, hidden, _POINT, stack=count)
         self.project = Conv(hidden, channels, _POINT, use_bias=False, stack=count, gain=_LITTLE)
@@ -82,7 +87,7 @@ class ResidualBlocks(nn.Module):
         """See `Operation`: those of each block, whose maps no module shows as all blocks run as one loop."""
         channels, hidden = self.channels, self.hidden
         block = [
-            convolution(channels, channels, (3, 3, 3), depthwise=True)._replace(kept=channels),
+            convolution(channels, channels, (3, 3, 3), depthwise=self.separable)._replace(kept=channels),
             Operation("instance norm", kept=channels),
             convolution(channels, hidden, _POINT)._replace(kept=hidden),
             Operation("ReLU", kept=hidden),
@@ -92,8 +97,8 @@ class ResidualBlocks(nn.Module):
 
     def __call__(self, x_BDHWC: Array) -> Array:
         """Returns a map of the input's shape."""
-        parts = {name: getattr(self, name) for name in ("depthwise", "norm", "expand", "project")}
-        weights = {name: part.weights() for name, part in parts.items()}
+        names = ("depthwise" if self.separable else "conv", "norm", "expand", "project")
+        weights = {name: getattr(self, name).weights() for name in names}
 
         def block(x_BDHWC: Array, own: Any) -> tuple[Array, None]:
             return residual_block(x_BDHWC, own, self.epsilon), None
@@ -204,6 +209,7 @@ class SeparableUNet(Network):
         image_link: whether the last layer sees the image.
         places: whether the coarsest map is told where in the patch its voxels lie, see `places`: for patches
             that lie alike in all images, such as those that hold nearly a whole one.
+        separable: whether the blocks' 3^3 convolutions are depthwise; full ones are for comparison.
         norm_epsilon: added to variances.
         foreground_share: of voxels, by which the logits' first bias is the logarithm of each class' share.
         dtype: of activations; parameters and logits are float32.
@@ -218,6 +224,7 @@ class SeparableUNet(Network):
     expansion: int = 2
     image_link: bool = True
     places: bool = False
+    separable: bool = True
     norm_epsilon: float = 1e-5
     foreground_share: float = 0.06
     dtype: str = "float32"
@@ -243,9 +250,10 @@ class SeparableUNet(Network):
 
     @classmethod
     def check_together(cls, values: Mapping[str, Any]) -> None:
-        """Numbers of levels; `places`, which configs of before it do not have."""
-        if wanted := truth(values.get("places", False)):
-            raise refusal("model.places", repr(values["places"]), wanted)
+        """Numbers of levels; what configs of before it do not have."""
+        for name in ("places", "separable"):
+            if wanted := truth(values.get(name, False)):
+                raise refusal(f"model.{name}", repr(values[name]), wanted)
         levels = len(values["widths"])
         for name, needed in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
             if len(values[name]) != needed:
@@ -271,7 +279,8 @@ class SeparableUNet(Network):
                 return x_BDHWC
             channels = x_BDHWC.shape[-1]
             hidden, remat = self.expansion * channels, self.remat == "block"
-            return ResidualBlocks(count, channels, hidden, epsilon, remat, name=name)(x_BDHWC)
+            separable = self.separable
+            return ResidualBlocks(count, channels, hidden, epsilon, remat, separable, name=name)(x_BDHWC)
 
         x = image_BDHWC.astype(jnp.dtype(self.dtype))
         skips: list[Array] = []

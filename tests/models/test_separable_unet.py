@@ -125,13 +125,25 @@ def test_first_values():
 class PlainBlock(nn.Module):
     """The definition."""
 
+    separable: bool
+
     @nn.compact
     def __call__(self, x):
         channels = x.shape[-1]
-        y = nn.Conv(channels, (3, 3, 3), feature_group_count=channels, use_bias=False, name="depthwise")(x)
+        groups, name = (channels, "depthwise") if self.separable else (1, "conv")
+        y = nn.Conv(channels, (3, 3, 3), feature_group_count=groups, use_bias=False, name=name)(x)
         y = nn.InstanceNorm(epsilon=1e-5, name="norm")(y)
         y = nn.relu(nn.Conv(2 * channels, (1, 1, 1), name="expand")(y))
         return x + nn.Conv(channels, (1, 1, 1), use_bias=False, name="project")(y)
+
+
+def test_a_block_with_a_full_convolution_equals_its_definition():
+    block = ResidualBlocks(1, 3, 6, 1e-5, separable=False)
+    x = np.random.default_rng(0).standard_normal((1, 2, 3, 4, 3)).astype(np.float32)
+    params = block.init(jax.random.key(1), x)["params"]
+    assert params["conv"]["kernel"].shape == (1, 3, 3, 3, 3, 3)
+    expected = PlainBlock(separable=False).apply({"params": jax.tree.map(lambda leaf: leaf[0], params)}, x)
+    np.testing.assert_allclose(block.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_blocks_equal_their_definition_one_after_the_other():
@@ -145,7 +157,8 @@ def test_blocks_equal_their_definition_one_after_the_other():
 
     def plain(params, x):
         first, second = (jax.tree.map(lambda leaf, index=index: leaf[index], params) for index in (0, 1))
-        x = PlainBlock().apply({"params": second}, PlainBlock().apply({"params": first}, x))
+        block = PlainBlock(separable=True)
+        x = block.apply({"params": second}, block.apply({"params": first}, x))
         return jnp.sum(jnp.sin(x))
 
     got, expected = (jax.jit(jax.value_and_grad(f, argnums=(0, 1)))(params, x) for f in (fast, plain))
@@ -172,6 +185,7 @@ def test_logits_are_in_float32_and_lie_where_their_voxel_is():
         ({"decoder_blocks": (1, 2, 3)}, "3 values for 3 widths"),
         ({"auxiliary_outputs": 4}, "at most 3"),
         ({"foreground_share": 1.0}, "< 1"),
+        ({"separable": "yes"}, "True or False"),
         ({"growth_rate": 4}, "a field of separable_unet"),
     ],
 )
