@@ -27,7 +27,9 @@ from experiments.benchmarks.publishing import comparison_markdown
 _CONFIGS = flags.DEFINE_string(
     "configs", None, "Files of configs/; the first is compared with.", required=True
 )
-_DATA = flags.DEFINE_string("data", None, "Folder of a data set: LiTS or Decathlon layout.", required=True)
+_DATA = flags.DEFINE_string(
+    "data", None, "Folder of a data set, as LiTS, the Decathlon or nnU-Net has it.", required=True
+)
 _BUDGET = flags.DEFINE_multi_string("budget", None, "Such as 300s, 2000steps, 64000images.", required=True)
 _SEEDS = flags.DEFINE_multi_integer("seed", [0], "Seed of a heat; may be given again.", 0)
 _FOLD = flags.DEFINE_multi_integer("fold", [0], "Number of a fold; may be given again.", 0)
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     task = Task.of(configs[0].config.task)
     known = cases.labelled(data, task)
     folds = cases.folds(tuple(known), _FOLDS.value, _FOLD.value)
-    others, versions = contenders.peers(data, budgets, _CORE.value, _MONAI.value, _NNUNET.value)
+    others, versions = contenders.peers(known, task, budgets, _CORE.value, _MONAI.value, _NNUNET.value)
     teams = [*(contenders.ours(entry, _PREDICT_S.value) for entry in configs), *others]
     workdir = Path(_WORKDIR.value)
     plan = heats.Plan(data, known, task, folds, budgets, _SEEDS.value, _CORE.value, workdir)

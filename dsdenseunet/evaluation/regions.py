@@ -158,13 +158,20 @@ def _score(
         assd_mm=distances.assd if distances else None,
         prediction_ml=volumes.millilitres(counts.prediction, spacing_mm),
         reference_ml=volumes.millilitres(counts.reference, spacing_mm),
-        pieces=_pieces(prediction, reference, spacing_mm) if detect else None,
+        pieces=pieces(prediction, reference, spacing_mm) if detect else None,
     )
 
 
-def _pieces(
+def pieces(
     prediction: NDArray[np.bool_], reference: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> Pieces:
+    """The connected pieces of two masks of one shape, and which of them meet.
+
+    Args:
+        prediction: mask, three axes.
+        reference: mask.
+        spacing_mm: along the axes.
+    """
     mine, truth = components.find_components(prediction), components.find_components(reference)
     volumes_ml = [volumes.millilitres(int(size), spacing_mm) for size in mine.sizes]
     hit_ml, touching = [0.0] * truth.count, set()

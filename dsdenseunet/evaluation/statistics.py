@@ -67,6 +67,27 @@ def case_weights(cases: int, seed: int = 0, resamples: int = RESAMPLES) -> NDArr
     return generator.multinomial(cases, np.full(cases, 1 / cases), size=resamples).astype(np.float64)
 
 
+def crossed_weights(
+    cases: int, repeats: int, seed: int = 0, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """(resamples, repeats x cases) the same where all cases were repeated, and repetitions are drawn as well.
+
+    For one repetition they are those of `case_weights`. Of the few repetitions that there usually are, the
+    bootstrap knows too little: intervals come out somewhat too narrow (of three by a fifth for their part).
+
+    Args:
+        cases: how many.
+        repeats: blocks of all cases, such as seeds.
+        seed: another one draws otherwise.
+        resamples: how many sets are drawn.
+    """
+    of_cases = case_weights(cases, seed, resamples)
+    if repeats == 1:
+        return of_cases
+    of_repeats = case_weights(repeats, seed + 1, resamples)
+    return (of_repeats[:, :, None] * of_cases[:, None, :]).reshape(resamples, -1)
+
+
 def interval(term: Ratio, weights: NDArray[np.float64]) -> tuple[float, float] | None:
     """Percentile bootstrap interval (95 %) over cases; None for fewer than two cases or no value.
 
@@ -85,6 +106,7 @@ def compare(
     weights: NDArray[np.float64],
     seed: int = 0,
     compared: Mapping[str, bool] = COMPARED,
+    repeats: int = 1,
 ) -> list[Comparison]:
     """Compares two methods in some scores, case by case in the same order.
 
@@ -93,16 +115,18 @@ def compare(
     Args:
         first: terms of one method.
         second: terms of the other over the same cases.
-        weights: of `case_weights`.
+        weights: of `case_weights`, or of `crossed_weights`.
         seed: of the random exchanges, beyond 13 cases.
         compared: names of the scores, and whether more is better.
+        repeats: of `crossed_weights`; a case's repetitions are exchanged together, as they are not
+            independent.
     """
-    cases = weights.shape[1]
-    swaps = _exchanges(cases, seed)
+    cases = weights.shape[1] // repeats
+    swaps = np.tile(_exchanges(cases, seed), (1, repeats))
     p_values = {name: _p_value(first[name], second[name], swaps) for name in compared}
     adjusted = _holm({name: p for name, p in p_values.items() if p is not None})
     return [
-        _judge(name, first[name], second[name], weights, p_values[name], adjusted.get(name), compared)
+        _judge(name, first[name], second[name], weights, cases, p_values[name], adjusted.get(name), compared)
         for name in compared
     ]
 
@@ -112,6 +136,7 @@ def _judge(
     first: Ratio,
     second: Ratio,
     weights: NDArray[np.float64],
+    cases: int,
     p_value: float | None,
     p_adjusted: float | None,
     compared: Mapping[str, bool],
@@ -123,7 +148,6 @@ def _judge(
         difference = one - two
         ends = _percentiles(first.weighted(weights) - second.weighted(weights))
         low, high = ends if ends else (None, None)
-    cases = weights.shape[1]
     if difference is None or p_value is None or p_adjusted is None:
         reason = "not defined for both"
     elif 2.0 ** (1 - cases) * len(compared) >= SIGNIFICANCE:

@@ -42,6 +42,7 @@ def write_comparison_page(path: str | os.PathLike[str], record: Mapping[str, Any
         title=f"Comparison on {record['data']}",
         lead=f"{', '.join(contenders)}: each with the same budget, on the same cases.",
         standings=tables.standings(record),
+        pooled=tables.pooled(record),
         costs=tables.costs(record),
         seeds=tables.seeds(record),
         curves=drawn,

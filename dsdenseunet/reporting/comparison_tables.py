@@ -23,13 +23,26 @@ def standings(record: Record) -> Table:
                 _numbers(row["folds"]),
                 _numbers(row["seeds"]),
                 str(row["cases"]),
-                *(_value(dice["value"], dice, "") for dice in row["dice"].values()),
-                _value(lead["difference"], lead, "+") if lead else "",
+                *(_value(dice, "") for dice in row["dice"].values()),
+                _value({**lead, "value": lead["difference"]}, "+") if lead else "",
                 _p_value(lead["p_adjusted"]) if lead else "",
             )
         )
     head = ("budget", "contender", "folds", "seeds", "cases", *regions, "the first one's lead", "p")
     return head, rows
+
+
+def pooled(record: Record) -> Table:
+    """Scores over what all cases have together, where every heat has counted it."""
+    rows = [row for row in record["scored"] if "pooled" in row]
+    names = list(rows[0]["pooled"]) if rows else []
+    return (
+        ("budget", "contender", *(name.replace("_", " ") for name in names)),
+        [
+            (row["budget"], row["contender"], *(_value(row["pooled"][name], "") for name in names))
+            for row in rows
+        ],
+    )
 
 
 def costs(record: Record) -> Table:
@@ -78,9 +91,11 @@ def about(record: Record) -> str:
     made_by = (made_with, *record["results"])
     commits = dict.fromkeys(str(found["commit"])[:12] for found in made_by)
     core = "one core of an" if made_with.get("one_core", True) else "an"
+    several = any(len(row["seeds"]) > 1 for row in record["scored"])
+    drawn = "cases and seeds." if several else "cases; seeds are averaged."
     return (
         f"{record['data']}; {core} {made_with['hardware']['processor']}, {shown}, commit "
-        f"{', '.join(commits)}. In brackets: 95 % bootstrap intervals over cases; seeds are averaged. "
+        f"{', '.join(commits)}. In brackets: 95 % bootstrap intervals over {drawn} "
         "p: two-sided, of exchanging the two case by case, after Holm's correction over the contenders of "
         "the budget."
     )
@@ -90,9 +105,11 @@ def _numbers(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def _value(value: float, ends: Mapping[str, Any], sign: str) -> str:
-    interval = "" if ends["low"] is None else f" ({ends['low']:{sign}.3f} to {ends['high']:{sign}.3f})"
-    return f"{value:{sign}.3f}{interval}"
+def _value(score: Mapping[str, Any], sign: str) -> str:
+    if score["value"] is None:
+        return ""
+    ends = "" if score["low"] is None else f" ({score['low']:{sign}.3f} to {score['high']:{sign}.3f})"
+    return f"{score['value']:{sign}.3f}{ends}"
 
 
 def _p_value(value: float | None) -> str:

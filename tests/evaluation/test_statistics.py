@@ -53,6 +53,33 @@ def test_intervals_are_seeded_and_need_two_cases():
     assert statistics.interval(undefined, statistics.case_weights(3)) is None
 
 
+def test_repetitions_widen_an_interval_by_what_they_differ_in_and_leave_the_p_value_of_their_means():
+    assert np.array_equal(statistics.crossed_weights(5, 1), statistics.case_weights(5))
+    grid = np.random.default_rng(0).normal(0.5, 0.01, 12) + np.array([[0.0], [0.1], [0.2]])
+    weights = statistics.crossed_weights(12, 3)
+    assert np.all(weights.sum(axis=1) == 36)
+    low, high = statistics.interval(mean_of(grid.ravel()), weights)
+    # Three values 0.1 apart, drawn with replacement: now and then one of them thrice.
+    assert high - low == pytest.approx(0.2, abs=0.02)
+    other = grid[::-1] - 0.02
+    name = {"liver_dice_per_case": True}
+    crossed, averaged = (
+        statistics.compare(
+            {"liver_dice_per_case": mean_of(one.ravel())},
+            {"liver_dice_per_case": mean_of(two.ravel())},
+            of,
+            compared=name,
+            repeats=repeats,
+        )[0]
+        for one, two, of, repeats in (
+            (grid, other, weights, 3),
+            (grid.mean(axis=0), other.mean(axis=0), statistics.case_weights(12), 1),
+        )
+    )
+    assert crossed.p_value == averaged.p_value == pytest.approx(2 / 2**12)
+    assert (averaged.better, crossed.better) == ("first", "undecided")
+
+
 @pytest.mark.parametrize("cases", [10, 25])
 def test_p_value_is_that_of_scipys_paired_permutations(cases):
     rng = np.random.default_rng(4)

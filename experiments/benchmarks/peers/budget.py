@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.training import phases
+from dsdenseunet.training import phases, stages
 
 SECONDS, STEPS, IMAGES = "s", "steps", "images"
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)(s|steps|images)")
@@ -65,26 +65,38 @@ class Budget(NamedTuple):
         They are as near to the config's proportions as whole epochs can be, and at least one each.
 
         Args:
-            config: of the contender.
+            config: of the contender, one network or a cascade.
             who: its name, for the message.
+
+        Returns:
+            The epochs by the fields that say them, such as `phases.train.epochs`.
 
         Raises:
             InputError: not a whole number of epochs, or fewer than there are phases.
         """
-        names = phases.selected(config)
-        epoch = config.training.steps_per_epoch * (config.data.batch_size if self.kind == IMAGES else 1)
-        whole, rest = divmod(int(self.amount), epoch)
-        if rest or whole < len(names):
+        sizes: dict[str, int] = {}
+        shares: dict[str, int] = {}
+        for stage, own in stages.configs(config).items():
+            for name in phases.selected(own):
+                field = stages.dotted(stage, f"phases.{name}.epochs")
+                sizes[field] = own.training.steps_per_epoch
+                sizes[field] *= own.data.batch_size if self.kind == IMAGES else 1
+                shares[field] = max(int(own.phases[name].epochs), 1) * sizes[field]
+        given, total = dict.fromkeys(sizes, 1), sum(shares.values())
+        rest = int(self.amount) - sum(sizes.values())
+        while fitting := [field for field in sizes if sizes[field] <= rest]:
+            # To the one that most epochs are missing of.
+            most = max(
+                fitting, key=lambda field: self.amount * shares[field] / total / sizes[field] - given[field]
+            )
+            given[most] += 1
+            rest -= sizes[most]
+        if rest:
+            longest = ", ".join(f"{size}" for size in dict.fromkeys(sizes.values()))
             raise InputError(
                 f"--budget={self.text}",
-                found=f"{self.amount / epoch:g} epochs of {who}, each of {epoch} {self.kind}",
-                expected=f"a whole number of epochs, and one at least for each phase: {', '.join(names)}",
-                fix=f"--budget={epoch * max(whole, len(names))}{self.kind}, or another "
-                "training.steps_per_epoch",
+                found=f"{self.amount:g} {self.kind} for {who}, whose epochs have {longest}",
+                expected=f"a whole number of epochs, and one at least for each of {', '.join(sizes)}",
+                fix=f"--budget={int(self.amount) - rest}{self.kind}, or another training.steps_per_epoch",
             )
-        shares = {name: max(int(config.phases[name].epochs), 1) for name in names}
-        total = sum(shares.values())
-        given = dict.fromkeys(names, 1)
-        for _ in range(whole - len(names)):
-            given[max(names, key=lambda name: whole * shares[name] / total - given[name])] += 1
         return given

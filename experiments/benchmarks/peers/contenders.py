@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -15,14 +16,17 @@ from typing import Any
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans.layouts import Case
+from dsdenseunet.inference.scans import prediction_name
 from dsdenseunet.memory.description import describe
+from dsdenseunet.tasks.task import Task
+from dsdenseunet.training import stages
 from experiments.benchmarks.measuring.worker import TUNED
 from experiments.benchmarks.peers import cases, run_log
 from experiments.benchmarks.peers.budget import SECONDS, Budget
 from experiments.benchmarks.peers.entries import Entry
 
-PATCH = (40, 56, 40)
 _HERE = Path(__file__).parent
+_NIFTI = re.compile(r".+\.nii(\.gz)?").fullmatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Contender:
         commands: yields (stage, words) one by one; the next is asked for when the one before has ended.
         environment: variables for its processes.
         resumes: whether its commands go on where they were stopped; otherwise a heat begins anew.
-        facts: of its network, before any heat: `parameters`, `macs` of a `patch`.
+        facts: of its network, before any heat: `parameters`, and `voxel_macs`, multiply-adds a voxel; of a
+            cascade those of all stages together.
         measured: what it left about a heat: `steps`, `step_s`, `curve` and so on, see `run_log`.
     """
 
@@ -99,25 +104,26 @@ def ours(entry: Entry, predict_s: float) -> Contender:
             return [sys.executable, "-m", f"experiments.{command}", *words]
 
         cache, workdir, scans = heat.folder / "cache", heat.folder / "run", heat.folder / "scans"
-        # The cases that are scored must not choose weights: those are chosen on two of the other cases.
-        train, validation = cases.to_choose_by(heat.train, entry.config.data.same_patient)
+        # The cases that are scored must not choose weights: those are chosen on two of the other cases, if at
+        # all.
+        choosing = cases.to_choose_by(heat.train, entry.config.data.same_patient)
+        train, validation = choosing if entry.chooses else (heat.train, ())
         data = (f"--data={heat.data}", f"--cache={cache}", "--workers=0")
         yield "prepare", ours("prepare", *entry.words, *data)
+        fields = {
+            "seed": f"{heat.seed}",
+            "data.cache": f"{cache}",
+            "data.explicit.train": f"{train!r}",
+            "data.explicit.validation": f"{validation!r}",
+        }
         if heat.budget.kind == SECONDS:
-            spend = [f"training.budget_seconds={heat.left() - predict_s:.1f}"]
+            shares = stages.shares_of_time(entry.config, heat.left() - predict_s)
+            fields |= {field: f"{seconds:.1f}" for field, seconds in shares.items()}
         else:
-            epochs = heat.budget.epochs(entry.config, entry.name)
-            spend = ["training.budget_seconds=0.0"]
-            spend += [f"phases.{phase}.epochs={number}" for phase, number in epochs.items()]
-        fields = (
-            f"seed={heat.seed}",
-            f"data.cache={cache}",
-            f"data.explicit.train={train!r}",
-            f"data.explicit.validation={validation!r}",
-            *spend,
-        )
-        own = (f"--workdir={workdir}", *entry.words, *(f"--config.{field}" for field in fields))
-        yield "train", ours("train", *own)
+            fields |= dict.fromkeys(stages.shares_of_time(entry.config, 0.0), "0.0")
+            fields |= {f: f"{epochs}" for f, epochs in heat.budget.epochs(entry.config, entry.name).items()}
+        own = (f"--config.{field}={value}" for field, value in fields.items())
+        yield "train", ours("train", f"--workdir={workdir}", *entry.words, *own)
         scans.mkdir(exist_ok=True)
         for name in heat.test:
             for image in heat.cases[name].images:
@@ -128,30 +134,33 @@ def ours(entry: Entry, predict_s: float) -> Contender:
         )
 
     def measured(heat: Heat) -> Mapping[str, Any]:
-        return run_log.read(heat.folder / "run" / "metrics.jsonl", entry.config.data.batch_size)
+        run = heat.folder / "run"
+        return run_log.together(
+            {
+                name: run_log.read(run / name / "metrics.jsonl", own.data.batch_size)
+                for name, own in entry.networks.items()
+            }
+        )
 
-    patch = tuple(entry.config.data.patch_size)
-    totals = describe(entry.config.model, patch).totals()
-    facts = {
-        "parameters": totals["trainable"],
-        "macs": totals["macs"],
-        "patch": patch,
-        "voxel_macs": totals["macs"] / math.prod(patch),
-    }
+    facts = {"parameters": 0, "voxel_macs": 0.0}
+    for own in entry.networks.values():
+        totals = describe(own.model, own.data.patch_size).totals()
+        facts["parameters"] += totals["trainable"]
+        facts["voxel_macs"] += totals["macs"] / math.prod(own.data.patch_size)
     return Contender(entry.name, commands, {}, True, facts, measured)
 
 
-def monai(python: str) -> Contender:
+def monai(python: str, task: Task) -> Contender:
     """MONAI's plain UNet in an environment of its own."""
-    return _peer("MONAI UNet", python, "monai_unet.py")
+    return _peer("MONAI UNet", python, "monai_unet.py", task)
 
 
-def nnunet(python: str) -> Contender:
+def nnunet(python: str, task: Task) -> Contender:
     """nnU-Net's 3d_fullres in an environment of its own."""
-    return _peer("nnU-Net", python, "nnunet.py")
+    return _peer("nnU-Net", python, "nnunet.py", task)
 
 
-def _peer(name: str, python: str, script: str) -> Contender:
+def _peer(name: str, python: str, script: str, task: Task) -> Contender:
     """A script of this folder, with memory as PyTorch is fastest with."""
     stage = "train and predict"
 
@@ -160,13 +169,15 @@ def _peer(name: str, python: str, script: str) -> Contender:
         files.write_json(
             job,
             {
-                "data": str(heat.data),
+                "cases": {name: _paths(heat.cases[name]) for name in (*heat.train, *heat.test)},
+                "classes": task.classes,
+                "channels": [channel.name for channel in task.channels],
+                "windows": [channel.numbers if channel.is_hounsfield else None for channel in task.channels],
                 "train": heat.train,
                 "test": heat.test,
                 "output": str(heat.output),
                 "seconds": heat.budget.amount,
                 "seed": heat.seed,
-                "patch": PATCH,
             },
         )
         yield stage, [python, str(_HERE / script), str(job)]
@@ -177,14 +188,32 @@ def _peer(name: str, python: str, script: str) -> Contender:
     return Contender(name, commands, TUNED, measured=measured)
 
 
+def _paths(case: Case) -> dict[str, Any]:
+    """Files of a case, wherever its data set has them, and the name that its prediction is to have."""
+    return {
+        "images": [str(path.resolve()) for path in case.images],
+        "labels": str(case.require_labels().resolve()),
+        "output": prediction_name(case.name),
+    }
+
+
 def peers(
-    data: Path,
+    known: Mapping[str, Case],
+    task: Task,
     budgets: Sequence[Budget],
     core: int | None,
     monai_python: str | None,
     nnunet_python: str | None,
 ) -> tuple[list[Contender], dict[str, str]]:
     """The peers whose Python is given, and the versions of what their environments hold.
+
+    Args:
+        known: the labelled cases.
+        task: what is segmented.
+        budgets: of the comparison.
+        core: that all run on.
+        monai_python: of an environment with MONAI; None: it stays away.
+        nnunet_python: of one with nnU-Net; likewise.
 
     Raises:
         InputError: an environment without the peer, or a comparison that peers cannot take part in.
@@ -193,13 +222,16 @@ def peers(
         **peer_versions("--monai", monai_python, "monai"),
         **peer_versions("--nnunet", nnunet_python, "nnunetv2"),
     }
-    found = [monai(monai_python)] if monai_python else []
-    found += [nnunet(nnunet_python)] if nnunet_python else []
+    found = [monai(monai_python, task)] if monai_python else []
+    found += [nnunet(nnunet_python, task)] if nnunet_python else []
     if found:
+        used = (path for case in known.values() for path in (*case.images, case.require_labels()))
+        others = [path for path in used if not _NIFTI(path.name)]
         for fits, what, expected in (
             (all(one.kind == SECONDS for one in budgets), "steps or images", "--budget in seconds alone"),
             (core is not None, "no --core", "--core, the one core that all of them run on"),
-            ((data / "dataset.json").is_file(), f"no dataset.json in {data}", "a folder of the Decathlon"),
+            (not others, f"files such as {next(iter(others), '')}", "NIfTI files, which they read"),
+            (task.ignore_label < 0, "a label that counts nowhere", "labels that all of them learn"),
         ):
             if not fits:
                 raise InputError(

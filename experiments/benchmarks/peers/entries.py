@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training.settings import check_config
+from dsdenseunet.training import stages
 from experiments.benchmarks.peers.budget import SECONDS, Budget
 
 _FLAG = "--configs"
@@ -27,12 +27,22 @@ class Entry(NamedTuple):
     Attributes:
         name: for the tables: the words without the config's folder.
         words: for a command line: `--config=FILE` and `--config.FIELD=VALUE`.
-        config: what they make.
+        config: what they make, of one network or of a cascade.
     """
 
     name: str
     words: tuple[str, ...]
     config: ConfigDict
+
+    @property
+    def networks(self) -> dict[str, ConfigDict]:
+        """The whole config of each network by its stage, which is "" where there are no stages."""
+        return stages.configs(self.config)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether validations choose among weights."""
+        return any(own.training.validate_epochs for own in self.networks.values())
 
 
 def load(text: str) -> Entry:
@@ -56,7 +66,7 @@ def load(text: str) -> Entry:
         sys.modules.pop("config_config", None)  # the file, as ml_collections names it
     if not isinstance(config, ConfigDict) or rest[1:]:
         raise _refused(text, "no ConfigDict" if not rest[1:] else f"words that set no field: {rest[1:]}")
-    check_config(config)
+    stages.check(config)
     return Entry(" ".join([file.rpartition("/")[2], *fields]), words, config)
 
 
@@ -64,14 +74,19 @@ def load_all(texts: str, budgets: Sequence[Budget], predict_s: float) -> list[En
     """All of them, which must be able to be compared.
 
     Args:
-        texts: as `load` takes them, with commas between.
+        texts: as `load` takes them, with commas between; `:variant` is of the same file as the one before.
         budgets: that each must be able to spend.
         predict_s: seconds of a budget of time that are kept for predicting.
 
     Raises:
         InputError: as `load`; two of one name; different tasks; a budget that one of them cannot spend.
     """
-    entries = [load(text) for text in _COMMA.split(texts) if text.strip()]
+    entries, file = [], ""
+    for text in filter(str.strip, _COMMA.split(texts)):
+        text = text.strip()
+        whole = file + text if text.startswith(":") else text
+        file = whole.split()[0].partition(":")[0]
+        entries.append(load(whole))
     if not entries:
         raise _refused("", "no config")
     for place, entry in enumerate(entries):

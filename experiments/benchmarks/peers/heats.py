@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -17,7 +18,7 @@ from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.layouts import Case
-from dsdenseunet.evaluation import overlap
+from dsdenseunet.evaluation import overlap, regions
 from dsdenseunet.inference.scans import prediction_name
 from dsdenseunet.runtime import environment
 from dsdenseunet.tasks.task import Task
@@ -146,7 +147,7 @@ def _heat(
         "host_bytes": max((stage["peak_bytes"] for stage in stages.values()), default=0),
         "said": heat.last_line(name) if stages else "",
         **contender.measured(heat),
-        "dice": dice_of(heat, plan.task),
+        **scores_of(heat, plan.task),
     }
 
 
@@ -180,19 +181,25 @@ def _end_of(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")[-300:]
 
 
-def dice_of(heat: Heat, task: Task) -> dict[str, dict[str, float]]:
-    """Dice of every region of every test case, from the label volumes that a contender wrote.
+def scores_of(heat: Heat, task: Task) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores of every region of every test case, from the label volumes that a contender wrote.
+
+    Returns:
+        By case and region `dice`; `voxels` of the prediction, of the reference and of both; and of regions
+        that the task detects the numbers of `pieces`, see `regions.Pieces.counts`.
 
     Raises:
         InputError: a volume that is missing, or lies on another grid than its image.
     """
-    scores = {}
+    dice, voxels, pieces = {}, {}, {}
     for name in heat.test:
         case = heat.cases[name]
-        predicted = heat.output / f"{prediction_name(name)}.nii.gz"
-        if not predicted.is_file():
+        # nnU-Net writes the ending that the images have.
+        paths = [heat.output / (prediction_name(name) + ending) for ending in (".nii.gz", ".nii")]
+        predicted = next((path for path in paths if path.is_file()), None)
+        if predicted is None:
             raise InputError(
-                predicted,
+                paths[0],
                 found="no such file",
                 expected=f"the label volume of {name}",
                 fix="see the logs beside its folder",
@@ -200,9 +207,17 @@ def dice_of(heat: Heat, task: Task) -> dict[str, dict[str, float]]:
         grid = nifti.read_grid(case.image)
         truth = nifti.read_labels(case.labels or "", task, like=grid, with_ignored=True).array_DHW
         labels = nifti.read_labels(predicted, task, like=grid).array_DHW
-        counts = truth != task.ignore_label
-        scores[name] = {
-            region.name: overlap.dice(overlap.count(region.mask(labels)[counts], region.mask(truth)[counts]))
+        counted = truth != task.ignore_label
+        masks = {
+            region.name: (region.mask(labels) & counted, region.mask(truth) & counted)
             for region in task.regions
         }
-    return scores
+        counts = {region: overlap.count(*sides) for region, sides in masks.items()}
+        voxels[name] = {region: dataclasses.asdict(count) for region, count in counts.items()}
+        dice[name] = {region: overlap.dice(count) for region, count in counts.items()}
+        if task.detect:
+            spacing_mm = grid.spacing_mm
+            pieces[name] = {
+                region: regions.pieces(*masks[region], spacing_mm).counts for region in task.detect
+            }
+    return {"dice": dice, "voxels": voxels, "pieces": pieces}

@@ -1,4 +1,4 @@
-"""nnU-Net on one fold of a Decathlon task, for a number of seconds of wall time.
+"""nnU-Net on one fold of a data set, for a number of seconds of wall time.
 
     python nnunet.py JOB
 
@@ -62,29 +62,46 @@ def main(job_path: str, started: float) -> None:
     one = ROOM * (time.time() - before) * len(job["test"])
     mirror = MIRRORED * one <= MOST_SHARE * job["seconds"]
     steps = train(trainer, started + job["seconds"] - (MIRRORED if mirror else 1) * one)
-    predict(trainer, job, described, mirror)
+    predict(trainer, job, work / "raw" / name / "imagesTs", described, mirror)
     parameters = sum(p.numel() for p in trainer.network.parameters())
     print(json.dumps({"steps": steps, "parameters": parameters, "mirrored": mirror}))
 
 
 def write_raw(folder: Path, job: dict) -> dict:
-    """The training cases in nnU-Net's layout, as links; returns its dataset.json."""
-    data = Path(job["data"])
-    for kind in ("imagesTr", "labelsTr"):
-        (folder / kind).mkdir(parents=True)
-    for case in job["train"]:
-        (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(data / "imagesTr" / f"{case}.nii.gz")
-        (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(data / "labelsTr" / f"{case}.nii.gz")
-    source = json.loads((data / "dataset.json").read_text())
-    classes = {name: int(value) for value, name in source["labels"].items()}
+    """The cases in nnU-Net's layout, training ones and those to predict; returns its dataset.json."""
+    of_all = [path for case in job["cases"].values() for path in (*case["images"], case["labels"])]
+    # All files of a data set have one ending. What has another one, or holds several channels, is converted.
+    ending = ".nii" if all(path.endswith(".nii") for path in of_all) else ".nii.gz"
+    for part, images in (("train", folder / "imagesTr"), ("test", folder / "imagesTs")):
+        images.mkdir(parents=True)
+        for name in job[part]:
+            paths = job["cases"][name]["images"]
+            for number in range(len(job["channels"])):
+                source = paths[number] if len(paths) > 1 else paths[0]
+                place(source, images / f"{name}_{number:04d}{ending}", number)
+    (folder / "labelsTr").mkdir()
+    for name in job["train"]:
+        place(job["cases"][name]["labels"], folder / "labelsTr" / f"{name}{ending}")
     described = {
-        "channel_names": source["modality"],
-        "labels": {name if number else "background": number for name, number in classes.items()},
+        "channel_names": {str(number): name for number, name in enumerate(job["channels"])},
+        "labels": {name if number else "background": number for number, name in enumerate(job["classes"])},
         "numTraining": len(job["train"]),
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
     }
     (folder / "dataset.json").write_text(json.dumps(described))
     return described
+
+
+def place(source: str, path: Path, channel: int = 0) -> None:
+    """A volume under another name: a link, or a file of its own: one channel, or compressed anew."""
+    import nibabel
+
+    image: Any = nibabel.load(source)
+    if image.ndim == 3 and source.endswith(".gz") == path.name.endswith(".gz"):
+        path.symlink_to(source)
+        return
+    voxels = image.dataobj[..., channel] if image.ndim > 3 else image.dataobj[...]
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path)
 
 
 def train(trainer: Any, end: float) -> int:
@@ -99,7 +116,7 @@ def train(trainer: Any, end: float) -> int:
     return steps
 
 
-def predict(trainer: Any, job: dict, described: dict, mirror: bool) -> None:
+def predict(trainer: Any, job: dict, images: Path, described: dict, mirror: bool) -> None:
     """Writes the labels of every test case on its own grid."""
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -122,8 +139,13 @@ def predict(trainer: Any, job: dict, described: dict, mirror: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)
     reader = trainer.plans_manager.image_reader_writer_class()
     for case in job["test"]:
-        image, properties = reader.read_images([str(Path(job["data"]) / "imagesTr" / f"{case}.nii.gz")])
-        predictor.predict_single_npy_array(image, properties, None, str(output / case))
+        channels = [
+            str(images / f"{case}_{number:04d}{described['file_ending']}")
+            for number in range(len(job["channels"]))
+        ]
+        image, properties = reader.read_images(channels)
+        name = job["cases"][case]["output"]
+        predictor.predict_single_npy_array(image, properties, None, str(output / name))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dsdenseunet.reporting import results
+
+
+def together(stages: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What `read` found of each stage of a cascade as one; of a run without stages, that itself.
+
+    A cascade's steps differ, so that `step_s` is their mean. It has no curve: each stage has other regions.
+    """
+    found = list(stages.values())
+    if len(found) == 1:
+        return found[0]
+    steps = sum(one["steps"] for one in found)
+    seconds = sum(one["steps"] * (one["step_s"] or 0.0) for one in found)
+    return {
+        "steps": steps,
+        "images": sum(one["images"] for one in found),
+        "step_s": round(seconds / steps, 6) if steps else None,
+        "device_bytes": max((one["device_bytes"] for one in found if one["device_bytes"]), default=None),
+        "curve": [],
+    }
 
 
 def read(path: Path, batch_size: int) -> dict[str, Any]:

@@ -39,5 +39,6 @@ def markdown(record: Mapping[str, Any] | None) -> str:
     """Every contender's Dice with every budget, what it took, and what all of it was made with."""
     if record is None:
         return "Not run yet."
-    parts = [table(*made(record)) for made in (tables.standings, tables.costs, tables.seeds)]
+    kinds = (tables.standings, tables.pooled, tables.costs, tables.seeds)
+    parts = [table(*made(record)) for made in kinds]
     return "\n\n".join([*filter(None, parts), tables.about(record)])

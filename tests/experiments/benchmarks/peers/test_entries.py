@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from configs import cascades
 from configs.base import in_order, phase
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.training import stages
 from experiments.benchmarks.peers import cases, entries
 from experiments.benchmarks.peers.budget import Budget
 from tests.documents import ROOT
@@ -36,12 +38,29 @@ def config_of(**epochs):
 
 def test_steps_and_images_become_epochs_in_the_configs_proportions():
     config = config_of(one=100, two=1000)
-    assert Budget(1100, "steps").epochs(config, "x") == {"one": 10, "two": 100}
-    assert Budget(2200, "images").epochs(config, "x") == {"one": 10, "two": 100}
-    assert Budget(30, "steps").epochs(config, "x") == {"one": 1, "two": 2}
-    assert Budget(20, "steps").epochs(config, "x") == {"one": 1, "two": 1}
+    one, two = "phases.one.epochs", "phases.two.epochs"
+    assert Budget(1100, "steps").epochs(config, "x") == {one: 10, two: 100}
+    assert Budget(2200, "images").epochs(config, "x") == {one: 10, two: 100}
+    assert Budget(30, "steps").epochs(config, "x") == {one: 1, two: 2}
+    assert Budget(20, "steps").epochs(config, "x") == {one: 1, two: 1}
     config.training.phase = "two"
-    assert Budget(20, "steps").epochs(config, "x") == {"two": 2}
+    assert Budget(20, "steps").epochs(config, "x") == {two: 2}
+
+
+def test_stages_of_a_cascade_share_steps_and_time_by_their_steps():
+    config = cascades.get_config("ra_unet")
+    # 100, 50 and 60 epochs of 1000 steps.
+    config.stages.liver.training.steps_per_epoch = 500
+    config.stages.liver.phases.train.epochs = 100
+    fields = [f"stages.{stage}.phases.train.epochs" for stage in ("localise", "liver", "tumour")]
+    assert Budget(21000, "steps").epochs(config, "x") == dict(zip(fields, (10, 10, 6), strict=True))
+    with pytest.raises(InputError, match="--budget=21500steps"):
+        Budget(21600, "steps").epochs(config, "x")
+    shares = stages.shares_of_time(config, 210.0)
+    assert list(shares.values()) == pytest.approx([100, 50, 60])
+    assert shares["stages.tumour.training.budget_seconds"] == pytest.approx(60)
+    config.update_from_flattened_dict(shares)
+    stages.check(config)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +82,13 @@ def test_fields_may_be_set_behind_a_config():
 def test_a_field_may_be_a_tuple():
     bent, _ = entries.load_all(f"{DEMO} data.patch_size=(6,32,32) seed=7,{DEMO}", [], 0)
     assert (bent.config.data.patch_size, bent.config.seed) == ((6, 32, 32), 7)
+
+
+def test_variants_of_one_file_need_not_repeat_its_name():
+    texts = "hippocampus.py:recipe", "hippocampus.py:standard seed=7"
+    found = entries.load_all(f"{ROOT}/configs/{texts[0]},:standard seed=7", [], 0)
+    assert [entry.name for entry in found] == list(texts)
+    assert [entry.config.model.get("separable", True) for entry in found] == [True, False]
 
 
 @pytest.mark.parametrize(

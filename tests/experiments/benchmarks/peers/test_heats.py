@@ -1,5 +1,6 @@
 """Heats of programs that write what they are told: their time, their Dice, and what is not run again."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -126,7 +127,14 @@ def test_a_voxel_that_counts_nowhere_changes_no_dice(plan, tmp_path):
     for name in CASES:
         nifti.write_new(tmp_path / "predictions" / f"{name}.nii.gz", predicted, (1.0, 1.0, 1.0), "RAS")
     heat = contenders.Heat(plan.data, plan.cases, (), CASES, plan.budgets[0], 0, tmp_path, lambda: 0.0)
-    assert heats.dice_of(heat, task)["case_0"] == {"head": 1.0, "tail": 1.0}
+    scores = heats.scores_of(heat, dataclasses.replace(task, detect=("head",)))
+    assert scores["dice"]["case_0"] == {"head": 1.0, "tail": 1.0}
+    # What the prediction says of voxels that do not count, is no voxel and no piece of it.
+    sides = ("prediction", "reference", "intersection")
+    assert scores["voxels"]["case_0"]["head"] == dict.fromkeys(sides, 64)
+    assert scores["pieces"]["case_0"] == {
+        "head": {"found": 1, "missed": 0, "true_prediction": 1, "false_prediction": 0}
+    }
 
 
 def test_a_peers_python_without_the_peer_is_named():
@@ -136,16 +144,20 @@ def test_a_peers_python_without_the_peer_is_named():
 
 
 @pytest.mark.parametrize(
-    ("budget", "core", "folder", "part"),
+    ("budget", "core", "changed", "part"),
     [
-        (Budget(20, "steps"), 0, "Task", "in seconds alone"),
-        (Budget(20, "s"), None, "Task", "no --core"),
-        (Budget(20, "s"), 0, "absent", "no dataset.json"),
+        (Budget(20, "steps"), 0, {}, "in seconds alone"),
+        (Budget(20, "s"), None, {}, "no --core"),
+        (Budget(20, "s"), 0, {"ignore_label": 3}, "a label that counts nowhere"),
     ],
 )
-def test_what_peers_cannot_take_part_in(plan, monkeypatch, budget, core, folder, part):
+def test_what_peers_cannot_take_part_in(plan, monkeypatch, budget, core, changed, part):
     monkeypatch.setattr(contenders, "peer_versions", lambda *_: {})
+    task = dataclasses.replace(plan.task, **changed)
     with pytest.raises(InputError, match=part):
-        contenders.peers(plan.data.with_name(folder), [budget], core, "python", None)
-    (peer,), _ = contenders.peers(plan.data, [Budget(20, "s")], 0, None, "python")
+        contenders.peers(plan.cases, task, [budget], core, "python", None)
+    series = {"a": dataclasses.replace(plan.cases["case_0"], images=(plan.data,))}
+    with pytest.raises(InputError, match="NIfTI files"):
+        contenders.peers(series, plan.task, [Budget(20, "s")], 0, "python", None)
+    (peer,), _ = contenders.peers(plan.cases, plan.task, [Budget(20, "s")], 0, None, "python")
     assert peer.name == "nnU-Net" and not peer.resumes

@@ -57,6 +57,29 @@ def test_pairs_are_of_the_cases_that_all_have_scored_and_corrected_over_the_cont
     assert pairs["same"]["p_adjusted"] == 1.0
 
 
+def test_what_all_cases_have_together():
+    def counted(seed, *both):
+        voxels = [{"prediction": 4, "reference": 6, "intersection": one} for one in both]
+        pieces = {"found": 1, "missed": 1, "true_prediction": 1, "false_prediction": 3}
+        return {
+            **result("one", seed=seed, a=0.5, b=0.5),
+            "voxels": {case: {"head": one, "tail": one} for case, one in zip("ab", voxels, strict=True)},
+            "pieces": {case: {"head": pieces} for case in "ab"},
+        }
+
+    (row,) = standings.scored([counted(0, 4, 2), counted(1, 4, 0)])
+    assert {name: score["value"] for name, score in row["pooled"].items()} == {
+        "head global_dice": 2 * 10 / 40,
+        "head recall": 0.5,
+        "head precision": 0.25,
+        "tail global_dice": 0.5,
+    }
+    head, rows = comparison_tables.pooled({"scored": [row]})
+    assert head[2:] == ("head global dice", "head recall", "head precision", "tail global dice")
+    assert rows[0][:2] == ("60s", "one") and rows[0][2].startswith("0.500 (")
+    assert "pooled" not in standings.scored([result("one", a=0.5)])[0]
+
+
 def test_a_single_case_has_no_interval():
     (pair,) = standings.compared([result("one", a=0.8), result("other", a=0.4)])
     assert (pair["low"], pair["high"], pair["better"]) == (None, None, "undecided")
