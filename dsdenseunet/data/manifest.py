@@ -48,6 +48,7 @@ class Record:
         outdated: why the arrays are not what the files hold now; empty where they are.
         statistics: of each channel's values, see `tasks.channel`; as many as there are channels.
         dtype: of the image, int16 or float32.
+        patient: the PatientID of DICOM files; empty where none is known.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Record:
     outdated: str = ""
     statistics: tuple[tuple[float, ...], ...] = ((),)
     dtype: str = "int16"
+    patient: str = ""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -216,4 +218,5 @@ def _record(entry: Mapping[str, Any]) -> Record:
         str(entry.get("outdated", "")),
         tuple(tuple(map(float, numbers)) for numbers in entry.get("statistics", [[]])),
         {"int16": "int16", "float32": "float32"}[entry.get("dtype", "int16")],
+        str(entry.get("patient", "")),
     )

@@ -1,9 +1,10 @@
-"""Which cases look like one patient's, by their names."""
+"""Which cases are one patient's, by what DICOM or the config says; or look so, by their names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.core.words import counted, some
@@ -41,8 +42,24 @@ def sizes(patients: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
+def identified(ids: Mapping[str, str]) -> dict[str, str]:
+    """The cases whose PatientID says whose they are.
+
+    None does where all have the same one: whoever takes names out of files often writes one word into all.
+
+    Args:
+        ids: PatientID of each case; empty where none is known.
+    """
+    known = {name: one for name, one in ids.items() if one}
+    return known if len(set(known.values())) > 1 else {}
+
+
 def check_apart(
-    train: Iterable[str], validation: Iterable[str], patients: Mapping[str, str], where: str, told_by: str
+    train: Iterable[str],
+    validation: Iterable[str],
+    patients: Mapping[str, str],
+    where: str,
+    told_by: str,
 ) -> None:
     """Refuses to train on one scan of a patient and to validate on another: the network would know it.
 
@@ -63,7 +80,7 @@ def check_apart(
     if not both:
         return
     shared = sizes({name: patients.get(name, name) for _, name in both})
-    pairs = some([f"{one} trains and {other} validates" for one, other in both], 2)
+    pairs = some([f"{a} trains and {b} validates ({patients.get(b, b)})" for a, b in both], 2)
     raise InputError(
         where,
         found=f"scans of {counted(len(shared), 'patient')} on both sides, by {told_by}: {pairs}",
@@ -73,16 +90,28 @@ def check_apart(
     )
 
 
-def by_groups(names: Iterable[str], groups: Iterable[Sequence[str]]) -> dict[str, str]:
+def by_groups(
+    names: Iterable[str], groups: Iterable[Sequence[str]], ids: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """The patient of each case, given groups of cases that are of one patient.
 
     Args:
         names: of all cases.
         groups: names of them, and of cases that are not among them, which play no part. A patient is called
             by the first name of its group; a case of no group is a patient by itself.
+        ids: of `identified`; cases with the same one are of one patient too.
     """
     of_group = {name: group[0] for group in groups for name in group}
-    return {name: of_group.get(name, name) for name in names}
+    found = {name: of_group.get(name, name) for name in names}
+    same: dict[str, list[str]] = {}
+    for name in found:
+        if name in ids:
+            same.setdefault(ids[name], []).append(name)
+    for first, *others in same.values():
+        joined = {found[name] for name in others} - {found[first]}
+        if joined:
+            found = {name: found[first] if one in joined else one for name, one in found.items()}
+    return found
 
 
 def deal(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dsdenseunet.core.words import counted
+from dsdenseunet.core.words import counted, some
+from dsdenseunet.data import patients
 from dsdenseunet.data.preparation import Row
 from dsdenseunet.tasks.task import Task
 
@@ -14,6 +15,7 @@ def report(rows: Sequence[Row], task: Task) -> str:
     """The table; below it what was assumed of headers, what the cache holds besides, and what failed."""
     text = [table(rows, task)]
     text += [f"{row.name}: NOTE {mark}" for row in rows if row.record for mark in row.record.marks]
+    text += _patients({row.name: row.record.patient for row in rows if row.record})
     if pruned := [row.name for row in rows if row.status == "pruned"]:
         text.append(f"taken out of the cache: {counted(len(pruned), 'case')} ({', '.join(pruned)})")
     if others := [row.name for row in rows if row.status == "other"]:
@@ -29,6 +31,22 @@ def report(rows: Sequence[Row], task: Task) -> str:
         )
     text += [f"\n{row.name}: {row.error}" for row in rows if row.error]
     return "\n".join(text)
+
+
+def _patients(ids: Mapping[str, str]) -> list[str]:
+    """What DICOM says of the cases' patients."""
+    scans = {one: [name for name in ids if ids[name] == one] for one in ids.values() if one}
+    several = {one: names for one, names in scans.items() if len(names) > 1}
+    if not several:
+        return []
+    if not patients.identified(ids):
+        ((one, names),) = several.items()
+        return [
+            f"NOTE all {len(names)} DICOM cases have the PatientID {one!r}, which says nothing: name each "
+            "patient's scans in config.data.same_patient"
+        ]
+    shown = some([f"{one}: {', '.join(names)}" for one, names in several.items()])
+    return [f"several scans of {counted(len(several), 'patient')}, whom folds keep together: {shown}"]
 
 
 def table(rows: Sequence[Row], task: Task) -> str:

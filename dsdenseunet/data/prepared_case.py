@@ -14,6 +14,7 @@ from dsdenseunet.data.memory import check_room
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.data.scans.grid import Grid, Spacing, axis_codes
 from dsdenseunet.data.scans.layouts import Case
+from dsdenseunet.data.scans.opening import patient_of
 from dsdenseunet.tasks.channel import are_hounsfield, statistics_of
 from dsdenseunet.tasks.task import Task
 
@@ -44,7 +45,13 @@ def still_current(
     # Marks about the values are kept, as the values are not read again.
     marks = tuple(dict.fromkeys((*grid.marks, *known.marks)))
     return dataclasses.replace(
-        known, images=tuple(filter(None, images)), labels=labels, marks=marks, outdated=""
+        known,
+        images=tuple(filter(None, images)),
+        labels=labels,
+        marks=marks,
+        outdated="",
+        # Caches of before this was read get it, too.
+        patient=patient_of(case.image),
     )
 
 
@@ -119,6 +126,7 @@ def write(case: Case, root: Path, task: Task) -> manifest.Record:
         scan.grid.marks,
         statistics=statistics,
         dtype=image.dtype.name,
+        patient=patient_of(case.image),
     )
 
 

@@ -6,6 +6,7 @@ Of a config of several stages, networks that look within what those before them 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -160,36 +161,43 @@ def split(config: ConfigDict, cache: Cache) -> tuple[tuple[str, ...], tuple[str,
             are fewer cases than folds, or a patient's scans are on both sides.
     """
     explicit, task = config.data.explicit, Task.of(config.task)
+    ids = patients.identified({name: cache.record(name).patient for name in cache.names})
     if explicit.train:
         train, validation = tuple(explicit.train), tuple(explicit.validation)
         for name in train + validation:
             cache.record(name)
-        _check_stated(config, train, validation, "config.data.explicit")
+        _check_stated(config, ids, train, validation, "config.data.explicit")
     elif config.data.fold_file:
         train, validation = read_fold(config.data.fold_file, config.data.fold)
         for name in train + validation:
             cache.record(name)
-        _check_stated(config, train, validation, f"{config.data.fold_file}, fold {config.data.fold}")
+        where = f"{config.data.fold_file}, fold {config.data.fold}"
+        _check_stated(config, ids, train, validation, where)
     else:
         has_region = strata(task, cache, cache.names)
         with_region = [name for name, has in has_region.items() if has]
-        of_patient = patients.by_groups(cache.names, config.data.same_patient)
+        of_patient = patients.by_groups(cache.names, config.data.same_patient, ids)
         dealt = patients.deal(of_patient, with_region, config.data.folds, config.data.fold_seed)
         validation = dealt[config.data.fold]
         train = tuple(sorted(set(cache.names) - set(validation)))
         if not config.data.same_patient:
-            by_name = patients.patients_of(cache.names)
+            by_name = patients.patients_of([name for name in cache.names if name not in ids])
             where = f"config.data.fold={config.data.fold}"
             patients.check_apart(train, validation, by_name, where, "their names")
     return train, validation
 
 
 def _check_stated(
-    config: ConfigDict, train: tuple[str, ...], validation: tuple[str, ...], where: str
+    config: ConfigDict,
+    ids: Mapping[str, str],
+    train: tuple[str, ...],
+    validation: tuple[str, ...],
+    where: str,
 ) -> None:
-    """Refuses sides that part the scans of a patient whom the config names."""
+    """Refuses sides that part the scans of a patient whom the config or DICOM names."""
     of_patient = patients.by_groups(train + validation, config.data.same_patient)
     patients.check_apart(train, validation, of_patient, where, "config.data.same_patient")
+    patients.check_apart(train, validation, ids, where, "the PatientID of their DICOM files")
 
 
 def _silent(message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import signal
@@ -110,6 +111,24 @@ def test_folds_that_share_a_patient_are_refused_before_anything_is_written(
         InputError, match=r"by config\.data\.same_patient: volume-1 trains and volume-0 valid"
     ):
         runs.held_out(runs.of_command(folds, tmp_path, "all"))
+
+
+def test_scans_with_one_patient_id_are_kept_together_or_refused(folds: ConfigDict, tmp_path: Path):
+    known = Cache.open(folds.data.cache)
+    ids = {"volume-0": "7", "volume-1": "8", "volume-2": "7"}
+    records = {name: dataclasses.replace(known.record(name), patient=one) for name, one in ids.items()}
+    told = dataclasses.replace(known, records=records)
+    folds.data.folds = 2
+    sides = []
+    for folds.data.fold in range(2):
+        sides.append(set(cascade.split(folds, told)[1]))
+    assert {"volume-0", "volume-2"} in sides and {"volume-1"} in sides
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps([{"train": ["volume-0", "volume-1"], "val": ["volume-2"]}]))
+    folds.data.fold_file, folds.data.fold = str(path), 0
+    with pytest.raises(InputError, match=r"volume-0 trains and volume-2 validates \(7\)") as refused:
+        cascade.split(folds, told)
+    assert "PatientID" in refused.value.found and refused.value.where.endswith("folds.json, fold 0")
 
 
 def test_all_folds_and_seeds_to_one_table(

@@ -1,7 +1,14 @@
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data.patients import by_groups, check_apart, deal, folds_by_patient, patients_of
+from dsdenseunet.data.patients import (
+    by_groups,
+    check_apart,
+    deal,
+    folds_by_patient,
+    identified,
+    patients_of,
+)
 from dsdenseunet.data.splits import stratified_folds
 
 
@@ -61,6 +68,17 @@ def test_a_patient_on_both_sides_is_refused_by_name():
     with pytest.raises(InputError, match="scans of 2 patients on both sides") as refused:
         check_apart(names[::2], names[1::2], patients, "here", "their names")
     assert "p1_a trains and p1_b validates" in refused.value.found
+
+
+def test_cases_of_one_patient_id_are_one_patient_unless_all_are():
+    ids = {"a": "7", "b": "8", "c": "7", "d": ""}
+    assert identified(ids) == {"a": "7", "b": "8", "c": "7"}
+    assert identified({**ids, "b": "7"}) == identified({"d": ""}) == {}
+    # What the config says and what DICOM says hold together: b is of the patient of d, and of that of e.
+    patients = by_groups("abcde", [("b", "d")], {**identified(ids), "e": "8"})
+    assert patients == {"a": "a", "c": "a", "b": "b", "d": "b", "e": "b"}
+    with pytest.raises(InputError, match=r"a trains and c validates \(7\)"):
+        check_apart(["a", "b"], ["c"], identified(ids), "folds.json, fold 1", "the PatientID")
 
 
 def test_cases_that_are_named_together_validate_together():

@@ -79,6 +79,21 @@ def open_labels(path: str | os.PathLike[str], task: Task, like: Grid | None = No
     return dicom_seg.as_labels(stored, task.classes, like)
 
 
+def patient_of(path: str | os.PathLike[str]) -> str:
+    """The PatientID of a DICOM volume; empty for NIfTI, and where there is none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = Path(path)
+    if not is_dicom(path):
+        return ""
+    from dsdenseunet.data.scans.dicom_slices import read_dataset
+
+    one = next(iter(dicom_file.slices_in(path)), None) if path.is_dir() else path
+    return str(read_dataset(one, tags=["PatientID"]).get("PatientID") or "").strip() if one else ""
+
+
 def is_dicom(path: str | os.PathLike[str]) -> bool:
     """Whether a volume is a DICOM file, or a folder, which only a series of them can be."""
     return Path(path).is_dir() or bool(dicom_file.kind_of_file(path))

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.data import preparation
+from dsdenseunet.data import preparation, preparation_report
 from dsdenseunet.data.doctor.examination import examine
 from dsdenseunet.data.manifest import array_path
 from dsdenseunet.data.scans import layouts, nifti, walk
@@ -153,12 +153,19 @@ def test_the_cache_is_that_of_the_nifti_files_and_follows_the_slices(labelled, t
         cases = layouts.find_cases(labelled / form).used
         rows = preparation.prepare(cases, tmp_path / form)
         assert [row.status for row in rows] == ["new", "new"], rows
+        patients = [row.record.patient for row in rows if row.record]
+        assert patients == (["7", "7"] if form == "dicom" else ["", ""])
         caches[form] = arrays(tmp_path / form)
     for key, array in caches["dicom"].items():
         np.testing.assert_array_equal(array, caches["nifti"][key])
     root = shutil.copytree(labelled / "dicom", tmp_path / "changed")
     cases = layouts.find_cases(root).used
-    assert [row.status for row in preparation.prepare(cases, tmp_path / "dicom")] == ["current", "current"]
+    rows = preparation.prepare(cases, tmp_path / "dicom")
+    assert [row.status for row in rows] == ["current", "current"]
+    assert "NOTE all 2 DICOM cases have the PatientID '7'" in preparation_report.report(rows, lits.TASK)
+    other = dataclasses.replace(rows[0], name="x", record=dataclasses.replace(rows[0].record, patient="8"))
+    told = preparation_report.report([*rows, other], lits.TASK)
+    assert "several scans of 1 patient, whom folds keep together: 7: case_1, case_2" in told
     dicoms.series(root / "imagesTr/case_1", seed=9, directions=dicoms.OBLIQUE)
     assert [row.status for row in preparation.prepare(cases, tmp_path / "dicom")] == ["new", "current"]
     (root / "imagesTr/case_1/IM0002").unlink()
@@ -204,4 +211,4 @@ def test_segmentations_are_scored_as_the_nifti_of_the_same_labels(labelled):
     ]
     assert scores[0] == scores[1]
     perfect = score_files(FilePair("case_1", references / "case_1.nii.gz", predictions / "case_1.dcm"))
-    assert perfect["corrected"].tumour_dice == 1
+    assert perfect.scores["corrected"].tumour_dice == 1
