@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dsdenseunet.core import failures
-from dsdenseunet.cross_validation import driver, runs
+from dsdenseunet.cross_validation import driver, room, runs
 from dsdenseunet.preflight import check as preflight
 from dsdenseunet.runtime import cli, parallel, supervision
 from dsdenseunet.training import stages, tracing
@@ -29,6 +29,7 @@ _FOLD = flags.DEFINE_string("fold", None, "config.data.fold, or all; a run of it
 _SEEDS = flags.DEFINE_integer("seeds", None, "Runs of each fold, from config.seed on, in .../seedN.", 1)
 _BUDGET_HOURS = flags.DEFINE_float("budget_hours", None, "Hours for all runs, in equal shares.", 0)
 _OUT_OF_FOLD = flags.DEFINE_boolean("out_of_fold", None, "Score what was held out (default: of all folds).")
+_PROBABILITIES = flags.DEFINE_boolean("save_probabilities", True, "Keep those of what was held out.")
 _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", None, "FIRST:LAST steps of each phase to trace.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
@@ -52,9 +53,11 @@ def main(argv: Sequence[str]) -> int:
             preflight.require(config, training=True, otherwise="choose the other config.model.dtype")
     scored = None
     try:
-        driver.train(asked, _EXTEND_TO.value)
-        if _OUT_OF_FOLD.value or (_OUT_OF_FOLD.value is None and fold == runs.ALL):
-            scored = driver.evaluate(asked, workdir)
+        scores = _OUT_OF_FOLD.value or (_OUT_OF_FOLD.value is None and fold == runs.ALL)
+        note = room.in_words(asked, workdir) if scores and _PROBABILITIES.value else ""
+        driver.train(asked, _EXTEND_TO.value, note)
+        if scores:
+            scored = driver.evaluate(asked, workdir, save_probabilities=_PROBABILITIES.value)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_status

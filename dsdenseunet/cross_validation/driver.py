@@ -14,7 +14,7 @@ from dsdenseunet.training import cascade
 from dsdenseunet.training.interruption import StopRequest
 
 
-def train(runs: Sequence[Run], extend_to: int | None = None) -> None:
+def train(runs: Sequence[Run], extend_to: int | None = None, note: str = "") -> None:
     """Trains every run that is not finished, and goes on with those that were stopped.
 
     What would stop a later one is looked for before the first begins. The first run that is interrupted or
@@ -23,6 +23,7 @@ def train(runs: Sequence[Run], extend_to: int | None = None) -> None:
     Args:
         runs: as `runs.of_command` gives them.
         extend_to: see `cascade.run`.
+        note: what is printed first.
 
     Raises:
         InputError: as `cascade.run` and `runs.held_out`.
@@ -31,6 +32,8 @@ def train(runs: Sequence[Run], extend_to: int | None = None) -> None:
     """
     if len(runs) > 1:
         held_out(runs)
+    if note and parallel.process_index() == 0:
+        print(note, flush=True)
     with StopRequest() as stop:
         for number, run in enumerate(runs, 1):
             if len(runs) > 1 and parallel.process_index() == 0:
@@ -43,13 +46,16 @@ def train(runs: Sequence[Run], extend_to: int | None = None) -> None:
                 raise stop.interrupted(f"the end of {run.workdir}")
 
 
-def evaluate(runs: Sequence[Run], workdir: str | Path, workers: int | None = None) -> dict[str, Any] | None:
+def evaluate(
+    runs: Sequence[Run], workdir: str | Path, workers: int | None = None, save_probabilities: bool = True
+) -> dict[str, Any] | None:
     """Predicts and scores the held-out cases of trained runs into `workdir`/out_of_fold.
 
     Args:
         runs: trained.
         workdir: folder of them all.
         workers: cases scored at once (None: as many as there are processors).
+        save_probabilities: see `out_of_fold.evaluate`.
 
     Returns:
         what scores.json holds; None where several processes have trained, as only one can do this.
@@ -62,4 +68,5 @@ def evaluate(runs: Sequence[Run], workdir: str | Path, workers: int | None = Non
     from dsdenseunet.cross_validation import out_of_fold
 
     out = Path(workdir) / out_of_fold.FOLDER
-    return out_of_fold.evaluate(runs, held_out(runs), out, workers or os.cpu_count() or 1)
+    workers = workers or os.cpu_count() or 1
+    return out_of_fold.evaluate(runs, held_out(runs), out, workers, save_probabilities)

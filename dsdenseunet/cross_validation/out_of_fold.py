@@ -28,7 +28,11 @@ FOLDER, PREDICTIONS = "out_of_fold", "predictions"
 
 
 def evaluate(
-    runs: Sequence[Run], held_out: Mapping[int, Sequence[str]], out: Path, workers: int
+    runs: Sequence[Run],
+    held_out: Mapping[int, Sequence[str]],
+    out: Path,
+    workers: int,
+    save_probabilities: bool = True,
 ) -> dict[str, Any]:
     """Writes predictions, their scores and each run's temperature; prints the scores.
 
@@ -41,6 +45,7 @@ def evaluate(
         held_out: by fold, the cases that its runs have not trained on.
         out: folder to write to.
         workers: cases scored at once.
+        save_probabilities: whether they are kept; without them there is neither calibration nor temperature.
 
     Returns:
         what scores.json holds.
@@ -64,7 +69,8 @@ def evaluate(
         members = [run.workdir for run in runs if run.config.data.fold == fold]
         of_fold = {name: _scan(cache, name) for name in names}
         print(f"{counted(len(names), 'case')} by {' and '.join(map(str, members))}", flush=True)
-        outcome = _predict(members, list(of_fold.values()), out / PREDICTIONS, f"failures-fold{fold}.json")
+        failures = f"failures-fold{fold}.json"
+        outcome = _predict(members, list(of_fold.values()), out / PREDICTIONS, failures, save_probabilities)
         print(outcome.summary(), flush=True)
         failed += outcome.failures
         lost = {failure.scan for failure in outcome.failures}
@@ -101,12 +107,14 @@ def _scan(cache: Cache, name: str) -> Scan:
     return Scan(tuple(Path(image.path) for image in cache.record(name).images), prediction_name(name))
 
 
-def _predict(members: Sequence[Path], scans: Sequence[Scan], folder: Path, failures_name: str) -> Outcome:
+def _predict(
+    members: Sequence[Path], scans: Sequence[Scan], folder: Path, failures_name: str, save_probabilities: bool
+) -> Outcome:
     predictor = trained.load([str(member) for member in members]).segmenter
     return predict_folder(
         [predictor.on(device) for device in jax.local_devices()],
         scans,
         folder,
         failures_name=failures_name,
-        save_probabilities=predictor.has_probabilities,
+        save_probabilities=save_probabilities and predictor.has_probabilities,
     )

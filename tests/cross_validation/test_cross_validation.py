@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from configs.base import in_order, phase
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.cross_validation import driver, out_of_fold, runs
+from dsdenseunet.cross_validation import driver, out_of_fold, room, runs
 from dsdenseunet.data.cache import Cache
 from dsdenseunet.data.scans import nifti
 from dsdenseunet.inference import ensemble
@@ -54,6 +54,15 @@ def test_a_run_for_each_fold_and_seed(folds: ConfigDict, tmp_path: Path):
     ]
     shares = [run.config.training.budget_seconds for run in runs.of_command(folds, tmp_path, "all", 2, 1.0)]
     assert shares == [600.0] * 6
+
+
+def test_what_probabilities_take_is_said_before(folds: ConfigDict, tmp_path: Path):
+    asked = runs.of_command(folds, tmp_path, "all", 2)
+    # Three classes, on the grid of each scan; which a prediction has too where cases were resampled.
+    scans = [record.images[0].path for record in Cache.open(folds.data.cache).records.values()]
+    needed = 2 * 3 * sum(np.prod(nifti.read_grid(path).shape_DHW) for path in scans)
+    assert len(scans) == 3 and room.for_probabilities(asked) == needed
+    assert "of 3 cases will take at most 0.0 GB" in room.in_words(asked, tmp_path / "cv" / "not there")
 
 
 def test_seeds_of_a_fold_hold_out_the_same_cases(folds: ConfigDict, tmp_path: Path):
@@ -185,6 +194,13 @@ def test_all_folds_and_seeds_to_one_table(
     assert [failure["scan"] for failure in again["failures"]] == ["/gone/volume-2.nii"]
     assert list(again["files"]) == ["volume-0", "volume-1"]
     assert " 1 segmented" not in capsys.readouterr().out
+
+    # Without probabilities, those that were kept go, and with them what follows from them.
+    kept = [out / "predictions" / f"segmentation-{number}_probabilities.nii.gz" for number in (0, 1)]
+    assert all(path.exists() for path in kept)
+    without = driver.evaluate(asked[:1], workdir, workers=1, save_probabilities=False)
+    assert without is not None and without["calibration"] is None
+    assert sum(path.exists() for path in kept) < 2
 
 
 def _stopped_by_a_late_signal(asked: list[runs.Run], monkeypatch: pytest.MonkeyPatch) -> None:
