@@ -18,7 +18,7 @@ def phase(epochs: int, **changed: Any) -> ConfigDict:
     fields = ConfigDict()
     fields.epochs = epochs
     # Where its first weights come from: random | best:PHASE (an earlier phase of this run) | the folder of
-    # another run, of whose last phase the best are taken.
+    # another run, of whose last phase the best are taken, or a weights.safetensors of experiments.export.
     fields.start = "random"
     # Arrays that are not taken from `start` but stay random, or have no place here: patterns of their names,
     # such as "params/head/*". All others must be found there.
@@ -148,7 +148,8 @@ def base_config() -> ConfigDict:
     config.data = ConfigDict()
     # Folder written by `python -m experiments.prepare`.
     config.data.cache = "cache"
-    # Cross-validation: `fold` of `folds` validates, the others train. `explicit` names the cases instead.
+    # Cross-validation: `fold` of `folds` validates, the others train. `explicit` names the cases instead, of
+    # which none need validate where `training.validate_epochs` is 0.
     config.data.folds = 5
     config.data.fold = 0
     # Of how cases are dealt, beside their names: seeds of training share their folds.

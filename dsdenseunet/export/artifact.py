@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from dsdenseunet import __version__
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.export import origin, safetensors, single_file
+from dsdenseunet.export import origin, safetensors_writer, single_file
 from dsdenseunet.export.segmenter import METADATA, PROGRAM, WEIGHTS
 from dsdenseunet.inference.predict import class_probabilities
 from dsdenseunet.models import registry
@@ -62,7 +62,7 @@ def export(
     metadata = origin.describe(config, Path(workdir), phase, weights, platforms, data_licence)
     with files.new_folder(out) as folder:
         (folder / PROGRAM).write_bytes(program(config, weights, platforms))
-        safetensors.write(folder / WEIGHTS, weights, {"format": "flax", "about": json.dumps(metadata)})
+        safetensors_writer.write(folder / WEIGHTS, weights, {"format": "flax", "about": json.dumps(metadata)})
         made_by = f"dsdenseunet {__version__}, commit {metadata['exported']['commit'] or 'unknown'}"
         (folder / LOADER).write_text(single_file.source(made_by), encoding="utf-8")
         metadata["files"] = {

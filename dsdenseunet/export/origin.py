@@ -17,6 +17,12 @@ from dsdenseunet.training.settings import config_to_json
 FORMAT = 1
 AXES = "D: towards the patient's head; H: towards the front; W: towards the right; channels last"
 CLEAN_UP = "not part of the exported network: labels are those before task.clean_up"
+# Of weights.safetensors by itself, by this project at the commit of `exported` or later.
+USE = {
+    "predict": "python -m experiments.predict --workdir=weights.safetensors --input=SCANS --output=LABELS",
+    "fine-tune": "python -m experiments.train --config=FILE --workdir=RUN "
+    "--config.phases.PHASE.start=weights.safetensors",
+}
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy")
 # Of a start; the machine's name, its paths and the command are nobody else's business.
 _OF_START = ("started", "commit", "uncommitted_changes_sha256", "versions", "data_sha256")
@@ -68,6 +74,7 @@ def describe(
             **{name: here[name] for name in ("commit", "uncommitted_changes_sha256", "versions")},
         },
         "licences": {"weights": data_licence, "load.py": "Apache-2.0"},
+        "use": USE,
         "config": stored,
     }
 

@@ -24,6 +24,7 @@ import jax.export
 import numpy as np
 from numpy.typing import NDArray
 
+from dsdenseunet.core.safetensors import read_weights
 from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.resampling import Slices, shape_at
 from dsdenseunet.inference.labelling import NO_NUMBER, labelled
@@ -170,20 +171,6 @@ def as_read(image: NDArray[Any], channels: Sequence[Channel]) -> NDArray[Any]:
         return values
     narrow = values.astype(np.int16)
     return narrow if np.array_equal(narrow, values) else values
-
-
-def read_weights(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float32]]:
-    """The float32 arrays of a safetensors file, by name."""
-    content = Path(path).read_bytes()
-    begin = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:begin])
-    return {
-        name: np.frombuffer(
-            content[begin + entry["data_offsets"][0] : begin + entry["data_offsets"][1]], "<f4"
-        ).reshape(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
 
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from types import ModuleType
 
+from dsdenseunet.core import safetensors
 from dsdenseunet.data import intensity, resampling
 from dsdenseunet.export import segmenter
 from dsdenseunet.inference import labelling, mirroring, own_grid, sliding_window, turning
@@ -19,7 +20,7 @@ from dsdenseunet.tasks import channel
 
 # Each may import from those before it, and NumPy, JAX and the standard library.
 MODULES: Sequence[ModuleType] = (
-    *(channel, intensity, resampling, sliding_window),
+    *(safetensors, channel, intensity, resampling, sliding_window),
     *(own_grid, mirroring, turning, labelling, segmenter),
 )
 _OWN = "dsdenseunet."

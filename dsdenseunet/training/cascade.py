@@ -22,7 +22,7 @@ from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.clock import seconds_since_start
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import cases, phases, provenance, resume, sinks, stages
+from dsdenseunet.training import cases, packed, phases, provenance, resume, sinks, stages
 from dsdenseunet.training.checkpoint import has_best, latest_step, load_best, phases_in, progress_of
 from dsdenseunet.training.faults import explained
 from dsdenseunet.training.interruption import StopRequest
@@ -210,11 +210,14 @@ def _check_start(config: ConfigDict, workdir: Path, name: str) -> None:
     if start == phases.RANDOM or latest_step(workdir, name) is not None:
         return
     source = phases.source_phase(start)
-    if source is None and not phases_in(start):
+    if source is None and packed.is_packed(start):
+        packed.load(start)
+    elif source is None and not phases_in(start):
         raise InputError(
             f"config.phases.{name}.start",
             found=f"{start!r}, which holds no run",
-            expected=f"{phases.RANDOM}, {phases.BEST}PHASE, or the folder of a run that has been validated",
+            expected=f"{phases.RANDOM}, {phases.BEST}PHASE, the folder of a run that has been validated, or "
+            "a weights.safetensors of experiments.export",
             fix=f"correct the path with --config.phases.{name}.start=DIR",
         )
     if source is not None and not has_best(workdir, source):
@@ -234,7 +237,7 @@ def _start(config: ConfigDict, workdir: Path, name: str) -> Start | None:
         return None
     source = phases.source_phase(start)
     if source is None:
-        return Start(f"the best weights in {start}", load_best(start)[1], leave_out)
+        return Start(f"the best weights in {start}", packed.load(start)[1], leave_out)
     return Start(f"the best weights of {source} in {workdir}", load_best(workdir, source)[1], leave_out)
 
 

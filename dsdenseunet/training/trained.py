@@ -15,8 +15,7 @@ from dsdenseunet.data.scans.layouts import natural_key
 from dsdenseunet.inference import cascade, ensemble
 from dsdenseunet.inference.predict import Predictor, Segmenter
 from dsdenseunet.tasks.task import Task
-from dsdenseunet.training import temperature
-from dsdenseunet.training.checkpoint import load_best
+from dsdenseunet.training import packed, temperature
 from dsdenseunet.training.settings import set_by_flags
 from dsdenseunet.training.stages import Layout
 
@@ -49,8 +48,8 @@ def load(
     """The best weights of runs, or of cascades: of several, each stage's class probabilities are averaged.
 
     Args:
-        workdirs: folders of runs, or of cascades with the same stages; that of a cross-validation, or of
-            several seeds, stands for all runs in it.
+        workdirs: folders of runs, or files of weights (`packed`); or folders of cascades with the same
+            stages; that of a cross-validation, or of several seeds, stands for all runs in it.
         phase: whose weights (None: of each network the last phase's).
         given: fields of the config in place of the runs' own, as `set_by_flags` takes them. In a cascade,
             `task.clean_up` is that of the whole task, and all others hold for every stage.
@@ -98,7 +97,7 @@ def runs_in(workdir: str) -> list[str]:
 
 
 def _of_runs(workdirs: Sequence[str], phase: str | None, given: Mapping[str, tuple[str, Any]]) -> Trained:
-    runs = {workdir: load_best(workdir, phase) for workdir in workdirs}
+    runs = {workdir: packed.load(workdir, phase) for workdir in workdirs}
     for config, _ in runs.values():
         set_by_flags(config, given)
     configs = tuple(config for config, _ in runs.values())

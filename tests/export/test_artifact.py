@@ -17,7 +17,7 @@ from dsdenseunet.core.errors import InputError
 from dsdenseunet.export import artifact, segmenter
 from dsdenseunet.inference.predict import Predictor
 from dsdenseunet.models import registry
-from dsdenseunet.training import provenance
+from dsdenseunet.training import packed, provenance
 from dsdenseunet.training.checkpoint import BestRecord, Checkpoints, load_best
 from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import create_state
@@ -204,6 +204,22 @@ def test_the_weights_are_a_file_of_their_own_that_says_what_they_are(folders):
     assert about["licences"]["weights"] == LICENCE
     assert about["trained"]["cases"]["training"]["number"] == 2
     assert (8 + size) % 8 == 0
+    # The file by itself is to this project what the run's folder is.
+    for config, weights in (packed.load(folder / "weights.safetensors"), packed.load(folders["ct"] / "run")):
+        assert config.to_dict() == load_best(folders["ct"] / "run")[0].to_dict()
+        jax.tree.map(np.testing.assert_array_equal, weights, variables)
+
+
+def test_a_file_of_weights_that_has_changed_or_is_none_is_refused(folders, tmp_path):
+    whole = (folders["ct"] / "exported" / "weights.safetensors").read_bytes()
+    path = tmp_path / "weights.safetensors"
+    for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-8], whole[:100], b"", b"x" * 100):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"weights\.safetensors(.|\n)*or damaged ones"):
+            packed.load(path)
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="weights of phase phase1"):
+        packed.load(path, "phase2")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "network.stablehlo"])

@@ -1,8 +1,4 @@
-"""Arrays in one file in the safetensors format, which holds no code and is read by many frameworks.
-
-The length of a JSON header (8 bytes, little-endian), the header with each array's type, shape and place, then
-the arrays' bytes: https://github.com/huggingface/safetensors#format. `segmenter` has the reader.
-"""
+"""Writes arrays to one file in the safetensors format; `core.safetensors` reads them, and says what it is."""
 
 from __future__ import annotations
 
