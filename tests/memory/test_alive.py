@@ -94,6 +94,12 @@ def test_a_step_by_hand():
     assert (largest["bytes"], largest["shape"]) == (32, "f32[8]")
 
 
+def test_newer_compilers_name_a_page():
+    newer = ASSIGNMENT.replace("size 16, par", "size 16, page 0, par").replace("128, pre", "128, page 0, pre")
+    assert newer.count("page") == 2
+    assert buffers.parse(newer, RANGES) == buffers.parse(ASSIGNMENT, RANGES)
+
+
 def test_labels_and_places_by_hand():
     assignment = buffers.parse(ASSIGNMENT, RANGES)
     known = kinds.labels(instructions(PROGRAM), assignment)
@@ -110,6 +116,8 @@ def test_labels_and_places_by_hand():
 def test_what_another_xla_would_write_is_not_misread(tmp_path):
     with pytest.raises(RuntimeError, match="in the form that is known here"):
         buffers.parse(ASSIGNMENT, "HloLiveRange in another form")
+    with pytest.raises(RuntimeError, match="a kind that is not known here: fresh"):
+        buffers.parse(ASSIGNMENT.replace("preallocated-temp", "fresh"), RANGES)
     with pytest.raises(RuntimeError, match="no file of buffer-assignment"):
         buffers.read(tmp_path)
 

@@ -10,8 +10,17 @@ import dataclasses
 import re
 from pathlib import Path
 
-_ALLOCATION = re.compile(r"^allocation \d+: size (\d+), (.*):$")
+_ALLOCATION = re.compile(r"^allocation \d+: size (\d+), (?:page \d+, )?(.*):$")
 _VALUE = re.compile(r"^ value: <\d+ (\S+?)(\{[\d,]*\})?( \(phi\))? @\d+> \(size=(\d+),offset=(\d+)\): (.*)$")
+# By what the words after an allocation's size begin with.
+_KINDS = {
+    "parameter": "argument",
+    "output shape": "output",
+    "maybe-live-out": "output",
+    "preallocated-temp": "temp",
+    "constant": "constant",
+    "thread-local": "thread-local",
+}
 _STEP = re.compile(r"^    (\d+):(\S+)$")
 _RANGE = re.compile(r"^    (\S+\{[\d,]*\}):(\d+)-(\d+)$")
 
@@ -119,14 +128,10 @@ def parse(assignment: str, ranges: str) -> Assignment:
 
 def _kind(words: str) -> str:
     """From "parameter 3, shape |f32[4]| at ShapeIndex {}, maybe-live-out" and the like."""
-    for begins, kind in (
-        ("parameter", "argument"),
-        ("constant", "constant"),
-        ("thread-local", "thread-local"),
-    ):
+    for begins, kind in _KINDS.items():
         if words.startswith(begins):
             return kind
-    return "output" if "maybe-live-out" in words else "temp"
+    raise RuntimeError(f"XLA's dump holds an allocation of a kind that is not known here: {words[:60]}")
 
 
 def _apart(arrays: list[Array]) -> tuple[Array, ...]:

@@ -138,7 +138,7 @@ class _Reader:
         """Tables of a tuple's parts, and what a library's function asks for beside its results."""
         one = self._instructions.get(array.instruction)
         library = one is not None and one.operation == "custom-call" and array.index > 0
-        return array.shape.startswith("(") or (library and array.shape.startswith("u8["))
+        return array.shape.startswith("(") or (library and array.shape.startswith(("u8[", "s8[")))
 
     def _operands(self, array: Array) -> list[tuple[Label, int]]:
         """Label and bytes of what the array is made from, the largest first."""
