@@ -93,7 +93,7 @@ def test_commands_are_found():
 
 # What the parsing must refuse, and a part of its message.
 REFUSED = [
-    (["prepare", "--data=scans"], "--cache must have a value"),
+    (["prepare", "--data=scans"], "no --cache"),
     (["prepare", "--data=scans", "--cache=c", "--absent=1"], "absent"),
     (["prepare", "--data=scans", "--cache=c", "word"], "word"),
     (["describe", "--config=configs/absent.py"], "no such file"),

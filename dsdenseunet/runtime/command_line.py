@@ -21,6 +21,8 @@ _HELP = {"-h": "--help", **{word: word for word in ("-?", "-help", "--help", "--
 _TRUTHS = ("true", "false", "yes", "no", "on", "off", "0", "1")
 # What word processors and web pages make of two hyphens.
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+# What absl says of a flag that is required and was not given.
+_WITHOUT_VALUE = re.compile(r"Flag (--\w+) must have a value other than None")
 # Keeps a program that starts again (see `supervision`) from repeating its notes.
 _SAID = "DSDENSEUNET_SAID"
 
@@ -38,6 +40,7 @@ def parse(argv: Sequence[str]) -> list[str]:
         SystemExit: with status 2 and a message: unknown flags, bad values, words that belong to no flag.
     """
     if asked := next((_HELP[word] for word in argv[1:] if word in _HELP), None):
+        _name_required()
         _show_help(argv[0], asked)
     if "config" in flags.FLAGS:
         _check_config_file(argv)
@@ -52,6 +55,9 @@ def parse(argv: Sequence[str]) -> list[str]:
         if refused := _input_error(error):
             print(f"error: {refused}", file=sys.stderr)
             sys.exit(EXIT_BAD_COMMAND_LINE)
+        missing = _WITHOUT_VALUE.findall(str(error))
+        if missing:
+            _refuse(", ".join(f"no {name}" for name in dict.fromkeys(missing)), _example())
         _refuse(_short(str(error)))
     except Exception as error:  # a config file is a program, in which anything may go wrong
         _refuse(_fault_of_config(error, argv))
@@ -73,6 +79,20 @@ def _input_error(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _name_required() -> None:
+    """Lets the help say which flags must be given, which absl's own does not."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if any(_WITHOUT_VALUE.match(validator.message) for validator in flag.validators):
+            flag.help = f"{flag.help} (required)"
+
+
+def _example() -> str:
+    """The first command of the program's own description."""
+    lines = (sys.modules["__main__"].__doc__ or "").splitlines()
+    return next((f"for example {line.strip()}" for line in lines if line.strip().startswith("python -m")), "")
 
 
 def _show_help(program: str, word: str) -> NoReturn:

@@ -125,6 +125,11 @@ def test_help_is_no_failure():
     for command, (status, shown) in zip(asked, begin(asked), strict=True):
         assert status == 0, command
         assert "--" in shown
+        if command[1] == "--help":
+            source = EXPERIMENTS[command[0]].read_text()
+            listed = re.findall(r"mark_flags_as_required\(\[(.*?)\]", source)
+            required = source.count("required=True") + sum(names.count(",") + 1 for names in listed)
+            assert shown.count("(required)") == required, command
 
 
 def test_numbers_are_numbers():
