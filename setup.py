@@ -29,7 +29,7 @@ setup(
         "filelock>=3.16",  # one process at a time in a folder, on every system
         "flax>=0.12",  # networks
         "grain>=0.2.15",  # stream of training patches
-        "jax>=0.9",
+        "jax>=0.10",
         "jinja2>=3.1",  # report pages
         "matplotlib>=3.9",  # pictures
         "ml_collections>=1.0",  # configs
@@ -47,11 +47,11 @@ setup(
     ],
     extras_require={
         # JAX's own extras bring the CUDA libraries; the driver must be new enough for them.
-        "cuda12": ["jax[cuda12]>=0.9"],
-        "cuda13": ["jax[cuda13]>=0.9"],
+        "cuda12": ["jax[cuda12]>=0.10"],
+        "cuda13": ["jax[cuda13]>=0.10"],
         # Cards of compute capability below 7.5 (Pascal, Volta), which JAX for CUDA 12 still
         # serves and cuDNN from 9.11 on, which it would take, does not.
-        "cuda12-pascal": ["jax[cuda12]>=0.9", "nvidia-cudnn-cu12>=9.10.2,<9.11"],
+        "cuda12-pascal": ["jax[cuda12]>=0.10", "nvidia-cudnn-cu12>=9.10.2,<9.11"],
         # Writing DICOM segmentations, and decoding compressed DICOM images.
         "dicom": ["highdicom>=0.25", "python-gdcm>=3.0.24"],
         # What `make site` builds the documentation with: Sphinx, that reads Markdown.

@@ -25,13 +25,15 @@ EXIT_NON_FINITE = 3
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
 _WORKDIR = cli.output_folder("workdir", None, "Folder of the run: checkpoints, logs, config.")
-_FOLD = flags.DEFINE_string("fold", None, "config.data.fold, or all; a run of its own in WORKDIR/foldN.")
-_SEEDS = flags.DEFINE_integer("seeds", None, "Runs of each fold, from config.seed on, in .../seedN.", 1)
-_BUDGET_HOURS = flags.DEFINE_float("budget_hours", None, "Hours for all runs, in equal shares.", 0)
-_OUT_OF_FOLD = flags.DEFINE_boolean("out_of_fold", None, "Score what was held out (default: of all folds).")
-_PROBABILITIES = flags.DEFINE_boolean("save_probabilities", True, "Keep those of what was held out.")
+_FOLD = flags.DEFINE_string("fold", None, "Number of a fold, or all: each a run in WORKDIR/foldN.")
+_SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds, from config.seed on: runs in .../seedN.", 1)
+_BUDGET_HOURS = flags.DEFINE_float("budget_hours", None, "Hours for all runs; schedules follow the clock.", 0)
+_OUT_OF_FOLD = flags.DEFINE_boolean("out_of_fold", None, "Score held-out cases (default: with --fold=all).")
+_PROBABILITIES = flags.DEFINE_boolean(
+    "save_probabilities", True, "Keep class probabilities of held-out cases."
+)
 _EXTEND_TO = flags.DEFINE_integer("extend_to", None, "Epochs of the last phase; continues a finished run.")
-_PROFILE_STEPS = flags.DEFINE_string("profile_steps", None, "FIRST:LAST steps of each phase to trace.")
+_PROFILE_STEPS = flags.DEFINE_string("profile_steps", None, "Steps of each phase to trace: FIRST:LAST.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "Many hosts: HOST:PORT of process 0, or auto.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Many hosts: how many processes.")
 _PROCESS = flags.DEFINE_integer("process", None, "Many hosts: the number of this one, from 0.")
