@@ -14,6 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from dsdenseunet.models.layers import CONVOLVED, Conv, InstanceNorm, convolution, convolve
 from dsdenseunet.models.network import Operation
 from dsdenseunet.ops.depthwise import transposed_depthwise_conv
+from dsdenseunet.ops.gelu import gelu
 from dsdenseunet.ops.instance_norm import instance_norm
 
 _POINT, _TWO = (1, 1, 1), (2, 2, 2)
@@ -34,7 +35,7 @@ def branch(x_BDHWC: Array, weights: Mapping[str, Any], epsilon: float, spatial: 
     """
     y = spatial(x_BDHWC, weights["depthwise"])
     y = instance_norm(y, weights["norm"]["scale"], weights["norm"]["bias"], epsilon)
-    y = nn.gelu(convolve(y, weights["expand"]), approximate=False)
+    y = gelu(convolve(y, weights["expand"]))
     return convolve(y, weights["project"])
 
 
