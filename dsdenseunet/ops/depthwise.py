@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -13,7 +14,7 @@ from jax import Array, lax
 
 from dsdenseunet.ops import depthwise_choice
 from dsdenseunet.ops.axes import pad_for
-from dsdenseunet.ops.cpu import depthwise_filter
+from dsdenseunet.ops.cpu import depthwise_filter, depthwise_sums
 
 Implementation = Literal["auto", "grouped", "shifted", "pallas"]
 Stride = tuple[int, int, int]
@@ -94,8 +95,20 @@ def _taps(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _shifted(x_BDHWC: Array, kernel: Array, stride: Stride) -> Array:
     out_DHW = tuple(-(-n // s) for n, s in zip(x_BDHWC.shape[1:4], stride))
-    taps = _taps(pad_for(x_BDHWC, kernel.shape), kernel, stride, out_DHW)
-    return functools.reduce(jnp.add, (values * kernel[(*tap, 0)] for tap, values in taps))
+    return _sum(pad_for(x_BDHWC, kernel.shape), kernel, stride, out_DHW)
+
+
+def _sum(padded_BDHWC: Array, kernel: Array, stride: Stride, out_DHW: tuple[int, ...]) -> Array:
+    """Of all taps the input voxels times the kernel."""
+
+    def at_once(padded_BDHWC: Array, kernel: Array) -> Array:
+        taps = _taps(padded_BDHWC, kernel, stride, out_DHW)
+        return functools.reduce(jnp.add, (values * kernel[(*tap, 0)] for tap, values in taps))
+
+    if math.prod(kernel.shape[:3]) <= depthwise_sums.MOST_TAPS:
+        return at_once(padded_BDHWC, kernel)
+    on_cpu = functools.partial(depthwise_sums.by_planes, stride=stride, out_DHW=out_DHW)
+    return lax.platform_dependent(padded_BDHWC, kernel, cpu=on_cpu, default=at_once)
 
 
 def _shifted_forward(x_BDHWC: Array, kernel: Array, stride: Stride) -> tuple[Array, tuple[Array, Array]]:
@@ -115,6 +128,8 @@ def _shifted_backward(
 def _input_gradient(gradient_BDHWC: Array, kernel: Array, stride: Stride, shape: tuple[int, ...]) -> Array:
     """Sums of shifted gradients; each phase of the stride meets its own taps of the kernel."""
     padded = pad_for(gradient_BDHWC, kernel.shape)
+    if stride == (1, 1, 1):
+        return _sum(padded, kernel[::-1, ::-1, ::-1], stride, shape[1:4])
     batch, *out, channels = gradient_BDHWC.shape
     margins = [k // 2 for k in kernel.shape[:3]]
     phases = []

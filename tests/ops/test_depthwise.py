@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dsdenseunet.ops.cpu import depthwise_sums
 from dsdenseunet.ops.depthwise import depthwise_conv, transposed_depthwise_conv
 
 
@@ -42,6 +43,15 @@ def test_shifted_equals_grouped(shape, kernel, stride, seed):
     expected = value_and_gradients(x, kernel, stride, "grouped")
     got = value_and_gradients(x, kernel, stride, "shifted")
     for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 1)])
+def test_more_taps_than_one_loop_takes_equal_grouped(stride):
+    x, kernel = random_case((1, 4, 3, 3, 2), (5, 3, 3), 0)
+    assert kernel[..., 0, 0].size > depthwise_sums.MOST_TAPS
+    expected = value_and_gradients(x, kernel, stride, "grouped")
+    for a, b in zip(value_and_gradients(x, kernel, stride, "shifted"), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
