@@ -156,7 +156,7 @@ def _filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array, kernel: Array, strid
     """For each tap the sum over all output voxels of input times gradient, in float32."""
     padded = pad_for(x_BDHWC, kernel.shape)
     by_tap = functools.partial(_filter_gradient_by_tap, kernel=kernel, stride=stride)
-    form = depthwise_filter.fastest(gradient_BDHWC.shape, padded.shape, stride)
+    form = depthwise_filter.fastest(gradient_BDHWC.shape, stride)
 
     def on_cpu(padded: Array, gradient_BDHWC: Array) -> Array:
         return form(padded, gradient_BDHWC, kernel.shape[:3], stride)

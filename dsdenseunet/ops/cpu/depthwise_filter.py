@@ -2,46 +2,53 @@
 
 For each tap it is the sum over all output voxels of input times gradient. XLA does not vectorise such a
 reduction over everything but the last axis; these forms multiply and add up whole stretches of memory and
-reduce once at the end. They differ in how long a stretch is: a row of the map, a plane of it, or a plane with
-its padding, which lies in one piece. `fastest` says which is taken where.
+reduce once at the end. They differ in how long a stretch is: a row of the map, a strip of rows, or a plane.
+`fastest` says which is taken where.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jax import Array, lax
+
+from dsdenseunet.ops.cpu.separately import compiled_separately
 
 Stride = tuple[int, int, int]
 # (padded input, gradient, (kd, kh, kw), stride) -> (taps, C), float32.
 Form = Callable[[Array, Array, Sequence[int], Stride], Array]
 
 # Measured on one AVX-512 core, 3^3 kernels, milliseconds:
-#   gradient (B, D, H, W, C)   row   plane   padded plane
-#   1 x  5 x   7 x   5 x 128   0.32   0.15   0.81
-#   1 x 10 x  14 x  10 x  96   1.20   0.77   2.26
-#   2 x 10 x  14 x  10 x  64   4.76   1.44   2.70
-#   1 x 20 x  28 x  20 x  32   9.59   8.50   6.22
-#   2 x 20 x  28 x  20 x  32   29.1   19.1   12.4
-#   1 x 48 x  48 x  48 x  32   90.5   85.6   57.2
-#   1 x  3 x  28 x  28 x 128   2.14   2.74   6.34
-#   1 x  3 x  56 x  56 x 128   9.03   20.2   30.2
-# Planes from which those with padding pay, and how much larger the padding may make them.
-_MANY_PLANES, _LITTLE_PADDING = 20, 1.25
+#   gradient (B, D, H, W, C)   row   plane
+#   1 x  5 x   7 x   5 x 128   0.32   0.15
+#   1 x 10 x  14 x  10 x  96   1.20   0.77
+#   2 x 10 x  14 x  10 x  64   4.76   1.44
+#   1 x  3 x  28 x  28 x 128   2.14   2.74
+#   1 x  3 x  56 x  56 x 128   9.03   20.2
+# On one AVX2 core, beside other work; whole padded planes in one piece were a form until strips were:
+#                                row   strip of 8   of 16   padded plane
+#   1 x 12 x 64 x 64 x 32                13.8        13.7    36.6
+#   1 x  6 x 64 x 64 x 32, 5^3           22.0        30.4    70.2
+#   1 x 20 x 28 x 20 x 32                 3.55        4.17    4.67
+#   1 x 16 x 16 x 16 x 128       3.9      3.8         6.3
+#   1 x  3 x 28 x 28 x 128       1.96     3.42        3.45
+#   1 x  3 x 56 x 56 x 128       9.10    10.2        20.2
+#   1 x  3 x 28 x 28 x 112 by 2  3.31     5.35        7.97
 # Numbers in a plane up to which it stays in the nearest cache.
 _SMALL_PLANE = 16_000
+# Rows of a strip, and numbers in a row up to which strips pay.
+_STRIP, _SHORT_ROW = 8, 2048
 
 
-def fastest(gradient_shape: Sequence[int], padded_shape: Sequence[int], stride: Stride) -> Form:
-    """The form for maps of these shapes (B, D, H, W, C)."""
-    batch, depth, height, width, channels = gradient_shape
-    padding = math.prod(padded_shape[2:4]) / (height * width)
-    if stride == (1, 1, 1) and batch * depth >= _MANY_PLANES and padding <= _LITTLE_PADDING:
-        return by_padded_plane
-    return by_plane if height * width * channels <= _SMALL_PLANE else by_row
+def fastest(gradient_shape: Sequence[int], stride: Stride) -> Form:
+    """The form for a gradient of this shape (B, D, H, W, C)."""
+    height, width, channels = gradient_shape[2:]
+    if height * width * channels <= _SMALL_PLANE:
+        return by_plane
+    return by_strip if stride == (1, 1, 1) and width * channels <= _SHORT_ROW else by_row
 
 
 def by_row(padded: Array, gradient_BDHWC: Array, size: Sequence[int], stride: Stride) -> Array:
@@ -88,36 +95,43 @@ def by_plane(padded: Array, gradient_BDHWC: Array, size: Sequence[int], stride: 
     return lax.scan(line, None, _lines(size))[1].reshape(-1, channels)
 
 
-def by_padded_plane(padded: Array, gradient_BDHWC: Array, size: Sequence[int], stride: Stride) -> Array:
-    """Stretches are whole padded planes in one piece, where a tap is an offset; for stride 1 only."""
-    del stride
+def by_strip(padded: Array, gradient_BDHWC: Array, size: Sequence[int], stride: Stride) -> Array:
+    """Several rows at once, copied out first: what is added to the sums stays in the nearer caches."""
     batch, depth, height, width, channels = gradient_BDHWC.shape
-    _, kh, kw = size
-    rows, columns = padded.shape[2:4]
-    plane = rows * columns * channels
-    gradient = jnp.pad(gradient_BDHWC, ((0, 0), (0, 0), (0, rows - height), (0, columns - width), (0, 0)))
-    gradient = gradient.reshape(batch, depth * plane)
-    # The last plane is read from each tap's offset on, beyond the map: the gradient is zero there.
-    beyond = ((kh - 1) * columns + kw - 1) * channels
-    x = jnp.pad(padded.reshape(batch, -1), ((0, 0), (0, beyond)))
-    reach = plane + (kw - 1) * channels
+    sd, sh, sw = stride
+    rows = min(_STRIP, height)
+    missing = -height % rows
+    gradient = jnp.pad(gradient_BDHWC, ((0, 0), (0, 0), (0, missing), (0, 0), (0, 0)))
+    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, sh * missing), (0, 0), (0, 0)))
+    strips, span = (height + missing) // rows, sw * (width - 1) + 1
 
-    def line(_: None, offset: Array) -> tuple[None, Array]:
-        first = (offset[0] * rows + offset[1]) * columns * channels
+    # The loops below are vectorised only where they read from fixed places.
+    @compiled_separately
+    def cut(index: Array, plane: Array, gradient: Array, padded: Array) -> tuple[Array, Array]:
+        b, rest = index // (depth * strips), index % (depth * strips)
+        d, first = rest // strips, rest % strips * rows
+        own = lax.dynamic_slice(gradient, (b, d, first, 0, 0), (1, 1, rows, width, channels))
+        sizes = (1, 1, sh * (rows - 1) + size[1], padded.shape[3], channels)
+        met = lax.dynamic_slice(padded, (b, d * sd + plane, first * sh, 0, 0), sizes)
+        return own.astype(jnp.float32), met.astype(jnp.float32)
 
-        def add_plane(index: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            b, d = index // depth, index % depth
-            own = _at(gradient, (b, d * plane), (plane,), lead=1)
-            met = _at(x, (b, d * plane + first), (reach,), lead=1)
-            return tuple(
-                total + met[k * channels : k * channels + plane] * own for k, total in enumerate(sums)
-            )
+    def line(_: None, plane: Array) -> tuple[None, Array]:
+        def add_strip(index: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+            own, met = cut(index, plane, gradient, padded)
 
-        zero = jnp.zeros(plane, jnp.float32)
-        sums = lax.fori_loop(0, batch * depth, add_plane, (zero,) * kw)
-        return None, jnp.stack([_reduced(total.reshape(-1, channels)) for total in sums])
+            def products(h: int, w: int) -> list[Array]:
+                starts = range(h, h + sh * rows, sh)
+                lines = [met[:, :, start : start + 1, w : w + span : sw] for start in starts]
+                return [x * own[:, :, row : row + 1] for row, x in enumerate(lines)]
 
-    return lax.scan(line, None, _lines(size))[1].reshape(-1, channels)
+            taps = itertools.product(range(size[1]), range(size[2]))
+            return tuple(functools.reduce(jnp.add, products(*tap), sum_) for tap, sum_ in zip(taps, sums))
+
+        zero = jnp.zeros((1, 1, 1, width, channels), jnp.float32)
+        sums = lax.fori_loop(0, batch * depth * strips, add_strip, (zero,) * (size[1] * size[2]))
+        return None, jnp.stack([_reduced(total) for total in sums])
+
+    return lax.scan(line, None, jnp.arange(size[0]))[1].reshape(-1, channels)
 
 
 def _at(array: Array, start: Sequence[Array | int], size: Sequence[int], lead: int | None = None) -> Array:
