@@ -162,8 +162,9 @@ def test_arrays_of_the_tiny_step_are_what_they_are(measured):
     # Of a micro-batch of one patch: four float32 channels of the convolution, and of the map before dropout.
     assert rows["Conv_0"][kinds.KEPT] >= 4 * 4 * voxels
     assert set(rows) <= {"Conv_0", "BatchNorm_0", "Dropout_0", "Conv_1", LOSS, REST, kinds.BATCH}
-    # Images and labels of both patches, and their copy as micro-batches.
-    assert rows[kinds.BATCH][kinds.BATCH] == 2 * 2 * voxels * (4 + 4)
+    # Images and labels of both patches; copies as micro-batches, which not every compiler makes, on top.
+    batch = 2 * voxels * (4 + 4)
+    assert batch <= rows[kinds.BATCH][kinds.BATCH] < 3 * batch
     weights = 4 * (9 * 4 + 4 + 2 * 4 + 4 * 3 + 3) + 4 * 2 * 4
     assert sum(row.get(kinds.PARAMETER, 0) for row in rows.values()) <= 2 * weights
     assert 0 < found["time"]["passes"]["backward"] <= found["time"]["passes"]["update"]

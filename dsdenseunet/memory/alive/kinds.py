@@ -15,7 +15,7 @@ PARAMETER, OPTIMIZER, BATCH, WORKSPACE = "parameters", "optimizer", "batch", "wo
 KINDS = {
     PARAMETER: "weights and running statistics, old or new, and copies of them",
     OPTIMIZER: "its state, and the run's counters",
-    BATCH: "images and labels",
+    BATCH: "images and labels, and micro-batches of them",
     KEPT: "made in the forward pass, there until the backward pass has used them",
     PASSING: "for the next operations only, of the forward pass or computed again in the backward pass",
     GRADIENT: "with respect to maps and to weights",
@@ -165,9 +165,9 @@ class _Reader:
         return label if of_state and label.kind in _STATE and array.bytes <= 2 * size else None
 
     def _outside(self, array: Array, taken: Sequence[tuple[Label, int]]) -> Label:
-        """Sums and multiples of gradients are gradients; a copy, which has no scope, is what it copies."""
+        """Multiples of gradients are gradients, parts of the batch the batch; copies are what they copy."""
         alike = [label for label, size in taken if size <= 2 * array.bytes <= 4 * size]
         if "jit(" not in self._scope(array) and alike:
             return alike[0]
-        made = [label for kind in (GRADIENT, *_STATE) for label in alike if label.kind == kind]
+        made = [label for kind in (GRADIENT, *_STATE, BATCH) for label in alike if label.kind == kind]
         return made[0] if made else Label(WORKSPACE, REST)
