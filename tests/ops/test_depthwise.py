@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dsdenseunet import ops
 from dsdenseunet.ops.cpu import depthwise_sums
 from dsdenseunet.ops.depthwise import depthwise_conv, transposed_depthwise_conv
 
@@ -114,6 +115,13 @@ def test_bfloat16_keeps_its_type_and_agrees_to_its_precision(implementation):
     for a, b in zip(got, exact, strict=True):
         assert a.dtype == jnp.bfloat16
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=0.05, atol=0.15)
+
+
+def test_the_package_has_them_for_others():
+    assert ops.depthwise_conv is depthwise_conv
+    assert ops.transposed_depthwise_conv is transposed_depthwise_conv
+    with pytest.raises(AttributeError, match="no attribute 'grouped_conv'"):
+        _ = ops.grouped_conv
 
 
 @pytest.mark.parametrize("implementation", ["grouped", "shifted", "pallas", "auto"])
