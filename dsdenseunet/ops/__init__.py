@@ -1,7 +1,7 @@
 """Array functions: each fast form equals a plain reference to a stated tolerance.
 
-`from dsdenseunet.ops import depthwise_conv, transposed_depthwise_conv` is all that others need of this project
-for fast depthwise 3D convolutions: values and both gradients, any odd kernel, any stride.
+`from dsdenseunet.ops import depthwise_conv, transposed_depthwise_conv` is all that others need of this
+project for fast depthwise 3D convolutions: values and both gradients, any odd kernel, any stride.
 """
 
 from __future__ import annotations
