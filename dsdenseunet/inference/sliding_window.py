@@ -119,6 +119,11 @@ class Tiling:
         """Number of patches."""
         return math.prod(len(starts) for starts in self.starts)
 
+    def calls(self, batch_size: int) -> int:
+        """How often the network is called at most: no batch has patches of two slabs."""
+        depth, *plane = (len(starts) for starts in self.starts)
+        return depth * -(-math.prod(plane) // batch_size)
+
     def weight_sums(self) -> tuple[NDArray[np.float32], ...]:
         """Summed weights per axis of the padded volume; a voxel's sum over all patches is their product."""
         sums = []

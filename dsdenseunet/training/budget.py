@@ -2,8 +2,9 @@
 
 Everything counts from the process' start, including reading, compiling, validating and saving. The learning
 rate of a step follows from the time at which it begins, so that a machine that slows down or speeds up makes
-fewer or more steps along the same schedule. The validation at the end has its time kept: as much as another
-one has taken, or as the steps say of patches. No two runs take the same times, so none are equal bit for bit.
+fewer or more steps along the same schedule. The validation at the end has its time kept: as much as was
+expected of it at the start, or as another one has taken. No two runs take the same times, so none are equal
+bit for bit.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from dsdenseunet.training import phases
 
 # Share of all the time that is kept for the end, where the validation there takes no longer.
 _RESERVE = 0.02
-# What a training step takes, and its compilation, as multiples of the network's alone.
-_FORWARD = 3
 
 
 class Budget:
@@ -57,10 +56,7 @@ class Budget:
         whole = config.training.budget_seconds
         self._end = now + (whole - now) * own / max(own + later, 1)
         self._least, self._shortest = _RESERVE * whole, math.inf
-        # Passes of the network at the end, in training steps; how many whole volumes take is not known.
-        self._passes = config.training.validate_patches / (_FORWARD * config.data.batch_size)
-        # When the first step began; when the second one did, and where the schedule stood.
-        self._began = 0.0
+        # When the second step began, and where the schedule stood.
         self._first: tuple[float, float] | None = None
         self._steps = 0
 
@@ -71,13 +67,7 @@ class Budget:
 
     @property
     def _reserve(self) -> float:
-        return max(self._least, self._to_validate() if math.isinf(self._shortest) else self._shortest)
-
-    def _to_validate(self) -> float:
-        """What the first validation will take, which compiles, by what the first step and the others took."""
-        if self._first is None:
-            return 0.0
-        return (self._first[0] - self._began) / _FORWARD + self._passes * self._pace
+        return max(self._least, 0.0 if math.isinf(self._shortest) else self._shortest)
 
     @property
     def _pace(self) -> float:
@@ -85,7 +75,7 @@ class Budget:
         return (self.seconds - self._first[0]) / (self._steps - 1) if self._first and self._steps > 1 else 0.0
 
     def validated(self, seconds: float) -> None:
-        """Keeps as much time for the validation at the end as the shortest took: the first one compiles."""
+        """Keeps as much time for the validation at the end as the shortest of those that are told of."""
         self._shortest = min(self._shortest, seconds)
 
     def step(self) -> float:
@@ -94,9 +84,7 @@ class Budget:
         The first one compiles: the time that is left after it is what the rest of the schedule is fitted to.
         """
         now = self.seconds
-        if self._steps == 0:
-            self._began = now
-        elif self._steps == 1:
+        if self._steps == 1:
             self._first = now, self.position
         if self._first is not None:
             began, position = self._first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import Recipe, TrainState, abstract_state, create_state, parameter_count
 from dsdenseunet.training.step import train_step
 from dsdenseunet.training.tracing import StepTrace
-from dsdenseunet.training.validation import chosen_cases, validate, validate_volumes
+from dsdenseunet.training.validation import chosen_cases, expected_seconds, validate, validate_volumes
 from dsdenseunet.training.warm_start import Start, warm_start
 
 
@@ -115,6 +116,8 @@ def run_phase(phase: Phase, stop: StopRequest, start: Start | None = None) -> No
     )
     if not (budget.over() if budget else step == total):
         log.say(compilation.notice("the training step"))
+        if budget and phase.validation_names:
+            budget.validated(_expected(phase, state, log))
     compiled_step = parallel.compile_step(train_step, mesh)
     drawn = not first
     waiting = _Waiting(phase, log)
@@ -286,6 +289,13 @@ def _budget(phase: Phase) -> Budget:
     if not phase.validation_names:
         budget.validated(0.0)
     return budget
+
+
+def _expected(phase: Phase, state: TrainState, log: RunLog) -> float:
+    """Seconds that the validation at the end will take, said."""
+    seconds = expected_seconds(phase.config, state, phase.cache, phase.validation_names)
+    log.say(f"{phase.name}: about {math.ceil(seconds)} s of its time are for the validation at the end")
+    return seconds
 
 
 def batches_of(phase: Phase, mesh: Mesh) -> DeviceInput:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from dsdenseunet.data.patches import choose_centre
 from dsdenseunet.data.splits import strata, stratified_sample
 from dsdenseunet.evaluation.overlap import Counts, count, dice
 from dsdenseunet.inference.predict import NonFiniteOutputError, Predictor
+from dsdenseunet.inference.sliding_window import Tiling
 from dsdenseunet.runtime import parallel
 from dsdenseunet.tasks.task import Task
 from dsdenseunet.training.failure import NonFiniteLossError, lower_rate
@@ -69,14 +71,7 @@ def validate(
     variables = parallel.local_copy(variables_of(state))
     if not config.training.validate_patches:
         return validate_volumes(config, state.recipe.model, variables, cache, names, stop)
-    predictor = dataclasses.replace(
-        Predictor.of(config, state.recipe.model, variables),
-        # The network itself: what averaging and clean-up add costs as much as it, or needs whole volumes.
-        mirror_axes=(),
-        rotation_degrees=0.0,
-        batch_size=1,
-        task=dataclasses.replace(Task.of(config.task), clean_up=()),
-    )
+    predictor = _of_patches(Predictor.of(config, state.recipe.model, variables))
     counted = _count(config, predictor, cache, fixed_patches(config, cache, names), stop)
     if counted is None:
         return None
@@ -105,6 +100,34 @@ def validate_volumes(
         return None
     cases = np.array([[dice(Counts(*row)) for row in case] for case in counted.tolist()])
     return predictor.task.dice_scores(cases.mean(axis=0).tolist())
+
+
+def expected_seconds(config: ConfigDict, state: TrainState, cache: Cache, names: Sequence[str]) -> float:
+    """What a validation of these weights' network takes, by the clock of one patch that is compiled.
+
+    All that comes after the network, such as scoring, is not in it.
+    """
+    predictor = Predictor.of(config, state.recipe.model, parallel.local_copy(variables_of(state)))
+    if calls := config.training.validate_patches:
+        predictor = _of_patches(predictor)
+    else:
+        tile = {"overlap": predictor.overlap, "sigma_scale": predictor.sigma_scale}
+        shapes = [cache.case(name).labels_DHW.shape for name in chosen_cases(config, cache, names)]
+        tilings = [Tiling.of(shape, predictor.patch_size, **tile) for shape in shapes]
+        calls = sum(tiling.calls(predictor.batch_size) for tiling in tilings)
+    predictor = dataclasses.replace(predictor, task=predictor.task.of_prepared())
+    case = cache.case(names[0])
+    patch = case.image_DHW[tuple(map(slice, predictor.patch_size))]
+    for _ in range(2):
+        begin = time.perf_counter()
+        predictor.segment(patch, case.spacing_mm, statistics=case.statistics)
+    return (time.perf_counter() - begin) * -(-calls // parallel.device_count())
+
+
+def _of_patches(predictor: Predictor) -> Predictor:
+    """The network itself: what averaging and clean-up add costs as much as it, or needs whole volumes."""
+    task = dataclasses.replace(predictor.task, clean_up=())
+    return dataclasses.replace(predictor, mirror_axes=(), rotation_degrees=0.0, batch_size=1, task=task)
 
 
 def chosen_cases(config: ConfigDict, cache: Cache, names: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from ml_collections import ConfigDict
 from configs.base import in_order, phase
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data.cache import Cache
+from dsdenseunet.inference.predict import Predictor
+from dsdenseunet.inference.sliding_window import patch_starts
 from dsdenseunet.models import registry
 from dsdenseunet.runtime import clock, parallel
-from dsdenseunet.training import budget, cascade, loop
+from dsdenseunet.training import budget, cascade, loop, validation
 from dsdenseunet.training.budget import Budget
 from dsdenseunet.training.checkpoint import progress_of
 from dsdenseunet.training.interruption import Interrupted
+from dsdenseunet.training.recipe import build_recipe
+from dsdenseunet.training.state import create_state
 from tests.training import tiny
 from tests.training.test_logs import read_lines
 
@@ -58,8 +63,7 @@ def test_the_whole_schedule_in_the_time_that_is_left_after_compiling(step_s: flo
     time.now += 10
     found = positions(made, time, step_s)
     assert found[0] == 0
-    # The validation compiles for a third of that, and looks at four patches, where a step has two.
-    end = 100 - max(2.0, 10 / 3 + 4 / (3 * 2) * step_s)
+    end = 100 - 2
     np.testing.assert_allclose(np.diff(found)[1:], 60 / (end - 30) * step_s, rtol=1e-9)
     assert end - step_s <= time.now <= end
     assert made.position == 60
@@ -169,6 +173,34 @@ def test_a_run_ends_with_its_time_and_its_schedule(cache: Path, tmp_path: Path, 
     config.training.budget_seconds = 60.0
     with pytest.raises(InputError, match="budget_seconds"):
         cascade.run(config, tmp_path)
+
+
+@pytest.mark.parametrize("patches", [0, 6])
+def test_a_validation_is_expected_to_take_what_its_patches_do(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, patches: int
+):
+    """Two seconds a patch here, and fifty for one that compiles."""
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
+    config = tiny.get_config()
+    config.training.validate_patches, config.training.validate_cases = patches, 2
+    opened, asked, now = Cache.open(str(cache)), [], Clock()
+    names = opened.names[:3]
+
+    def segment(self, image, spacing_mm, statistics):
+        asked.append(image.shape)
+        now.now += 2 if len(asked) > 1 else 50
+
+    monkeypatch.setattr(Predictor, "segment", segment)
+    state = create_state(build_recipe(config), seed=0)
+    monkeypatch.setattr(validation.time, "perf_counter", now)
+    seconds = validation.expected_seconds(config, state, opened, names)
+    shapes = [opened.case(name).labels_DHW.shape for name in validation.chosen_cases(config, opened, names)]
+    by_axis = [
+        [len(patch_starts(size, side, 0.5)) for size, side in zip(shape, config.data.patch_size)]
+        for shape in shapes
+    ]
+    calls = patches or sum(map(math.prod, by_axis))
+    assert seconds == 2 * math.ceil(calls / parallel.device_count())
 
 
 def test_two_phases_and_a_stop_between_take_the_time_that_there_is(
