@@ -3,10 +3,11 @@
     python -m experiments.prepare --data=Task04_Hippocampus --cache=cache
     python -m experiments.train --config=configs/best.py:hippocampus_wide --workdir=runs/wide --budget_hours=1
 
-`:hippocampus` is configs/decathlon.py's, for a quarter of an hour of one core. After that it segments its
-training patches no better than cases that it has never seen, so that more steps give little:
-`:hippocampus_wide` has more channels and one block more, and deforms its patches, which it would otherwise
-know by heart. Both average their predictions over turned patches.
+`:hippocampus` is configs/decathlon.py's, for a quarter of an hour of one core, without `model.places`, which
+helps in five minutes and not in fifteen. After that it segments its training patches no better than cases
+that it has never seen, so that more steps give little: `:hippocampus_wide` has more channels and one block
+more, and deforms its patches, which it would otherwise know by heart. Both average their predictions over
+turned patches.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def get_config(variant: str = "hippocampus") -> ConfigDict:
     config = decathlon.get_config("Task04_Hippocampus")
     config.name = f"best:{variant}"
     config.inference.rotation_degrees = 10.0
-    if variant == "hippocampus_wide":
+    if variant == "hippocampus":
+        config.model.places = False
+    else:
         config.model.widths = (32, 128)
         config.model.decoder_blocks = (2,)
         config.augment.elastic.probability = 0.8
