@@ -15,10 +15,11 @@ from absl import flags
 from dsdenseunet.core import files
 from dsdenseunet.runtime import cli
 from experiments.benchmarks.peers import standings
-from experiments.benchmarks.publishing import blocks, network_pages
+from experiments.benchmarks.publishing import blocks, network_pages, spacing
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")
 _COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.compare, likewise.")
+_SPACING = flags.DEFINE_list("spacing", None, "Folders: scores of one run beside another, and both runs.")
 _NETWORKS = flags.DEFINE_bool("networks", False, "Count the networks of configs/ anew first.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
 _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clone whose documents it is.")
@@ -36,6 +37,9 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
     if _COMPARISON.value:
         files.write_json(root / blocks.RESULTS / blocks.HIPPOCAMPUS, standings.read(_COMPARISON.value))
+    if _SPACING.value:
+        scores, *runs = map(Path, _SPACING.value)
+        files.write_json(root / blocks.RESULTS / blocks.SPACING, spacing.record(scores, runs))
     if _NETWORKS.value:
         files.write_json(root / network_pages.RECORD, network_pages.count())
     changed = [*blocks.publish(root), *network_pages.publish(root)]

@@ -12,12 +12,18 @@ from typing import Any
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from experiments.benchmarks.gpu.setting import Amounts
-from experiments.benchmarks.publishing import comparison_markdown, cpu_tables, gpu_tables
+from experiments.benchmarks.publishing import comparison_markdown, cpu_tables, gpu_tables, spacing
 from experiments.benchmarks.publishing.markdown import met, table
 
 RESULTS = "docs/results"
 CPU, GPU, HIPPOCAMPUS = "benchmark_cpu.json", "benchmark_gpu.json", "comparison_hippocampus.json"
-DOCUMENTS = ("README.md", "docs/explanation/speed.md", "docs/explanation/comparison.md")
+SPACING = "spacing_lits14.json"
+DOCUMENTS = (
+    "README.md",
+    "docs/explanation/speed.md",
+    "docs/explanation/comparison.md",
+    "docs/explanation/configure.md",
+)
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -44,6 +50,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "cpu": lambda records: cpu_tables.markdown(records[CPU]),
     "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
     "leads": lambda records: comparison_markdown.summary(records.get(HIPPOCAMPUS)),
+    "spacing": lambda records: spacing.markdown(records.get(SPACING)),
     "comparison": lambda records: comparison_markdown.markdown(records.get(HIPPOCAMPUS)),
 }
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
@@ -51,7 +58,7 @@ _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTA
 
 def read(root: Path) -> dict[str, Any]:
     """The records that there are, by the names of their files."""
-    paths = [root / RESULTS / name for name in (CPU, GPU, HIPPOCAMPUS)]
+    paths = [root / RESULTS / name for name in (CPU, GPU, HIPPOCAMPUS, SPACING)]
     return {path.name: files.read_json(path) for path in paths if path.is_file()}
 
 
