@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from dsdenseunet.core import files
 
@@ -14,6 +18,20 @@ def use_compilation_cache() -> None:
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(files.cache_folder() / "xla"))
+
+
+@contextlib.contextmanager
+def without_cache() -> Iterator[None]:
+    """Programs are compiled anew, as the compiler says nothing of one that is read from the cache."""
+    before = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    # Whether there is a cache is asked once, unless it is forgotten.
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def notice(program: str) -> str:

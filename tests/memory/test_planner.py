@@ -214,6 +214,7 @@ def child(kind, tmp_path, monkeypatch, timeout_s=60):
 def test_real_programs(name, tmp_path):
     """One small network through the real child, for this processor and for a card that is not here."""
     config = tiny.get_config()
+    config.model.block_layers, config.model.decoder_channels = (1, 2), (4, 4, 4)
     compiler = Compiler(card(name) if name else None, lambda line: None, 600, tmp_path)
     inference = compiler.figures("inference", config)
     assert inference["memory"]["temp"] > 0 and inference["kernels"] > 10

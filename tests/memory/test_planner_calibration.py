@@ -7,6 +7,7 @@ from dsdenseunet.memory.planner.calibration import LEAST, calibrate, settings_to
 from dsdenseunet.memory.planner.compiler import CompilationError
 from dsdenseunet.memory.planner.measured import measure
 from dsdenseunet.memory.planner.plan import Calibration
+from dsdenseunet.models import registry
 from dsdenseunet.models.dense_unet import DenseUNet3D
 from dsdenseunet.training.settings import config_to_json
 from tests.memory.test_planner import FakeCompiler
@@ -74,7 +75,8 @@ def test_calibration_compares_what_was_compiled_with_what_ran(tmp_path, monkeypa
     assert (read.headroom, read.seconds_factor) == (found["headroom"], found["seconds_factor"])
 
 
-def test_the_step_runs_and_is_timed():
+def test_the_step_runs_and_is_timed(monkeypatch):
+    monkeypatch.setattr(registry, "build", tiny.build_tiny)
     config = tiny.get_config()
     config.data.batch_size = 1
     answer = measure({"config": config_to_json(config), "steps": 2})

@@ -110,7 +110,7 @@ def test_a_run_of_the_schema_before_is_compared_with_the_values_of_then(
     path = finished / "provenance.json"
     record = json.loads(path.read_text())
     stored = record["starts"][-1]["config"]
-    assert stored.pop("schema") == 5
+    assert stored.pop("schema") == 6
     # Before, there were two phases.
     phases = stored.pop("phases")
     stored["training"] |= {f"{name}_epochs": phases[name]["epochs"] for name in phases["order"]}

@@ -17,6 +17,7 @@ from dsdenseunet.core import files
 from dsdenseunet.memory.alive import buffers
 from dsdenseunet.memory.alive.peak import alive
 from dsdenseunet.memory.planner import hlo, program
+from dsdenseunet.runtime.compilation import without_cache
 from dsdenseunet.training.settings import config_from_json
 
 
@@ -28,7 +29,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     with program.lowering_for(request["target"]) as device:
         lowered, _ = program.lower_step(config_from_json(request["config"]), device)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, without_cache():
         compiled, options = program.compiled_with(lowered, {"xla_dump_to": folder})
         assignment = buffers.read(Path(folder))
     return {
