@@ -50,6 +50,7 @@ def test_parameters_and_shapes_of_the_default():
     described = describe(FIELDS, (32, 48, 32))
     assert {stage.name: stage.trainable for stage in described.stages} == parameters
     assert described.totals()["total"] == described.totals()["trainable"] == 245_688
+    assert_published(described, "configs/best.py:hippocampus")
     assert {stage.name: stage.shape for stage in described.stages} == {
         "stem": (16, 24, 16, 24),
         "down1": (8, 12, 8, 96),
@@ -77,7 +78,6 @@ def test_places_are_those_of_the_voxels_of_the_patch():
 def test_a_network_that_is_told_the_places_has_a_layer_more_and_sees_them():
     described = describe({**FIELDS, "places": True}, (32, 48, 32))
     assert described.totals()["trainable"] == 245_688 + 12 * 96 + 96
-    assert_published(described, "configs/best.py:hippocampus")
     model = tiny(places=True)
     image = np.random.default_rng(0).standard_normal((1, 16, 16, 16, 1)).astype(np.float32)
     variables = model.first_values()
