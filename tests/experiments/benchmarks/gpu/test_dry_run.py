@@ -25,6 +25,10 @@ PathFinder.find_spec = classmethod(find_spec)
 """
 
 
+# Every part starts processes, which take most of the time.
+QUICK = ("rates", "networks", "depthwise", "volume", "memory")
+
+
 def rehearse(folder, *arguments, hide=True):
     """Runs the program from a copy of the sources that is no clone; returns its record and the process."""
     for name in ("dsdenseunet", "experiments", "configs"):
@@ -60,20 +64,22 @@ def went_wrong(record):
     ]
 
 
-def test_all_parts_where_little_is_installed(tmp_path):
-    record, done = rehearse(tmp_path, "--minutes=30")
+@pytest.mark.parametrize("parts", [QUICK, pytest.param(PARTS, marks=pytest.mark.long)], ids=("quick", "all"))
+def test_parts_where_little_is_installed(tmp_path, parts):
+    record, done = rehearse(tmp_path, "--minutes=30", f"--parts={','.join(parts)}")
     assert not went_wrong(record), f"{went_wrong(record)}\n{done.stdout}{done.stderr}"
     left_out = {found["part"] for found in record["parts"] if found["case"] == "left out"}
-    assert left_out == {"schedule", "compiled"}, "they need Grain, or PyTorch"
+    assert left_out == {"schedule", "compiled"} & set(parts), "they need Grain, or PyTorch"
     done_parts = {found["part"] for found in record["parts"] if found["case"] == "done"}
-    assert done_parts == set(PARTS) - left_out
+    assert done_parts == set(parts) - left_out
     by_part = {found["part"]: found for found in record["results"]}
     assert set(by_part) == {"step", "inference", *(done_parts - {"networks"})}
-    assert by_part["equality"]["share"] <= 1
     assert by_part["step"]["roofline"]["floor_s"] > 0 and by_part["step"]["seconds"]
     assert by_part["volume"]["patches"] > 1 and by_part["volume"]["roofline"]["times_the_floor"] > 0
-    assert by_part["determinism"]["equal_bits"] == {"default": True, "deterministic": True}
     assert by_part["memory"]["predicted"] > 0
+    if parts == PARTS:
+        assert by_part["equality"]["share"] <= 1
+        assert by_part["determinism"]["equal_bits"] == {"default": True, "deterministic": True}
     made_with = record["provenance"]
     assert made_with["commit"] is None and made_with["versions"]["dsdenseunet"]
     assert made_with["versions"]["grain"] is None or "grain" in made_with["versions"]
