@@ -13,6 +13,13 @@ def pad_for(x_BDHWC: Array, size: Sequence[int]) -> Array:
     return jnp.pad(x_BDHWC, [(0, 0), *((k // 2, k // 2) for k in size[:3]), (0, 0)])
 
 
+def met_by(padded_BDHWC: Array, tap: Sequence[int], stride: Sequence[int], out_DHW: Sequence[int]) -> Array:
+    """The voxels of a padded volume that one position (D, H, W) of a kernel meets, one per output voxel."""
+    batch, *_, channels = padded_BDHWC.shape
+    stop = [t + s * (n - 1) + 1 for t, s, n in zip(tap, stride, out_DHW)]
+    return lax.slice(padded_BDHWC, (0, *tap, 0), (batch, *stop, channels), (1, *stride, 1))
+
+
 def shift(array: Array, axis: int, by: int, filling: float = 0.0) -> Array:
     """Shifts by `by` places along an axis; what comes in is `filling`; same shape."""
     config = [(by, -by, 0) if a == axis else (0, 0, 0) for a in range(array.ndim)]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from dsdenseunet.ops import depthwise_choice
-from dsdenseunet.ops.axes import pad_for
+from dsdenseunet.ops.axes import met_by, pad_for
 from dsdenseunet.ops.cpu import depthwise_filter, depthwise_sums
 
 Implementation = Literal["auto", "grouped", "shifted", "pallas"]
@@ -83,13 +83,8 @@ def _taps(
     padded_BDHWC: Array, kernel: Array, stride: Stride, out_DHW: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], Array]]:
     """Yields each kernel position with the input voxels that it meets, one per output voxel."""
-    batch, *_, channels = padded_BDHWC.shape
     for tap in itertools.product(*(range(k) for k in kernel.shape[:3])):
-        stop = [t + s * (n - 1) + 1 for t, s, n in zip(tap, stride, out_DHW)]
-        yield (
-            tap,
-            lax.slice(padded_BDHWC, (0, *tap, 0), (batch, *stop, channels), (1, *stride, 1)),
-        )
+        yield tap, met_by(padded_BDHWC, tap, stride, out_DHW)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from dsdenseunet.ops.axes import met_by
 from dsdenseunet.ops.cpu.separately import compiled_separately
 
 Stride = tuple[int, int, int]
@@ -36,15 +37,9 @@ def by_planes(padded: Array, kernel: Array, stride: Stride, out_DHW: Sequence[in
         def add(
             padded: Array, kernel: Array, *total: Array, taps: list[tuple[int, int, int]] = taps
         ) -> Array:
-            values = (_met(padded, tap, stride, out_DHW) * kernel[(*tap, 0)] for tap in taps)
+            values = (met_by(padded, tap, stride, out_DHW) * kernel[(*tap, 0)] for tap in taps)
             return functools.reduce(jnp.add, values, *total)
 
         whole = planes >= depth
         total = ((add if whole else compiled_separately(add))(padded, kernel, *total),)
     return total[0]
-
-
-def _met(padded: Array, tap: Sequence[int], stride: Stride, out_DHW: Sequence[int]) -> Array:
-    batch, *_, channels = padded.shape
-    stop = [t + s * (n - 1) + 1 for t, s, n in zip(tap, stride, out_DHW)]
-    return lax.slice(padded, (0, *tap, 0), (batch, *stop, channels), (1, *stride, 1))
