@@ -285,10 +285,7 @@ def _scored_whole(
 
 def _budget(phase: Phase) -> Budget:
     position = float(progress_of(phase.workdir, phase.name).get("position", 0))
-    budget = Budget(phase.config, phase.name, phase.used_s, position)
-    if not phase.validation_names:
-        budget.validated(0.0)
-    return budget
+    return Budget(phase.config, phase.name, phase.used_s, position)
 
 
 def _expected(phase: Phase, state: TrainState, log: RunLog) -> float:
