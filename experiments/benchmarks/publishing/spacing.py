@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsdenseunet.core import files
+from dsdenseunet.core.words import by
+from dsdenseunet.reporting.results import read_rows
 from experiments.benchmarks.publishing.markdown import table
 
 # Said wherever numbers of these volumes stand.
@@ -30,16 +31,7 @@ def record(scores: Path, runs: Sequence[Path]) -> dict[str, Any]:
         "data": DATA,
         "provenance": {name: starts[0][name] for name in ("commit", "hardware", "versions")},
         "training_cases": starts[0]["cases"]["training"],
-        "runs": [
-            {
-                "name": start["config"]["name"],
-                "spacing_mm": start["config"]["task"]["spacing_mm"],
-                "patch_size": start["config"]["data"]["patch_size"],
-                "budget_seconds": start["config"]["training"]["budget_seconds"],
-                "config": start["config"],
-            }
-            for start in starts
-        ],
+        "configs": [start["config"] for start in starts],
         "cases": [
             {
                 "case": case,
@@ -56,15 +48,14 @@ def record(scores: Path, runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def _cases(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["case"]: row for row in csv.DictReader(stream) if row["mode"] == "corrected"}
+    return {row["case"]: row for row in read_rows(path) if row["mode"] == "corrected"}
 
 
 def markdown(record: Mapping[str, Any] | None) -> str:
     """Dice of each case with both, their means and the difference, and what it was made with."""
     if record is None:
         return "Not run yet."
-    names = [_in_words(run["spacing_mm"]) for run in record["runs"]]
+    names = [_in_words(config["task"]["spacing_mm"]) for config in record["configs"]]
     heads = ["case", "its voxels, mm", *(f"{region}, {name}" for region in _SCORES for name in names)]
     rows = [
         [
@@ -80,10 +71,10 @@ def markdown(record: Mapping[str, Any] | None) -> str:
         f"{region} {one['difference']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
         for region, one in record["differences"].items()
     )
-    made, first = record["provenance"], record["runs"][0]
+    made, training = record["provenance"], record["configs"][0]["training"]
     about = (
         f"Dice; {record['data']}. {len(record['training_cases'])} other cases trained, "
-        f"{first['budget_seconds']:.0f} seconds each, validation aside, on one core of an "
+        f"{training['budget_seconds']:.0f} seconds each, validation aside, on one core of an "
         f"{made['hardware']['processor']}, jax {made['versions']['jax']}, commit {made['commit'][:12]}. "
         f"Difference of the means, with the 95 % bootstrap interval over cases: {leads}."
     )
@@ -95,4 +86,4 @@ def _in_words(spacing_mm: Sequence[float]) -> str:
 
 
 def _by(sides: Sequence[float]) -> str:
-    return " x ".join(f"{side:.3g}" for side in sides)
+    return by([round(side, 2) for side in sides])
