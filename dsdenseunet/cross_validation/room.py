@@ -42,8 +42,10 @@ def for_probabilities(runs: Sequence[Run]) -> int:
 
 
 def in_words(runs: Sequence[Run], workdir: str | Path) -> str:
-    """What is needed, what is free, and how to do without."""
+    """What is needed, what is free, and how to do without; empty where none are kept."""
     needed, cases = for_probabilities(runs), sum(map(len, held_out(runs).values()))
+    if not needed:
+        return ""
     folder = Path(workdir).absolute()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     return (
