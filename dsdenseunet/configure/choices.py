@@ -154,30 +154,37 @@ def clean_up(fingerprint: Fingerprint, several: tuple[str, ...]) -> Choice:
 
 
 def folds(fingerprint: Fingerprint, fold_file: str) -> tuple[Choice, dict[str, str]]:
-    """How cases are dealt for cross-validation, and the patient of each where names tell.
+    """How cases are dealt for cross-validation, and the patient of each where DICOM or names tell.
 
     Args:
         fingerprint: of the data.
         fold_file: where folds by patient are written to.
     """
     names = [case.name for case in fingerprint.cases]
-    of_patients = patients.patients_of(names)
-    if of_patients and len(set(of_patients.values())) >= 2:
-        scans = patients.sizes(of_patients)
-        several = [patient for patient, number in scans.items() if number > 1]
+    ids = patients.identified({case.name: case.patient for case in fingerprint.cases})
+    by_name = patients.patients_of([name for name in names if name not in ids])
+    of_patients = {**patients.by_groups(names, (), ids), **by_name}
+    scans = patients.sizes(of_patients)
+    several = [patient for patient, number in scans.items() if number > 1]
+    if several:
+        told_by = ["the PatientID of their DICOM files"] * bool(ids) + ["their names"] * bool(by_name)
         number = min(_FOLDS, len(scans))
         why = (
-            f"By their names the {len(names)} cases are of {len(scans)} patients ({some(several)} with "
-            "several scans): a patient is either trained on or validated on, never both. If the names mean "
-            "something "
-            'else, set config.data.fold_file = "".'
+            f"By {' and '.join(told_by)} the {len(names)} cases are of {len(scans)} patients "
+            f"({some(several)} with several scans): a patient is either trained on or validated "
+            "on, never both."
         )
+        if by_name:
+            why += ' If the names mean something else, set config.data.fold_file = "".'
         return Choice("folds", {"data.folds": number, "data.fold_file": fold_file}, why), of_patients
     number = min(_FOLDS, len(names))
-    why = (
-        f"{counted(len(names), 'case')} in {number} parts, of which one validates. Their names do not say "
-        "that any two are of one patient; if some are, name the folds in a file (config.data.fold_file)."
+    patient = (
+        "By its PatientID each is of another patient."
+        if len(ids) == len(names)
+        else "Neither DICOM nor their names say that any two are of one patient; if some are, name them in "
+        "config.data.same_patient."
     )
+    why = f"{counted(len(names), 'case')} in {number} parts, of which one validates. {patient}"
     return Choice("folds", {"data.folds": number}, why), {}
 
 

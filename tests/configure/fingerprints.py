@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from dsdenseunet.data.fingerprint.case_fingerprint import CaseFingerprint, RegionShape
 from dsdenseunet.data.fingerprint.data_fingerprint import Fingerprint
@@ -45,6 +46,7 @@ def a_fingerprint(
     regions: Mapping[str, Sequence[RegionShape | None]] | None = None,
     zero_share: float = 0.0,
     foreground: tuple[float, float] = (-9.4, 148.2),
+    ids: Mapping[str, str] = MappingProxyType({}),
 ) -> Fingerprint:
     """Cases that are alike; `regions` gives the shape of each region in each case, one piece by default."""
     task = task or a_task()
@@ -67,6 +69,7 @@ def a_fingerprint(
             foreground=(values,) * len(task.channels),
             everything=(values,) * len(task.channels),
             marks=(),
+            patient=ids.get(name, ""),
         )
         for n, name in enumerate(names)
     )

@@ -64,6 +64,24 @@ def test_folds_hold_patients_together():
     assert choices.folds(a_fingerprint(names=["a", "b"]), "")[0].settings == {"data.folds": 2}
 
 
+def test_folds_hold_the_scans_of_a_patient_id_together_whatever_they_are_called():
+    ids = {"a": "7", "b": "8", "c": "7", "p1_a": "9"}
+    names = [*ids, "p1_b", "p1_c", "p2_a"]
+    choice, of_patients = choices.folds(a_fingerprint(names=names, ids=ids), "folds.json")
+    assert choice.settings == {"data.folds": 5, "data.fold_file": "folds.json"}
+    assert of_patients == {
+        "a": "a", "b": "b", "c": "a", "p1_a": "p1_a", "p1_b": "p1", "p1_c": "p1", "p2_a": "p2"
+    }  # fmt: skip
+    assert "By the PatientID of their DICOM files and their names the 7 cases" in choice.why
+    # A word that stands in all files says nothing; other words in each say that no patient has two.
+    for each, settings, why in (
+        (["none"] * 2, {"data.folds": 2}, "Neither DICOM nor"),
+        (["7", "8"], {"data.folds": 2}, "By its PatientID each"),
+    ):
+        choice, _ = choices.folds(a_fingerprint(names=["a", "b"], ids=dict(zip("ab", each))), "")
+        assert choice.settings == settings and why in choice.why
+
+
 def test_patches_are_drawn_to_classes_unless_they_hold_nearly_all():
     whole = choices.sampling(a_fingerprint(), (32, 48, 32))
     assert whole.settings == {"data.centre_share": (1.0, 0.0, 0.0)}

@@ -15,6 +15,7 @@ from dsdenseunet.data.intensity import with_channels
 from dsdenseunet.data.scans import channel_files, nifti
 from dsdenseunet.data.scans.grid import Spacing, axis_codes
 from dsdenseunet.data.scans.layouts import Case
+from dsdenseunet.data.scans.opening import patient_of
 from dsdenseunet.tasks.task import Task
 
 # Held at once for each voxel: the image of one channel, its labels, a mask, and what numbers its pieces.
@@ -61,6 +62,7 @@ class CaseFingerprint:
         foreground: of each channel, the values of all classes but background; None where there is none.
         everything: of each channel, the values of the whole volume.
         marks: what was assumed of the header.
+        patient: the PatientID of DICOM files; empty where none is known.
     """
 
     name: str
@@ -75,6 +77,7 @@ class CaseFingerprint:
     foreground: tuple[Intensities | None, ...]
     everything: tuple[Intensities, ...]
     marks: tuple[str, ...]
+    patient: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -122,6 +125,7 @@ def fingerprint_case(case: Case, task: Task) -> tuple[CaseFingerprint, tuple[Qua
         foreground=tuple(one[0] if one else None for one in inside),
         everything=tuple(one[0] for one in whole if one),
         marks=image.grid.marks,
+        patient=patient_of(case.image),
     )
     return found, tuple(one[1] if one else None for one in inside)
 

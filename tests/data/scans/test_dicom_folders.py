@@ -11,6 +11,7 @@ import pytest
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.data import preparation, preparation_report
 from dsdenseunet.data.doctor.examination import examine
+from dsdenseunet.data.fingerprint.case_fingerprint import fingerprint_case
 from dsdenseunet.data.manifest import array_path
 from dsdenseunet.data.scans import layouts, nifti, walk
 from dsdenseunet.data.scans.dicom_seg_writer import write_segmentation
@@ -155,6 +156,7 @@ def test_the_cache_is_that_of_the_nifti_files_and_follows_the_slices(labelled, t
         assert [row.status for row in rows] == ["new", "new"], rows
         patients = [row.record.patient for row in rows if row.record]
         assert patients == (["7", "7"] if form == "dicom" else ["", ""])
+        assert fingerprint_case(cases[0], lits.TASK)[0].patient == patients[0]
         caches[form] = arrays(tmp_path / form)
     for key, array in caches["dicom"].items():
         np.testing.assert_array_equal(array, caches["nifti"][key])
