@@ -12,13 +12,17 @@ Its cache is another one:
 
     python -m experiments.prepare --config=configs/lits14.py:best --data=LiTS256 --cache=cache-lits14-best
     python -m experiments.train --config=configs/lits14.py:best --workdir=runs/lits14-best --budget_hours=0.67
+
+A name of configs/hippocampus.py's `NETWORKS` (`:dense_unet_ds`, `:dense_unet_standard`, `:unet`, `:mednext`)
+puts that network into this recipe, with the optimiser that all of them share there, so that what differs is
+the network. It reads `:best`'s cache.
 """
 
 from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import decathlon, ds_dense_unet_569
+from configs import decathlon, ds_dense_unet_569, hippocampus
 from configs.base import in_order, phase
 
 # Their scans agree in size, spacing and anatomy.
@@ -26,16 +30,23 @@ SAME_PATIENT = (("volume-7", "volume-8", "volume-9", "volume-10"),)
 
 
 def get_config(variant: str = "ds") -> ConfigDict:
-    """Args: `best`, or a variant of configs/ds_dense_unet_569.py."""
-    config = ds_dense_unet_569.get_config("ds" if variant == "best" else variant)
+    """Args: `best`, a name of `hippocampus.NETWORKS`, or a variant of configs/ds_dense_unet_569.py."""
+    small = variant == "best" or variant in hippocampus.NETWORKS
+    config = ds_dense_unet_569.get_config("ds" if small else variant)
     config.name = f"lits14:{variant}"
     # All that these copies have of the scans' range.
     config.task.channels = (("CT", "window", -40.0, 160.0),)
     config.data.cache = "cache-lits14"
     config.data.folds = 3
     config.data.same_patient = SAME_PATIENT
-    if variant == "best":
+    if small:
         _small_and_fast(config)
+    if variant in hippocampus.NETWORKS:
+        shared = hippocampus.get_config(variant)
+        config.optimizer = shared.optimizer
+        # Of :best's own network the levels fit the patch, which is larger than the hippocampus's.
+        if hippocampus.NETWORKS[variant]:
+            config.model = shared.model
     return config
 
 

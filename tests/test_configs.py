@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import cascades, ds_dense_unet_569, hippocampus, networks, table_one
+from configs import cascades, ds_dense_unet_569, hippocampus, lits14, networks, table_one
 from configs.base import base_config
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
@@ -90,6 +90,19 @@ def test_a_choice_for_the_hippocampus_changes_what_it_names_and_a_network_no_mor
     else:
         recipe = {"data.patch_size", "optimizer.name", "optimizer.learning_rate"}
         assert {field for field in changed if not field.startswith("model.")} == recipe
+
+
+@pytest.mark.parametrize("name", hippocampus.NETWORKS)
+def test_a_network_for_lits14_changes_no_more_than_the_optimiser_of_its_best_recipe(name):
+    base = flatten(lits14.get_config("best").to_dict())
+    config = lits14.get_config(name)
+    check_config(config)
+    registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
+    given = flatten(config.to_dict())
+    changed = {field for field in base.keys() | given.keys() if base.get(field) != given.get(field)}
+    recipe = {"name", "optimizer.name", "optimizer.learning_rate"}
+    assert {field for field in changed if not field.startswith("model.")} == recipe
+    assert config.model.num_classes == 3
 
 
 def test_unknown_network_names_the_known_ones():
