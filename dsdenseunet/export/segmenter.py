@@ -25,14 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsdenseunet.core.safetensors import read_weights
-from dsdenseunet.data.intensity import with_channels
-from dsdenseunet.data.resampling import Slices, shape_at
 from dsdenseunet.inference.labelling import NO_NUMBER, labelled
-from dsdenseunet.inference.mirroring import averaged
-from dsdenseunet.inference.own_grid import onto
-from dsdenseunet.inference.sliding_window import Piece, Tiling, blend
-from dsdenseunet.inference.turning import averaged_over_turns
-from dsdenseunet.tasks.channel import Channel, are_hounsfield, scaling_of, statistics_of
+from dsdenseunet.inference.sliding_window import Piece
+from dsdenseunet.inference.whole_volume import pieces_of
+from dsdenseunet.tasks.channel import Channel, are_hounsfield
 
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "network.stablehlo", "weights.safetensors"
 
@@ -114,37 +110,22 @@ class Segmenter:
         statistics: Sequence[Sequence[float]] | None,
         spacing_mm: Sequence[float] | None,
     ) -> Iterator[Piece]:
-        wanted_mm = self.metadata["task"].get("spacing_mm", ())
         settings = self.metadata["inference"]
-        degrees = settings["rotation_degrees"]
-        if wanted_mm and spacing_mm is None:
-            raise ValueError(f"the network sees voxels of {wanted_mm} mm: spacing_mm of the image is needed")
-        if degrees and spacing_mm is None:
-            raise ValueError(f"patches are turned by {degrees} degrees: spacing_mm of the image is needed")
-        values = as_read(image, self._channels)
-        if statistics is None:
-            statistics = statistics_of(self._channels, values)
-        own_shape = values.shape[:3]
-        shape = shape_at(own_shape, spacing_mm or (), wanted_mm)
-        tiling = Tiling.of(
-            shape,
-            settings["patch_size"],
+        return pieces_of(
+            as_read(image, self._channels),
+            functools.partial(self._network, self._weights),
+            self._channels,
+            statistics,
+            spacing_mm=spacing_mm,
+            working_mm=self.metadata["task"].get("spacing_mm", ()),
+            patch_size=settings["patch_size"],
             overlap=settings["overlap"],
             sigma_scale=settings["sigma_scale"],
-        )
-        network = averaged(functools.partial(self._network, self._weights), settings["mirror_axes"])
-        image_DHWC: Any = with_channels(values)
-        if shape != own_shape:
-            image_DHWC = Slices(image_DHWC, shape, whole=are_hounsfield(self._channels))
-        pieces = blend(
-            image_DHWC,
-            tiling,
-            averaged_over_turns(network, degrees, wanted_mm or spacing_mm or ()),
-            scaling_of(self._channels, statistics),
+            mirror_axes=settings["mirror_axes"],
+            rotation_degrees=settings["rotation_degrees"],
             batch_size=settings["batch_size"],
             device=self._device,
         )
-        yield from pieces if shape == own_shape else onto(pieces, shape, own_shape)
 
 
 def as_read(image: NDArray[Any], channels: Sequence[Channel]) -> NDArray[Any]:

@@ -15,13 +15,13 @@ from types import ModuleType
 from dsdenseunet.core import safetensors
 from dsdenseunet.data import intensity, resampling
 from dsdenseunet.export import segmenter
-from dsdenseunet.inference import labelling, mirroring, own_grid, sliding_window, turning
+from dsdenseunet.inference import labelling, mirroring, own_grid, sliding_window, turning, whole_volume
 from dsdenseunet.tasks import channel
 
 # Each may import from those before it, and NumPy, JAX and the standard library.
 MODULES: Sequence[ModuleType] = (
     *(safetensors, channel, intensity, resampling, sliding_window),
-    *(own_grid, mirroring, turning, labelling, segmenter),
+    *(own_grid, mirroring, turning, whole_volume, labelling, segmenter),
 )
 _OWN = "dsdenseunet."
 _START = """

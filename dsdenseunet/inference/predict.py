@@ -19,12 +19,10 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from dsdenseunet.core.words import some
-from dsdenseunet.data import memory, resampling
-from dsdenseunet.data.intensity import with_channels
-from dsdenseunet.inference import labelling, mirroring, own_grid, postprocess, turning
+from dsdenseunet.data import memory
+from dsdenseunet.inference import labelling, postprocess, whole_volume
 from dsdenseunet.inference.postprocess import Spacing
-from dsdenseunet.inference.sliding_window import Piece, Size, Tiling, blend
-from dsdenseunet.tasks.channel import are_hounsfield, scaling_of, statistics_of
+from dsdenseunet.inference.sliding_window import Piece, Size
 from dsdenseunet.tasks.task import Task
 
 Image = NDArray[Any]
@@ -236,16 +234,6 @@ class Predictor(Segmenter):
         """Itself alone."""
         return {"": self}
 
-    def working_shape(self, shape: Sequence[int], spacing_mm: Spacing | None) -> Size:
-        """The shape (D, H, W) in which the network sees a volume.
-
-        Raises:
-            ValueError: the volume's spacing is not given, and the task has one or patches are turned.
-        """
-        if spacing_mm is None and (self.task.spacing_mm or self.rotation_degrees):
-            raise ValueError("spacing_mm must be given: the task has a spacing, or patches are turned")
-        return resampling.shape_at(shape, spacing_mm or (), self.task.spacing_mm)
-
     def check_room(
         self, path: str | os.PathLike[str], shape: Sequence[int], spacing_mm: Spacing | None
     ) -> None:
@@ -255,7 +243,8 @@ class Predictor(Segmenter):
             InputError: names `path`, the scan's file.
         """
         if self.task.spacing_mm:
-            _, *plane = self.working_shape(shape, spacing_mm)
+            working_mm = self.task.spacing_mm
+            _, *plane = whole_volume.working_shape(shape, spacing_mm, working_mm, self.rotation_degrees)
             # Float32: the image, and of each class a sum and the mean.
             held = 4 * (len(self.task.channels) + 2 * len(self.task.classes))
             memory.check_room(path, (self.patch_size[0], *plane), held, resampled_mm=self.task.spacing_mm)
@@ -263,34 +252,24 @@ class Predictor(Segmenter):
     def pieces(
         self, image: Image, spacing_mm: Spacing | None = None, statistics: Statistics | None = None
     ) -> Iterator[Piece]:
-        """Yields class probabilities, see `Segmenter.pieces`.
-
-        An image that must be resampled first is resampled slab by slab, as the network comes to it.
-        """
-        own_shape, channels = image.shape[:3], self.task.channels
-        shape = self.working_shape(own_shape, spacing_mm)
-        tiling = Tiling.of(shape, self.patch_size, overlap=self.overlap, sigma_scale=self.sigma_scale)
-        if statistics is None:
-            statistics = statistics_of(channels, image)
+        """Yields class probabilities, see `Segmenter.pieces` and `whole_volume.pieces_of`."""
         # Once a volume, not once a patch; nothing moves where the weights are on the device already.
         variables = jax.device_put(self.variables, self.device)
-
-        network = mirroring.averaged(
-            functools.partial(class_probabilities, self.model, variables), self.mirror_axes
-        )
-        working_mm = self.task.spacing_mm or spacing_mm or ()
-        image_DHWC: Any = with_channels(image)
-        if shape != own_shape:
-            image_DHWC = resampling.Slices(image_DHWC, shape, whole=are_hounsfield(channels))
-        pieces = blend(
-            image_DHWC,
-            tiling,
-            turning.averaged_over_turns(network, self.rotation_degrees, working_mm),
-            scaling_of(channels, statistics),
+        return whole_volume.pieces_of(
+            image,
+            functools.partial(class_probabilities, self.model, variables),
+            self.task.channels,
+            statistics,
+            spacing_mm=spacing_mm,
+            working_mm=self.task.spacing_mm,
+            patch_size=self.patch_size,
+            overlap=self.overlap,
+            sigma_scale=self.sigma_scale,
+            mirror_axes=self.mirror_axes,
+            rotation_degrees=self.rotation_degrees,
             batch_size=self.batch_size,
             device=self.device,
         )
-        yield from pieces if shape == own_shape else own_grid.onto(pieces, shape, own_shape)
 
 
 def fingerprint(predictor: Predictor) -> str:

@@ -161,7 +161,7 @@ def test_statistics_of_the_case_may_be_given(folders):
 def test_a_network_with_a_spacing_asks_for_the_image_s(folders):
     network = segmenter.Segmenter(folders["thick"] / "exported")
     image = np.load(folders["thick"] / "image-1.npy")
-    with pytest.raises(ValueError, match="spacing_mm of the image is needed"):
+    with pytest.raises(ValueError, match="spacing_mm of the image must be given"):
         network.labels(image)
     assert (
         np.abs(

@@ -71,7 +71,7 @@ def test_prediction_is_that_of_the_resampled_scan_resampled_back():
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(one.segment(image(), spacing_mm), found.argmax(axis=-1))
     np.testing.assert_array_equal(together(one, (2.0, 1.0, 1.0)), together(plain, None))
-    with pytest.raises(ValueError, match="spacing_mm must be given"):
+    with pytest.raises(ValueError, match="spacing_mm of the image must be given"):
         one.segment(image())
 
 

@@ -48,7 +48,7 @@ def test_five_passes_are_averaged_as_by_scipy():
 def test_a_predictor_turns_in_millimetres_and_must_know_them():
     one = predictor(Lopsided(), rotation_degrees=9.0)
     image = np.random.default_rng(1).integers(-200, 200, (4, 8, 8)).astype(np.int16)
-    with pytest.raises(ValueError, match="spacing_mm must be given"):
+    with pytest.raises(ValueError, match="spacing_mm of the image must be given"):
         one.segment(image)
     thick, cubes = (
         np.concatenate([values for _, values in one.probabilities(image, spacing_mm)])
