@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import keyword
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from dsdenseunet.configure.fitting import Fit
 from dsdenseunet.configure.recipes import Recipe, recipe_for
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.core.words import counted
+from dsdenseunet.core.words import counted, one_line
 from dsdenseunet.data import patients, preparation
 from dsdenseunet.data.fingerprint.data_fingerprint import Fingerprint, fingerprint
 from dsdenseunet.data.scans.layouts import find_cases
@@ -279,8 +278,4 @@ def _notes(found: Fingerprint) -> list[str]:
     marked = [case.name for case in found.cases if case.marks]
     if marked:
         notes.append(f"Headers under an assumption, see experiments.doctor: {counted(len(marked), 'case')}.")
-    return [*notes, *(f"Left out, {name}: {re.sub(r'  *', ' ', m)}" for name, m in _one_line(found.failures))]
-
-
-def _one_line(failures: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, message.replace("\n", ";")) for name, message in failures]
+    return [*notes, *(f"Left out, {name}: {one_line(message)}" for name, message in found.failures)]

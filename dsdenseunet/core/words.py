@@ -21,6 +21,11 @@ def by(sides: Sequence[float]) -> str:
     return " x ".join(f"{side:g}" if isinstance(side, float) else str(side) for side in sides)
 
 
+def one_line(message: str) -> str:
+    """A message of several lines as one, its parts behind semicolons."""
+    return "; ".join(" ".join(line.split()) for line in message.splitlines() if line.strip())
+
+
 def printable(name: str) -> str:
     r"""A file's name as text that can be encoded: `M\udcfcller` where the byte FC of Latin-1 is no UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dsdenseunet.core.errors import InputError
-from dsdenseunet.core.words import counted
+from dsdenseunet.core.words import counted, one_line
 from dsdenseunet.data.fingerprint.case_fingerprint import CaseFingerprint, Quantiles, fingerprint_case
 from dsdenseunet.data.fingerprint.intensities import Intensities, pooled
 from dsdenseunet.data.isolated import WorkerDiedError, run_each
@@ -172,7 +172,8 @@ def fingerprint(
     if not read:
         raise InputError(
             root,
-            found=f"{counted(len(cases), 'scan')}, none of which can be read; the first one: {failed[0]}",
+            found=f"{counted(len(cases), 'scan')}, none of which can be read; the first one: "
+            + one_line(failed[0]),
             expected="labelled scans that `python -m experiments.prepare` accepts",
             fix="correct the files; `python -m experiments.doctor` says what is wrong with each",
         )

@@ -271,8 +271,8 @@ def describe(others: Iterable[PassedOver]) -> list[str]:
 
 
 def tell(others: Iterable[PassedOver], say: Callable[[str], object] = print) -> None:
-    """Says what was passed over, or that nothing was."""
-    for line in describe(others) or ["passed over: no file that looks like a scan"]:
+    """Says what was passed over, or that everything is used."""
+    for line in describe(others) or ["every file that looks like a scan is used"]:
         say(line)
 
 

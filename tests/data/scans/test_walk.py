@@ -202,7 +202,7 @@ def test_the_lines_count_and_name_what_was_passed_over():
     assert walk.from_json(walk.to_json(others)) == others
     said = []
     walk.tell([], said.append)
-    assert said == ["passed over: no file that looks like a scan"]
+    assert said == ["every file that looks like a scan is used"]
 
 
 name_characters = st.characters(exclude_characters="/\0", codec=None, exclude_categories=())
