@@ -180,7 +180,8 @@ def check_names(where, module, names):
             continue
         source = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
         assert source.is_file(), f"{where}: no module {module}"
-        defined = re.search(rf"^(def|class) {name}\b|^{name}\b.*=", source.read_text(), re.MULTILINE)
+        given = rf'^(def|class) {name}\b|^{name}\b.*=|^__all__ = .*"{name}"'
+        defined = re.search(given, source.read_text(), re.MULTILINE)
         assert defined, f"{where}: {module} has no {name}"
 
 

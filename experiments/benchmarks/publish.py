@@ -1,6 +1,6 @@
-"""Puts what was measured and counted into README.md, docs/explanation/speed.md and the pages of networks.
+"""Puts what was measured and counted into README.md, docs/explanation/ and the pages of networks.
 
-python -m experiments.benchmarks.publish [--networks] [--gpu=gpu/benchmark_gpu.json] [--cpu=FILE]
+python -m experiments.benchmarks.publish [--networks] [--gpu=FILE] [--cpu=FILE] [--mednext=FILE]
 
 A new record takes the place of the one in docs/results first. The tables stand between marks there.
 """
@@ -22,6 +22,7 @@ _COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.com
 _SPACING = flags.DEFINE_list("spacing", None, "Folders: scores of one run beside another, and both runs.")
 _NETWORKS = flags.DEFINE_bool("networks", False, "Count the networks of configs/ anew first.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
+_MEDNEXT = flags.DEFINE_string("mednext", None, "Record of experiments.benchmarks.mednext, likewise.")
 _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clone whose documents it is.")
 
 
@@ -35,6 +36,8 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / blocks.RESULTS / blocks.GPU, record)
     if _CPU.value:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
+    if _MEDNEXT.value:
+        files.write_json(root / blocks.RESULTS / blocks.MEDNEXT, files.read_json(_MEDNEXT.value))
     if _COMPARISON.value:
         files.write_json(root / blocks.RESULTS / blocks.HIPPOCAMPUS, standings.read(_COMPARISON.value))
     if _SPACING.value:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dsdenseunet import ops
 from dsdenseunet.ops.cpu import depthwise_sums
 from dsdenseunet.ops.depthwise import depthwise_conv, transposed_depthwise_conv
+from tests import documents
 
 
 def random_case(shape, kernel, seed, dtype=jnp.float32):
@@ -58,7 +59,11 @@ def test_more_taps_than_one_loop_takes_equal_grouped(stride):
 
 @pytest.mark.parametrize(
     ("sides", "kernel", "stride"),
-    [((2, 3, 2), (3, 3, 3), (2, 2, 2)), ((2, 2, 3), (1, 3, 5), (1, 3, 2))],
+    [
+        ((2, 3, 2), (3, 3, 3), (2, 2, 2)),
+        ((2, 2, 3), (1, 3, 5), (1, 3, 2)),
+        ((2, 3, 2), (5, 5, 5), (2, 2, 2)),
+    ],
 )
 def test_transposed_is_the_transpose_of_the_grouped_one(sides, kernel, stride):
     x, kernel = random_case((1, *sides, 2), kernel, 0)
@@ -115,6 +120,14 @@ def test_bfloat16_keeps_its_type_and_agrees_to_its_precision(implementation):
     for a, b in zip(got, exact, strict=True):
         assert a.dtype == jnp.bfloat16
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=0.05, atol=0.15)
+
+
+def test_the_documented_call_runs():
+    (block,) = documents.blocks(documents.ROOT / "docs/explanation/depthwise.md")
+    names = {}
+    exec(compile(block.text, block.where, "exec"), names)
+    shapes = [names[name].shape for name in ("values", "by_image", "by_kernel")]
+    assert shapes == [(1, 7, 9, 11, 4), names["image"].shape, names["kernel"].shape]
 
 
 def test_the_package_has_them_for_others():

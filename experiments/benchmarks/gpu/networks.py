@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments.benchmarks.gpu import roofline, weights
+from experiments.benchmarks.gpu import weights
 from experiments.benchmarks.gpu.setting import Program, Setting, device_peak_gib, load_all
 from experiments.benchmarks.gpu.weights import VARIANTS
-from experiments.benchmarks.measuring import jax_tasks
+from experiments.benchmarks.measuring import jax_tasks, roofline
 from experiments.benchmarks.measuring.pairs import Alternation, alternate, difference
 from experiments.benchmarks.measuring.worker import Worker
 

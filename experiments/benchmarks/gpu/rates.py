@@ -3,83 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from dsdenseunet.ops.depthwise_choice import Device
 from dsdenseunet.runtime.environment import installed_version
 from dsdenseunet.training import provenance
 from experiments.benchmarks.gpu import driver
 from experiments.benchmarks.gpu.setting import Setting
+from experiments.benchmarks.measuring.jax_rates import tasks
 from experiments.benchmarks.measuring.pairs import Spread
 from experiments.benchmarks.measuring.worker import Worker
-
-_PASSES = 20
-
-
-class Products:
-    """`_PASSES` products of square matrices of random numbers, one after the other."""
-
-    def __init__(self, side: int, dtype: str):
-        keys = jax.random.split(jax.random.key(0))
-        # Products of these neither grow nor vanish.
-        values, factor = (jax.random.normal(key, (side, side), jnp.dtype(dtype)) for key in keys)
-        self._operands = values, (factor / np.sqrt(side)).astype(dtype)
-        self._compute = jax.jit(_products)
-
-    def run(self) -> None:
-        """All of them."""
-        jax.block_until_ready(self._compute(*self._operands))
-
-    def outputs(self) -> dict[str, np.ndarray]:
-        """Nothing to compare."""
-        return {}
-
-
-def _products(values: jax.Array, factor: jax.Array) -> jax.Array:
-    return jax.lax.fori_loop(0, _PASSES, lambda _, product: product @ factor, values)
-
-
-class Copies:
-    """`_PASSES` times an array is read and written."""
-
-    def __init__(self, gib: float):
-        self._values = jnp.zeros(int(gib * 2**30) // 4, jnp.float32)
-        self._compute = jax.jit(_copies)
-
-    def run(self) -> None:
-        """All of them."""
-        jax.block_until_ready(self._compute(self._values))
-
-    def outputs(self) -> dict[str, np.ndarray]:
-        """Nothing to compare."""
-        return {}
-
-
-def _copies(values: jax.Array) -> jax.Array:
-    return jax.lax.fori_loop(0, _PASSES, lambda _, copy: copy + 1, values)
 
 
 def measure(setting: Setting) -> Iterator[dict[str, Any]]:
     """What the run is made with; operations (two a multiply-add) and bytes (read and written) a second."""
     yield {"part": "provenance", "case": "provenance", "provenance": _provenance(setting)}
     side, gib = setting.amounts.matrix, setting.amounts.copied_gib
-    tasks: list[tuple[str, str, Callable[[], Any], int]] = [
-        (dtype, f"{dtype} matrix product", functools.partial(Products, side, dtype), 2 * side**3)
-        for dtype in setting.amounts.dtypes
-    ]
-    tasks.append(("bytes", "memory", functools.partial(Copies, gib), int(2 * gib * 2**30)))
     with Worker("ours") as worker:
-        for rate_of, case, make_task, amount in tasks:
+        for rate_of, case, make_task, amount in tasks(setting.amounts.dtypes, side, gib):
             worker.load(make_task, limit_s=setting.left_s())
             with setting.quiet():
                 seconds = [worker.sample().wall_s for _ in range(3 * setting.amounts.rounds)]
-            found = Spread.of([_PASSES * amount / sample for sample in seconds])
+            found = Spread.of([amount / sample for sample in seconds])
             unit = "bytes" if rate_of == "bytes" else "operations"
             setting.say(f"{case}: {found.median:.3g} {unit} a second")
             yield {"case": case, "rate_of": rate_of, "per_s": found.as_json()}

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.gpu import roofline
 from experiments.benchmarks.gpu.goals import TARGETS
+from experiments.benchmarks.measuring import roofline
 from experiments.benchmarks.measuring.targets import judge
 
 # Cases that say how a part went, not what it measured.

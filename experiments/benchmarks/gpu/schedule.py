@@ -17,9 +17,9 @@ from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.training.device_input import Augment, DeviceInput
 from dsdenseunet.training.step import train_step
-from experiments.benchmarks.gpu import roofline, weights
+from experiments.benchmarks.gpu import weights
 from experiments.benchmarks.gpu.setting import Program, Setting, device_peak_gib
-from experiments.benchmarks.measuring import jax_tasks, pipeline_task
+from experiments.benchmarks.measuring import jax_tasks, pipeline_task, roofline
 from experiments.benchmarks.measuring.pairs import Spread
 from experiments.benchmarks.measuring.worker import Worker
 

@@ -15,9 +15,9 @@ from dsdenseunet.inference.sliding_window import Tiling
 from dsdenseunet.models import registry
 from dsdenseunet.runtime.compilation import use_compilation_cache
 from dsdenseunet.tasks.task import Task
-from experiments.benchmarks.gpu import roofline, weights
+from experiments.benchmarks.gpu import weights
 from experiments.benchmarks.gpu.setting import Program, Setting, Size, device_peak_gib, load_all
-from experiments.benchmarks.measuring import jax_tasks
+from experiments.benchmarks.measuring import jax_tasks, roofline
 from experiments.benchmarks.measuring.pairs import alternate
 from experiments.benchmarks.measuring.worker import Worker
 

@@ -22,7 +22,7 @@ def ensure(setting: Setting) -> None:
     missing = {
         name: separable
         for name, separable in VARIANTS.items()
-        if not (setting.weights(separable) / "layers.npz").exists()
+        if not (setting.weights(separable) / "peer.npz").exists()
     }
     if not missing:
         return

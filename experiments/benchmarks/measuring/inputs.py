@@ -13,10 +13,12 @@ def convolution_inputs(
     stride: tuple[int, int, int],
     features: int,
     batch: int = 1,
+    transposed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standard normal map (B, D, H, W, C), kernel, and gradient of the output (B, D', H', W', features)."""
     generator = np.random.default_rng(0)
-    out_DHW = [-(-n // s) for n, s in zip(shape_DHWC[:3], stride)]
+    sides = zip(shape_DHWC[:3], stride)
+    out_DHW = [(n - 1) * s + 1 if transposed else -(-n // s) for n, s in sides]
     shapes = ((batch, *shape_DHWC), kernel_shape, (batch, *out_DHW, features))
     x, kernel, gradient = (generator.standard_normal(shape, np.float32) for shape in shapes)
     return x, kernel, gradient

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsdenseunet.ops.conv import conv3d, direct_conv
-from dsdenseunet.ops.depthwise import Implementation, depthwise_conv
+from dsdenseunet.ops.depthwise import Implementation, depthwise_conv, transposed_depthwise_conv
 from experiments.benchmarks.measuring.inputs import convolution_inputs
 
 Arrays = tuple[jax.Array, jax.Array, jax.Array]
@@ -19,18 +19,21 @@ _NAMES = ("y", "input_gradient", "filter_gradient")
 
 
 class Convolution:
-    """One 3^3 convolution, forward or forward and backward; the counterpart of `torch_tasks.Convolution`.
+    """One convolution, forward or forward and backward; the counterpart of `torch_tasks.Convolution`.
 
     Args:
         shape_DHWC: of the input.
         features: channels of the output.
-        form: `auto`, `grouped`, `shifted` or `pallas` (depthwise), `conv3d` or `direct` (full).
+        form: `auto`, `grouped`, `shifted` or `pallas` (depthwise; transposed: `auto` or `grouped`), `conv3d`
+            or `direct` (full).
         stride: along (D, H, W).
         backward: also the gradients by input and kernel.
         dtype: of all arrays.
         repeats: passes in one call, each on the results of the one before, so that a device's way to start
             a program does not count.
         batch: maps at once.
+        size: side of the kernel.
+        transposed: the transposed convolution, of whose output the stride is; depthwise only.
     """
 
     def __init__(
@@ -43,14 +46,18 @@ class Convolution:
         dtype: str = "float32",
         repeats: int = 1,
         batch: int = 1,
+        size: int = 3,
+        transposed: bool = False,
     ):
         full = {"conv3d": conv3d, "direct": direct_conv}
-        convolve: Callable[..., jax.Array] = functools.partial(
-            full.get(form) or functools.partial(depthwise_conv, implementation=cast(Implementation, form)),
-            stride=stride,
+        depthwise: Callable[..., jax.Array] = functools.partial(
+            depthwise_conv, implementation=cast(Implementation, form)
         )
-        fan = shape_DHWC[-1] if form in full else 1
-        arrays = convolution_inputs(shape_DHWC, (3, 3, 3, fan, features), stride, features, batch)
+        if transposed:
+            depthwise = {"auto": transposed_depthwise_conv, "grouped": grouped_transposed}[form]
+        convolve = functools.partial(full.get(form, depthwise), stride=stride)
+        kernel_shape = (size, size, size, shape_DHWC[-1] if form in full else 1, features)
+        arrays = convolution_inputs(shape_DHWC, kernel_shape, stride, features, batch, transposed)
         self._arrays = [jax.device_put(array.astype(jnp.dtype(dtype))) for array in arrays]
 
         def forward(x: jax.Array, kernel: jax.Array, _: jax.Array) -> tuple[jax.Array, ...]:
@@ -86,6 +93,19 @@ class Convolution:
         """Of one pass: `y`, and where backward `input_gradient` and `filter_gradient`, as float32."""
         results = self._once(*self._arrays)
         return {name: np.asarray(array, np.float32) for name, array in zip(_NAMES, results)}
+
+
+def grouped_transposed(x_BDHWC: jax.Array, kernel: jax.Array, stride: tuple[int, int, int]) -> jax.Array:
+    """`transposed_depthwise_conv` by XLA's grouped convolution of a map with zeros between its voxels."""
+    return jax.lax.conv_general_dilated(
+        x_BDHWC,
+        kernel[::-1, ::-1, ::-1],
+        window_strides=(1, 1, 1),
+        padding=[(side // 2, side // 2) for side in kernel.shape[:3]],
+        lhs_dilation=stride,
+        feature_group_count=kernel.shape[-1],
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+    )
 
 
 class KernelPair:

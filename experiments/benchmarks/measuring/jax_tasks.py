@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from dsdenseunet.core import files
 from dsdenseunet.losses import combine
 from dsdenseunet.models import registry
-from dsdenseunet.models.dense_block import layer_sizes, unstack
 from dsdenseunet.ops import depthwise_choice
 from dsdenseunet.runtime import parallel
 from dsdenseunet.runtime.compilation import use_compilation_cache
@@ -25,12 +24,13 @@ from dsdenseunet.training.recipe import build_recipe
 from dsdenseunet.training.state import TrainState
 from dsdenseunet.training.step import train_step
 from experiments.benchmarks.measuring.inputs import network_inputs, read_weights
+from experiments.benchmarks.measuring.peer_weights import for_peer
 
 
 def write_weights(model_config: Mapping[str, Any], folder: Path) -> None:
     """Writes the network's first variables, every scale, bias and statistic moved, so that a swap shows.
 
-    `variables.npz` holds them as the Flax network does, `layers.npz` with each dense layer's own weights.
+    `variables.npz` holds them as the Flax network does, `peer.npz` as its peer in PyTorch does.
     """
     model = registry.build(model_config)
     generator = np.random.default_rng(1)
@@ -41,26 +41,8 @@ def write_weights(model_config: Mapping[str, Any], folder: Path) -> None:
         arrays[name] = array if leaf == "kernel" else array + (np.abs(noise) if leaf == "var" else noise)
     _write_arrays(folder / "variables.npz", arrays)
     variables = traverse_util.unflatten_dict(arrays, sep="/")
-    layers = {name: _by_layer(tree, model.growth_rate) for name, tree in variables.items()}
-    _write_arrays(folder / "layers.npz", traverse_util.flatten_dict(layers, sep="/"))
-
-
-def _by_layer(modules: Mapping[str, Any], growth_rate: int) -> dict[str, Any]:
-    """`block1/norm1/scale` of all layers becomes `block1/layer01/norm1/scale`, and so on."""
-    result = {}
-    for name, weights in modules.items():
-        if name.startswith("block"):
-            count, rows = len(_first(weights["norm2"])), _first(weights["norm1"]).size
-            in_channels = (rows - sum(layer_sizes(0, count, growth_rate))) // count
-            layers = unstack(weights, layer_sizes(in_channels, count, growth_rate))
-            result[name] = {f"layer{i:02d}": layer for i, layer in enumerate(layers, start=1)}
-        else:
-            result[name] = weights
-    return result
-
-
-def _first(values: Mapping[str, np.ndarray]) -> np.ndarray:
-    return next(iter(values.values()))
+    of_peer = {name: for_peer(tree, model_config) for name, tree in variables.items()}
+    _write_arrays(folder / "peer.npz", traverse_util.flatten_dict(of_peer, sep="/"))
 
 
 def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
@@ -108,7 +90,7 @@ def first_state(config: ConfigDict, variables: Mapping[str, Any]) -> TrainState:
     opt_state = jax.eval_shape(recipe.optimizer.init, variables["params"])
     return TrainState(
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), opt_state),
         step=jnp.zeros((), jnp.int32),
         key=jnp.zeros(2, jnp.uint32),

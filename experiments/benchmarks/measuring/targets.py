@@ -38,7 +38,7 @@ class Target:
         value, case = min(figures) if self.at_least else max(figures)
         met = value >= self.limit if self.at_least else value <= self.limit
         return {
-            **{"target": self.text, "measured": float(f"{value:.4g}")},
+            **{"target": self.text, "limit": self.limit, "measured": float(f"{value:.4g}")},
             **{"case": case, "met": met},
         }
 
@@ -88,6 +88,51 @@ TARGETS = (
     Target("input pipeline, times the step rate", 2, _inverse(_ratio("pipeline")), at_least=True),
     Target("cold start: trace and compile the training step, seconds", 40, _start("cold")),
     Target("warm start: trace and read the training step from the cache, seconds", 10, _start("warm")),
+)
+
+
+def _mednext(part: str, kernel: int, peer: str) -> Callable[[dict[str, Any]], float | None]:
+    """Of MedNeXt S with kernels of this side beside a network in PyTorch."""
+
+    def figure(result: dict[str, Any]) -> float | None:
+        wanted = result["part"] == part and result.get("kernel") == kernel
+        if not wanted or result["against"].startswith("U-Net") != (peer == "U-Net"):
+            return None
+        return float(result["ratio"]["median"])
+
+    return figure
+
+
+_PASSES = {"inference": "inference", "step": "training step"}
+MEDNEXT_TARGETS = (
+    *(
+        Target(f"MedNeXt S k{kernel}, {words}, share of PyTorch's seconds", limit, _mednext(part, kernel, ""))
+        for kernel, limit in ((3, 0.45), (5, 0.4))
+        for part, words in _PASSES.items()
+    ),
+    *(
+        Target(
+            f"MedNeXt S k{kernel}, {words}, share of the plain U-Net's seconds in PyTorch",
+            1.0,
+            _mednext(part, kernel, "U-Net"),
+        )
+        for kernel in (3, 5)
+        for part, words in _PASSES.items()
+    ),
+    *(
+        Target(
+            f"depthwise convolution of MedNeXt, {words}, share of PyTorch's seconds",
+            1.0,
+            _ratio("depthwise", _PYTORCH, f", {ending}"),
+        )
+        for ending, words in (("fwd", "forward"), ("fwd+bwd", "forward and backward"))
+    ),
+    Target(
+        "depthwise convolution of MedNeXt, forward and backward, times faster than XLA's own",
+        20,
+        _inverse(_ratio("depthwise", ("grouped",), "fwd+bwd")),
+        at_least=True,
+    ),
 )
 
 

@@ -1,6 +1,6 @@
-"""The same network in PyTorch; only this module and torch_tasks import it.
+"""3D-DenseUNet in PyTorch, and weights onto this and its other networks.
 
-Modules carry the names of the Flax network's, so that weights are copied by name.
+Modules carry the names that `peer_weights` gives, so that weights are copied by name.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _relu(x: Tensor) -> Tensor:
 
 
 def copy_weights(network: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Copies Flax variables, as `inputs.read_weights` gives them, onto a network of equal names.
+    """Copies variables, which `peer_weights` has named, onto a network of equal names.
 
     Raises:
         ValueError: a tensor without an array, or an array without a tensor.
@@ -169,7 +169,11 @@ def copy_weights(network: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
             name = ".".join([*modules, names.get(leaf, leaf)])
             if name not in tensors:
                 raise ValueError(f"{path}: the network has no {name}")
-            tensors.pop(name).copy_(torch.from_numpy(torch_kernel(array) if leaf == "kernel" else array))
+            if leaf == "kernel":
+                module = network.get_submodule(".".join(modules))
+                transposed = isinstance(module, nn.ConvTranspose3d) and module.groups == 1
+                array = torch_kernel(array.swapaxes(3, 4) if transposed else array)
+            tensors.pop(name).copy_(torch.from_numpy(array))
     if tensors:
         raise ValueError(f"no weights for {sorted(tensors)}")
 

@@ -1,4 +1,4 @@
-"""What is timed of PyTorch: a training step and a forward pass of the network, and single convolutions."""
+"""What is timed of PyTorch: a training step and a forward pass of a network, and single convolutions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.benchmarks.measuring.inputs import convolution_inputs, network_inputs, read_weights
+from experiments.benchmarks.measuring.torch_mednext import MedNeXt
 from experiments.benchmarks.measuring.torch_peer import DenseUNet3D, copy_weights, torch_kernel
+from experiments.benchmarks.measuring.torch_unet import UNet
 
+FAMILIES: dict[str, Any] = {"dense_unet": DenseUNet3D, "mednext": MedNeXt, "unet": UNet}
 LAYOUTS = {"channels_last": torch.channels_last_3d, "ncdhw": torch.contiguous_format}
 
 
@@ -92,8 +95,8 @@ class Network:
     ):
         device = _prepare(device)
         model, data = config["model"], config["data"]
-        network: Any = DenseUNet3D(model)
-        copy_weights(network, read_weights(weights / "layers.npz"))
+        network: Any = FAMILIES[model["family"]](model)
+        copy_weights(network, read_weights(weights / "peer.npz"))
         self._network = network.to(device, memory_format=LAYOUTS[layout]).train(kind != "inference")
         self._apply = torch.compile(self._network) if compiled else self._network
         half = model["dtype"] == "bfloat16"
@@ -152,7 +155,7 @@ class Network:
 
 
 class Convolution:
-    """One 3^3 convolution, depthwise or full, forward or forward and backward.
+    """One convolution, depthwise or full, forward or forward and backward.
 
     Args:
         shape_DHWC: of the input.
@@ -165,6 +168,8 @@ class Convolution:
         dtype: of all tensors.
         repeats: passes in one call, which are started one after the other and waited for at the end.
         batch: maps at once.
+        size: side of the kernel.
+        transposed: the transposed convolution, of whose output the stride is; depthwise only.
     """
 
     def __init__(
@@ -179,17 +184,23 @@ class Convolution:
         dtype: str = "float32",
         repeats: int = 1,
         batch: int = 1,
+        size: int = 3,
+        transposed: bool = False,
     ):
         device = _prepare(device)
-        self._groups = features if depthwise else 1
-        kernel_shape = (3, 3, 3, shape_DHWC[-1] // self._groups, features)
-        x, kernel, gradient = convolution_inputs(shape_DHWC, kernel_shape, stride, features, batch)
+        groups = features if depthwise else 1
+        kernel_shape = (size, size, size, shape_DHWC[-1] // groups, features)
+        x, kernel, gradient = convolution_inputs(
+            shape_DHWC, kernel_shape, stride, features, batch, transposed
+        )
         kind = getattr(torch, dtype)
         self._x = _map(x, layout, device).to(kind).requires_grad_(backward)
         self._kernel = torch.from_numpy(torch_kernel(kernel)).to(device, kind)
         self._kernel = self._kernel.contiguous(memory_format=LAYOUTS[layout]).requires_grad_(backward)
         self._gradient = _map(gradient, layout, device).to(kind)
-        self._stride, self._backward = stride, backward
+        apply: Any = functional.conv_transpose3d if transposed else functional.conv3d
+        self._apply = functools.partial(apply, stride=stride, padding=size // 2, groups=groups)
+        self._backward = backward
         self._device, self._repeats = device, repeats
 
     def run(self) -> None:
@@ -200,7 +211,7 @@ class Convolution:
 
     def _compute(self) -> list[Tensor]:
         with torch.set_grad_enabled(self._backward):
-            y = functional.conv3d(self._x, self._kernel, stride=self._stride, padding=1, groups=self._groups)
+            y = self._apply(self._x, self._kernel)
         if not self._backward:
             return [y]
         return [y, *torch.autograd.grad(y, (self._x, self._kernel), self._gradient)]

@@ -77,6 +77,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process; a second time nothing happens."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.wait()
@@ -124,6 +128,11 @@ class Worker:
         if failed:
             raise RuntimeError(f"{self.name}: {request} failed\n{answer}")
         return answer
+
+
+def our_process(name: str = "ours") -> Worker:
+    """A process such as experiments.train with its memory in huge pages (docs/how-to/train.md)."""
+    return Worker(name, {"GLIBC_TUNABLES": HUGE_PAGES})
 
 
 class _Served:

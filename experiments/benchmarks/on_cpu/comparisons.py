@@ -13,7 +13,7 @@ from typing import Any
 from experiments.benchmarks.measuring import jax_convolutions, jax_tasks, pipeline_task, torch_tasks
 from experiments.benchmarks.measuring.pairs import Alternation, Spread, alternate, difference
 from experiments.benchmarks.measuring.shapes import ConvolutionCase, decoder_cases, depthwise_cases
-from experiments.benchmarks.measuring.worker import HUGE_PAGES, TUNED, Worker
+from experiments.benchmarks.measuring.worker import TUNED, Worker, our_process
 
 LAYOUTS = tuple(torch_tasks.LAYOUTS)
 # Whole networks: PyTorch's layout and variables of its process; once as it comes.
@@ -92,10 +92,11 @@ def compare(
     )
 
 
-def _say(setting: Setting, result: Result) -> Result:
+def told(result: Result, say: Callable[[str], None]) -> Result:
+    """The result, of which a line has been said."""
     seconds = result.detail["seconds"]
     ours, theirs = seconds["ours"]["wall_s"]["median"], seconds[result.against]["wall_s"]["median"]
-    setting.say(
+    say(
         f"{result.part:<10} {result.case:<34} {_milliseconds(ours)} {_milliseconds(theirs)}  "
         f"{result.against:<32} {result.ratio!s:<26} {result.cpu_ratio}"
     )
@@ -106,8 +107,12 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:>10.4g} ms"
 
 
-def _check(what: str, ours: Worker, theirs: Worker, tolerance: float = TOLERANCE) -> dict[str, float]:
-    """Differences of outputs; norms of gradients may differ more."""
+def check(what: str, ours: Worker, theirs: Worker, tolerance: float = TOLERANCE) -> dict[str, float]:
+    """Differences of outputs; norms of gradients may differ more.
+
+    Raises:
+        RuntimeError: they differ by more than the tolerance.
+    """
     found = difference(ours.outputs(), theirs.outputs())
     for name, value in found.items():
         limit = GRADIENT_TOLERANCE if name == "grad_norm" else tolerance
@@ -116,11 +121,6 @@ def _check(what: str, ours: Worker, theirs: Worker, tolerance: float = TOLERANCE
                 f"{what}: {name} of {ours.name} and {theirs.name} differ by {value:.2g}, more than {limit:g}"
             )
     return {name: float(f"{value:.2g}") for name, value in found.items()}
-
-
-def _ours(name: str = "ours") -> Worker:
-    """A process such as experiments.train with its memory in huge pages (docs/how-to/train.md)."""
-    return Worker(name, {"GLIBC_TUNABLES": HUGE_PAGES})
 
 
 def depthwise(setting: Setting) -> list[Result]:
@@ -139,8 +139,8 @@ def _convolutions(setting: Setting, part: str, cases: list[ConvolutionCase], *fo
     depthwise = part == "depthwise"
     results = []
     with (
-        _ours() as ours,
-        _ours(reference) as xla,
+        our_process() as ours,
+        our_process(reference) as xla,
         Worker("PyTorch", TUNED) as first,
         Worker("PyTorch", TUNED) as second,
     ):
@@ -156,20 +156,20 @@ def _convolutions(setting: Setting, part: str, cases: list[ConvolutionCase], *fo
                 errors = {}
                 for layout, worker in peers.items():
                     worker.load(functools.partial(torch_tasks.Convolution, *arguments, layout))
-                    errors[layout] = _check(case, ours, worker)
+                    errors[layout] = check(case, ours, worker)
                 measured = alternate({"ours": ours, **peers}, 3 * setting.rounds)
                 detail: dict[str, Any] = {"differences": errors}
-                results.append(_say(setting, compare(part, case, measured, list(peers), detail)))
+                results.append(told(compare(part, case, measured, list(peers), detail), setting.say))
 
                 xla.load(
                     functools.partial(
                         jax_convolutions.Convolution, shape, features, reference, stride, backward
                     )
                 )
-                detail = {"differences": {reference: _check(case, ours, xla)}}
+                detail = {"differences": {reference: check(case, ours, xla)}}
                 # The reference takes seconds a call at the largest shapes.
                 measured = alternate({"ours": ours, reference: xla}, min(3, setting.rounds))
-                results.append(_say(setting, compare(part, case, measured, [reference], detail)))
+                results.append(told(compare(part, case, measured, [reference], detail), setting.say))
     return results
 
 
@@ -192,7 +192,7 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
             jax_tasks.write_weights(config["model"], weights)
             differences = _forward_differences(config, weights) if part == "step" else {}
             with contextlib.ExitStack() as stack:
-                ours = stack.enter_context(_ours())
+                ours = stack.enter_context(our_process())
                 peers = {
                     peer: stack.enter_context(Worker(f"PyTorch, {peer}", environment))
                     for peer, (_, environment) in PEERS.items()
@@ -206,7 +206,7 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
                     layout = PEERS[peer][0]
                     worker.load(functools.partial(torch_tasks.Network, config, weights, layout, part))
                     tolerance = TOLERANCES_IN_TRAINING[layout] if part == "step" else TOLERANCE
-                    differences[peer] = _check(f"{name}, {part}, {peer}", ours, worker, tolerance)
+                    differences[peer] = check(f"{name}, {part}, {peer}", ours, worker, tolerance)
                 measured = alternate(workers, rounds, untimed_calls=1)
                 peaks = {side: worker.peak_gib() for side, worker in workers.items()}
         size = " x ".join(map(str, config["data"]["patch_size"]))
@@ -215,7 +215,7 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
             "peak_gib": {side: round(peak.running, 2) for side, peak in peaks.items()},
             "peak_gib_of_set_up": {side: round(peak.set_up, 2) for side, peak in peaks.items()},
         }
-        results.append(_say(setting, compare(part, f"{name}, {size}", measured, list(peers), detail)))
+        results.append(told(compare(part, f"{name}, {size}", measured, list(peers), detail), setting.say))
         setting.say("".join(f"\n{'':<11}{what}: {values}" for what, values in detail.items())[1:])
     return results
 
@@ -223,11 +223,11 @@ def _networks(setting: Setting, part: str, rounds: int) -> list[Result]:
 def _forward_differences(config: Mapping[str, Any], weights: Path) -> dict[str, dict[str, float]]:
     """Of logits and loss in training mode, against each layout."""
     differences = {}
-    with _ours() as ours, Worker("PyTorch") as theirs:
+    with our_process() as ours, Worker("PyTorch") as theirs:
         ours.load(functools.partial(jax_tasks.Forward, config, weights, True), warm_up=0)
         for layout, tolerance in TOLERANCES_IN_TRAINING.items():
             theirs.load(functools.partial(torch_tasks.Network, config, weights, layout, "forward"), warm_up=0)
-            found = _check(f"training mode, {layout}", ours, theirs, tolerance)
+            found = check(f"training mode, {layout}", ours, theirs, tolerance)
             differences[f"forward, {layout}"] = found
     return differences
 
@@ -236,7 +236,7 @@ def pipeline(setting: Setting) -> list[Result]:
     """A batch from the cache to the device beside a training step of the DS network."""
     config = setting.variant(True)
     results = []
-    with tempfile.TemporaryDirectory(dir=setting.folder) as temporary, _ours("step") as training:
+    with tempfile.TemporaryDirectory(dir=setting.folder) as temporary, our_process("step") as training:
         folder = Path(temporary)
         jax_tasks.write_weights(config["model"], folder)
         cache = pipeline_task.write_cache(folder)
@@ -245,7 +245,7 @@ def pipeline(setting: Setting) -> list[Result]:
             arguments = (config, cache, augmented_on == "device")
             # As many calls as batches are held ready, so that only what is read counts.
             held = config["data"]["prefetch"]
-            with _ours("feeding") as feeding, _ours("reading") as reading:
+            with our_process("feeding") as feeding, our_process("reading") as reading:
                 feeding.load(functools.partial(pipeline_task.Feeding, *arguments), warm_up=held)
                 reading.load(functools.partial(pipeline_task.Reading, *arguments), warm_up=held)
                 sent = sum(array.nbytes for array in reading.outputs().values())
@@ -258,6 +258,6 @@ def pipeline(setting: Setting) -> list[Result]:
                 "bytes_to_device_a_batch": sent,
             }
             case = f"one batch, augmented on the {augmented_on}, against one step"
-            results.append(_say(setting, compare("pipeline", case, measured, ["step"], detail)))
+            results.append(told(compare("pipeline", case, measured, ["step"], detail), setting.say))
             setting.say("".join(f"\n{'':<11}{what}: {value}" for what, value in detail.items())[1:])
     return results

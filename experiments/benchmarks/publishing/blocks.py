@@ -12,15 +12,22 @@ from typing import Any
 from dsdenseunet.core import files
 from dsdenseunet.core.errors import InputError
 from experiments.benchmarks.gpu.setting import Amounts
-from experiments.benchmarks.publishing import comparison_markdown, cpu_tables, gpu_tables, spacing
+from experiments.benchmarks.publishing import (
+    comparison_markdown,
+    cpu_tables,
+    gpu_tables,
+    mednext_tables,
+    spacing,
+)
 from experiments.benchmarks.publishing.markdown import met, table
 
 RESULTS = "docs/results"
 CPU, GPU, HIPPOCAMPUS = "benchmark_cpu.json", "benchmark_gpu.json", "comparison_hippocampus.json"
-SPACING = "spacing_lits14.json"
+SPACING, MEDNEXT = "spacing_lits14.json", "benchmark_mednext.json"
 DOCUMENTS = (
     "README.md",
     "docs/explanation/speed.md",
+    "docs/explanation/depthwise.md",
     "docs/explanation/comparison.md",
     "docs/explanation/configure.md",
 )
@@ -38,6 +45,12 @@ def _summary(records: Records) -> str:
             (target["target"], f"{target['measured']:.3g}", where, met(target))
             for target in records[CPU]["targets"]
         ]
+    if MEDNEXT in records:
+        processor = records[MEDNEXT]["provenance"]["hardware"]["processor"]
+        rows += [
+            (target["target"], f"{target['measured']:.3g}", f"an {processor}", met(target))
+            for target in records[MEDNEXT]["targets"]
+        ]
     gpu = records.get(GPU)
     where = gpu["provenance"]["hardware"]["device_kind"] if gpu else "an H100"
     rows += [(text, measured, where, state) for text, measured, _, state in gpu_tables.targets(gpu)]
@@ -49,6 +62,8 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "targets": _summary,
     "cpu": lambda records: cpu_tables.markdown(records[CPU]),
     "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
+    "mednext": lambda records: mednext_tables.networks(records.get(MEDNEXT)),
+    "depthwise": lambda records: mednext_tables.convolutions(records.get(MEDNEXT)),
     "leads": lambda records: comparison_markdown.summary(records.get(HIPPOCAMPUS)),
     "spacing": lambda records: spacing.markdown(records.get(SPACING)),
     "comparison": lambda records: comparison_markdown.markdown(records.get(HIPPOCAMPUS)),
@@ -58,7 +73,7 @@ _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTA
 
 def read(root: Path) -> dict[str, Any]:
     """The records that there are, by the names of their files."""
-    paths = [root / RESULTS / name for name in (CPU, GPU, HIPPOCAMPUS, SPACING)]
+    paths = [root / RESULTS / name for name in (CPU, MEDNEXT, GPU, HIPPOCAMPUS, SPACING)]
     return {path.name: files.read_json(path) for path in paths if path.is_file()}
 
 

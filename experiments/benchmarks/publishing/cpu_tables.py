@@ -50,14 +50,14 @@ def _convolutions(results: Sequence[Record], part: str, reference: str) -> Itera
     slow = {r["case"]: 1 / r["ratio"]["median"] for r in of_part if r["against"] == reference}
     for result in of_part:
         if result["against"] != reference:
-            yield (*_sides(result), f"{slow[result['case']]:.3g}")
+            yield (*sides(result), f"{slow[result['case']]:.3g}")
 
 
 def _network(result: Record) -> tuple[str, ...]:
     peaks = result.get("peak_gib", {})
-    sides = ("ours", result["against"])
+    both = ("ours", result["against"])
     case = result["case"] if result["part"] == "pipeline" else f"{result['part']}, {result['case']}"
-    return (case, *_sides(result)[1:], *(str(peaks.get(side, "")) for side in sides))
+    return (case, *sides(result)[1:], *(str(peaks.get(side, "")) for side in both))
 
 
 def _input(result: Record) -> tuple[str, ...]:
@@ -65,8 +65,9 @@ def _input(result: Record) -> tuple[str, ...]:
     return result["case"], patches, f"{result['host_cpu_ms_a_batch']:.3g}", f"{megabytes:.3g}"
 
 
-def _sides(result: Record) -> tuple[str, ...]:
-    sides = [result["seconds"][side]["wall_s"] for side in ("ours", result["against"])]
-    ours, theirs = (time(side["median"]) for side in sides)
-    fastest = f"{sides[0]['low'] / sides[1]['low']:.3g}"
+def sides(result: Record) -> tuple[str, ...]:
+    """The case; ours, theirs, their ratio, that of the fastest samples and of processor time."""
+    clocks = [result["seconds"][side]["wall_s"] for side in ("ours", result["against"])]
+    ours, theirs = (time(side["median"]) for side in clocks)
+    fastest = f"{clocks[0]['low'] / clocks[1]['low']:.3g}"
     return result["case"], ours, theirs, spread(result["ratio"]), fastest, spread(result["cpu_ratio"])

@@ -25,5 +25,6 @@ def spread(values: Mapping[str, Any]) -> str:
 
 
 def met(target: Mapping[str, Any]) -> str:
-    """Whether a target is met."""
-    return "met" if target["met"] else "**missed**"
+    """Whether a target is met, and where its limit is noted, by how much."""
+    word = "met" if target["met"] else "**missed**"
+    return f"{word} by {abs(target['measured'] - target['limit']):.3g}" if "limit" in target else word

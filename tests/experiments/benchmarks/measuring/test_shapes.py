@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from configs import networks
 from configs.base import base_config
 from dsdenseunet.memory.description import describe
 from experiments.benchmarks.measuring import inputs, shapes
@@ -25,6 +26,23 @@ def test_decoder_shapes_are_the_networks():
     assert [shape[3] for shape, _, _ in found] == [1660, 504, 224, 192, 96]
 
 
+def test_depthwise_shapes_of_mednext_are_the_networks():
+    config = networks.get_config("mednext_s_k5")
+    config.data.patch_size = (64, 64, 32)
+    cases = shapes.mednext_cases(config.to_dict())
+    stages = {stage.name: stage for stage in describe(config.model, config.data.patch_size).stages}
+    for level in range(4):
+        same, halving, doubling = cases[3 * level : 3 * level + 3]
+        assert same.shape == halving.shape == stages[f"encoder{level}"].shape
+        assert doubling.shape == stages[f"down{level}"].shape
+    assert {case.size for case in cases} == {5} and len(cases) == 12
+    assert [case.in_words for case in cases[:3]] == [
+        "64 x 64 x 32, 32, k5",
+        "64 x 64 x 32, 32 by 2 x 2 x 2, k5",
+        "32 x 32 x 16, 64 transposed by 2 x 2 x 2, k5",
+    ]
+
+
 def test_inputs_are_the_same_every_time():
     image, labels = inputs.network_inputs((4, 16, 16), 2, 1, 3)
     again, _ = inputs.network_inputs((4, 16, 16), 2, 1, 3)
@@ -33,6 +51,11 @@ def test_inputs_are_the_same_every_time():
     assert set(np.unique(labels)) == {0, 1, 2}
     assert image.dtype == np.float32
     assert np.abs(image).max() <= 1
+    for transposed, sides in ((False, (2, 3, 2)), (True, (5, 11, 7))):
+        *_, gradient = inputs.convolution_inputs(
+            (3, 6, 4, 5), (3, 3, 3, 1, 5), (2, 2, 2), 5, transposed=transposed
+        )
+        assert gradient.shape == (1, *sides, 5)
 
 
 def imports(path):
@@ -45,7 +68,15 @@ def test_neither_side_carries_the_other():
     """The memory of each side is its own; and nothing but the benchmark needs PyTorch."""
     own = "experiments.benchmarks.measuring"
     folder = Path(inputs.__file__).parent
-    for name in ("torch_tasks", "torch_peer", "inputs", "worker", "peak_memory"):
+    for name in (
+        "torch_tasks",
+        "torch_peer",
+        "torch_mednext",
+        "torch_unet",
+        "inputs",
+        "worker",
+        "peak_memory",
+    ):
         for module in imports(folder / f"{name}.py"):
             assert module.split(".")[0] not in ("jax", "flax", "ml_collections"), f"{name} imports {module}"
             ours = module.split(".")[0] in ("dsdenseunet", "experiments")
@@ -57,4 +88,7 @@ def test_neither_side_carries_the_other():
         if {module.split(".")[0] for module in imports(path)} & {"torch"}
     }
     # The last two are programs of another environment, which import nothing of ours.
-    assert with_torch == {"torch_peer", "torch_tasks", "monai_unet", "nnunet"}
+    assert with_torch == {
+        *("torch_peer", "torch_mednext", "torch_unet", "torch_tasks"),
+        *("monai_unet", "nnunet"),
+    }

@@ -59,8 +59,8 @@ def test_rows():
 def test_a_miss_is_a_miss_with_its_floor_beside_and_what_is_absent_is_not_measured():
     text = markdown(RECORD)
     target = "DS training step, times PyTorch's speed: at least 1"
-    assert f"| {target} | 0.5 | DS, bfloat16, batch 4; 2 times its floor | **missed** |" in text
-    assert "| a scan of 512 x 512 x 400 segmented, seconds: at most 3 | 0.5 | 400 x 2 | met |" in text
+    assert f"| {target} | 0.5 | DS, bfloat16, batch 4; 2 times its floor | **missed** by 0.5 |" in text
+    assert "| a scan of 512 x 512 x 400 segmented, seconds: at most 3 | 0.5 | 400 x 2 | met by 2.5 |" in text
     nothing = markdown(None)
     assert nothing.startswith("No GPU has been measured yet.")
     assert f"| {target} |  |  | not measured |" in nothing

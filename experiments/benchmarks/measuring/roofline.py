@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from experiments.benchmarks.measuring.shapes import DepthwiseCase
 
 _PARAMETER_BYTES = 4
 
@@ -29,6 +32,23 @@ def counts(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if kind == "inference":
         return {"dtype": dtype, "operations": operations, "bytes": 2 * maps + parameters}
     return {"dtype": dtype, "operations": 3 * operations, "bytes": 5 * maps + 8 * parameters}
+
+
+def depthwise_counts(case: DepthwiseCase, backward: bool) -> dict[str, Any]:
+    """As `counts`, of one depthwise convolution of one map: values, or values and both gradients.
+
+    Every voxel of the smaller map meets each tap once. Values read the input and write the output; gradients
+    read the output's and the input once and write the input's; the kernel is read, read, and its gradient
+    written.
+    """
+    read, written = math.prod(case.shape), math.prod(case.out_shape)
+    operations, kernel = 2 * case.size**3 * min(read, written), case.size**3 * case.shape[-1]
+    if not backward:
+        return {"dtype": "float32", "operations": operations, "bytes": 4 * (read + written + kernel)}
+    return {
+        **{"dtype": "float32", "operations": 3 * operations},
+        "bytes": 4 * (3 * read + 2 * written + 3 * kernel),
+    }
 
 
 def floor(counted: Mapping[str, Any], operations_per_s: float, bytes_per_s: float) -> dict[str, Any]:

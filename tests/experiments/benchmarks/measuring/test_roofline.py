@@ -1,6 +1,9 @@
+import pytest
+
 from configs.ds_dense_unet_569 import get_config
 from dsdenseunet.memory.cards import card
-from experiments.benchmarks.gpu.roofline import beside, counts, floor, measured_rates
+from experiments.benchmarks.measuring.roofline import beside, counts, depthwise_counts, floor, measured_rates
+from experiments.benchmarks.measuring.shapes import DepthwiseCase
 from tests.documents import ROOT
 
 
@@ -17,6 +20,18 @@ def test_a_step_has_three_times_the_products_of_a_forward_pass():
     assert step["bytes"] > 2 * inference["bytes"]
     config["data"]["batch_size"] = 2
     assert counts(config, "step")["operations"] == 2 * step["operations"]
+
+
+@pytest.mark.parametrize(("transposed", "written"), [(False, 2 * 2 * 1 * 5), (True, 7 * 5 * 3 * 5)])
+def test_a_depthwise_convolution_by_hand(transposed, written):
+    case = DepthwiseCase((4, 3, 2, 5), (2, 2, 2), 3, transposed)
+    read, kernel = 4 * 3 * 2 * 5, 27 * 5
+    values, all_three = (depthwise_counts(case, backward) for backward in (False, True))
+    assert values["operations"] == 2 * 27 * min(read, written)
+    assert values["bytes"] == 4 * (read + written + kernel)
+    assert all_three["operations"] == 3 * values["operations"]
+    # The input is read twice and its gradient written, the output written and its gradient read.
+    assert all_three["bytes"] == 4 * (3 * read + 2 * written + 3 * kernel)
 
 
 def test_rates_come_from_the_part_that_measured_them():
