@@ -5,7 +5,8 @@
 
 `:recipe` is configs/decathlon.py's; a name of `CHOICES` changes one thing in it. A name of `NETWORKS`
 replaces its network, its patch by a larger one, and its optimiser by AdamW: Muon is set for its own network's
-layers. Of none a score is known yet; docs/how-to/compare.md has the commands that compare them.
+layers. docs/explanation/choices.md has what each choice is worth, docs/how-to/compare.md how networks are
+compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A comparison as one self-contained page: tables, and validation Dice along the way."""
+"""A comparison as one self-contained page: tables, who is ahead by how much, and Dice along the way."""
 
 from __future__ import annotations
 
@@ -25,14 +25,24 @@ def write_comparison_page(path: str | os.PathLike[str], record: Mapping[str, Any
         path: of the page; its pictures are inside.
         record: as the command's JSON has it.
     """
+    budgets = dict.fromkeys(result["budget"] for result in record["results"])
     with tempfile.TemporaryDirectory() as folder:
+        leads = [
+            pictures.draw(
+                Path(folder) / "leads.png",
+                f"Mean Dice beside the first, {budget}",
+                functools.partial(leads_figure, compared),
+            )
+            for budget in budgets
+            if len(compared := _of(budget, record["compared"])) > 1
+        ]
         drawn = [
             pictures.draw(
                 Path(folder) / "curves.png",
                 f"Validation Dice, {budget}",
                 functools.partial(curves_figure, _of(budget, record["results"]), budget),
             )
-            for budget in dict.fromkeys(result["budget"] for result in record["results"])
+            for budget in budgets
             if any(result.get("curve") for result in _of(budget, record["results"]))
         ]
     contenders = dict.fromkeys(row["contender"] for row in record["scored"])
@@ -45,9 +55,38 @@ def write_comparison_page(path: str | os.PathLike[str], record: Mapping[str, Any
         pooled=tables.pooled(record),
         costs=tables.costs(record),
         seeds=tables.seeds(record),
+        leads=leads,
         curves=drawn,
         about=tables.about(record),
     )
+
+
+def leads_figure(compared: Sequence[Mapping[str, Any]]) -> Figure:
+    """Each contender's mean Dice less the first one's, with its interval; best on top.
+
+    Args:
+        compared: the pairs with one budget, as the record has them; the first contender is the same in all.
+    """
+    # The record has the first one's lead.
+    rows = sorted(compared, key=lambda pair: pair["difference"], reverse=True)
+    names = [pair["second"] for pair in rows]
+    behind = [-pair["difference"] for pair in rows]
+    figure = Figure(figsize=(7.2, 1.1 + 0.28 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color=GREY, linewidth=1)
+    for place, (pair, value) in enumerate(zip(rows, behind)):
+        clear = pair["better"] != "undecided"
+        if pair["low"] is not None:
+            axis.plot([-pair["high"], -pair["low"]], [place, place], color=INK, linewidth=1.4)
+        axis.plot(value, place, "o", color=INK, markerfacecolor=INK if clear else "white", markersize=5.5)
+    axis.set_yticks(range(len(rows)), names, color=INK, fontsize=9)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    axis.set_xlabel(f"mean Dice less that of {compared[0]['first']}", color=GREY)
+    axis.grid(axis="x", color=FAINT, linewidth=0.6)
+    axis.tick_params(colors=GREY, labelcolor=INK, length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    return figure
 
 
 def curves_figure(results: Sequence[Mapping[str, Any]], budget: str) -> Figure:

@@ -13,12 +13,14 @@ from pathlib import Path
 from absl import flags
 
 from dsdenseunet.core import files
+from dsdenseunet.reporting import comparison_page, style
 from dsdenseunet.runtime import cli
 from experiments.benchmarks.peers import standings
 from experiments.benchmarks.publishing import blocks, network_pages, spacing
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")
-_COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.compare, likewise.")
+_COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.compare with other programs.")
+_CHOICES = flags.DEFINE_string("choices", None, "Record of experiments.compare of single choices.")
 _SPACING = flags.DEFINE_list("spacing", None, "Folders: scores of one run beside another, and both runs.")
 _NETWORKS = flags.DEFINE_bool("networks", False, "Count the networks of configs/ anew first.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
@@ -38,8 +40,12 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
     if _MEDNEXT.value:
         files.write_json(root / blocks.RESULTS / blocks.MEDNEXT, files.read_json(_MEDNEXT.value))
-    if _COMPARISON.value:
-        files.write_json(root / blocks.RESULTS / blocks.HIPPOCAMPUS, standings.read(_COMPARISON.value))
+    for name, flag in (("peers", _COMPARISON), ("choices", _CHOICES)):
+        if flag.value:
+            record = standings.read(flag.value)
+            files.write_json(root / blocks.RESULTS / blocks.COMPARISONS[name], record)
+            if name in blocks.PICTURES:
+                style.save(comparison_page.leads_figure(record["compared"]), root / blocks.PICTURES[name])
     if _SPACING.value:
         scores, *runs = map(Path, _SPACING.value)
         files.write_json(root / blocks.RESULTS / blocks.SPACING, spacing.record(scores, runs))

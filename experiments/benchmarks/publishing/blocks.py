@@ -22,13 +22,18 @@ from experiments.benchmarks.publishing import (
 from experiments.benchmarks.publishing.markdown import met, table
 
 RESULTS = "docs/results"
-CPU, GPU, HIPPOCAMPUS = "benchmark_cpu.json", "benchmark_gpu.json", "comparison_hippocampus.json"
-SPACING, MEDNEXT = "spacing_lits14.json", "benchmark_mednext.json"
+CPU, MEDNEXT, GPU = "benchmark_cpu.json", "benchmark_mednext.json", "benchmark_gpu.json"
+SPACING = "spacing_lits14.json"
+# Of experiments.compare, by the blocks that show them.
+COMPARISONS = {"peers": "comparison_hippocampus.json", "choices": "choices_hippocampus.json"}
+# Of those with one budget: who is ahead by how much.
+PICTURES = {"choices": "docs/images/choices.png"}
 DOCUMENTS = (
     "README.md",
     "docs/explanation/speed.md",
     "docs/explanation/depthwise.md",
     "docs/explanation/comparison.md",
+    "docs/explanation/choices.md",
     "docs/explanation/configure.md",
 )
 
@@ -64,16 +69,17 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
     "mednext": lambda records: mednext_tables.networks(records.get(MEDNEXT)),
     "depthwise": lambda records: mednext_tables.convolutions(records.get(MEDNEXT)),
-    "leads": lambda records: comparison_markdown.summary(records.get(HIPPOCAMPUS)),
+    "leads": lambda records: comparison_markdown.summary(records.get(COMPARISONS["peers"])),
     "spacing": lambda records: spacing.markdown(records.get(SPACING)),
-    "comparison": lambda records: comparison_markdown.markdown(records.get(HIPPOCAMPUS)),
+    "peers": lambda records: comparison_markdown.markdown(records.get(COMPARISONS["peers"])),
+    "choices": lambda records: comparison_markdown.markdown(records.get(COMPARISONS["choices"])),
 }
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
 def read(root: Path) -> dict[str, Any]:
     """The records that there are, by the names of their files."""
-    paths = [root / RESULTS / name for name in (CPU, MEDNEXT, GPU, HIPPOCAMPUS, SPACING)]
+    paths = [root / RESULTS / name for name in (CPU, MEDNEXT, GPU, SPACING, *COMPARISONS.values())]
     return {path.name: files.read_json(path) for path in paths if path.is_file()}
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from dsdenseunet.core import files
 from dsdenseunet.reporting import comparison_tables
-from dsdenseunet.reporting.comparison_page import curves_figure, write_comparison_page
+from dsdenseunet.reporting.comparison_page import curves_figure, leads_figure, write_comparison_page
 from experiments.benchmarks.peers import standings
-from experiments.benchmarks.publishing import comparison_markdown
+from experiments.benchmarks.publishing import blocks, comparison_markdown
 from tests import documents
 
 PROVENANCE = {"commit": "c" * 40, "hardware": {"processor": "X"}, "versions": {"jax": "1"}}
@@ -54,6 +54,12 @@ def test_pairs_are_of_the_cases_that_all_have_scored_and_corrected_over_the_cont
     assert pairs["worse"]["p_value"] == pytest.approx(2 / 2**12)
     assert pairs["worse"]["p_adjusted"] == pytest.approx(2 * 2 / 2**12)
     assert (pairs["worse"]["better"], pairs["same"]["better"]) == ("first", "undecided")
+    axis = leads_figure(list(pairs.values())).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["worse", "same"]
+    assert [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"] == [
+        -pairs["worse"]["difference"],
+        -pairs["same"]["difference"],
+    ]
     assert pairs["same"]["p_adjusted"] == 1.0
 
 
@@ -99,8 +105,9 @@ def test_an_older_record_is_made_anew(tmp_path):
 
 
 def test_the_published_record_says_what_its_heats_say():
-    path = documents.ROOT / "docs/results/comparison_hippocampus.json"
-    assert standings.read(path) == files.read_json(path)
+    for name in blocks.COMPARISONS.values():
+        path = documents.ROOT / blocks.RESULTS / name
+        assert standings.read(path) == files.read_json(path)
 
 
 def test_tables_and_page_have_every_number(tmp_path):
