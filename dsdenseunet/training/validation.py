@@ -36,6 +36,8 @@ Scores = dict[str, float]
 Labels = NDArray[np.uint8]
 Spacing = tuple[float, float, float]
 T = TypeVar("T")
+# Of patches, to know what a validation will take.
+_TIMED_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +105,7 @@ def validate_volumes(
 
 
 def expected_seconds(config: ConfigDict, state: TrainState, cache: Cache, names: Sequence[str]) -> float:
-    """What a validation of these weights' network takes, by the clock of one patch that is compiled.
+    """What a validation of these weights' network takes, by the clock of a few patches that are compiled.
 
     All that comes after the network, such as scoring, is not in it.
     """
@@ -111,17 +113,29 @@ def expected_seconds(config: ConfigDict, state: TrainState, cache: Cache, names:
     if calls := config.training.validate_patches:
         predictor = _of_patches(predictor)
     else:
-        tile = {"overlap": predictor.overlap, "sigma_scale": predictor.sigma_scale}
         shapes = [cache.case(name).labels_DHW.shape for name in chosen_cases(config, cache, names)]
-        tilings = [Tiling.of(shape, predictor.patch_size, **tile) for shape in shapes]
-        calls = sum(tiling.calls(predictor.batch_size) for tiling in tilings)
+        calls = sum(_calls(predictor, shape) for shape in shapes)
     predictor = dataclasses.replace(predictor, task=predictor.task.of_prepared())
-    case = cache.case(names[0])
-    patch = case.image_DHW[tuple(map(slice, predictor.patch_size))]
-    for _ in range(2):
-        begin = time.perf_counter()
-        predictor.segment(patch, case.spacing_mm, statistics=case.statistics)
-    return (time.perf_counter() - begin) * -(-calls // parallel.device_count())
+    case, (depth, height, width) = cache.case(names[0]), predictor.patch_size
+
+    def seconds_a_call(columns: int) -> float:
+        part = case.image_DHW[:depth, :height, :columns]
+        for _ in range(2):
+            begin = time.perf_counter()
+            predictor.segment(part, case.spacing_mm, statistics=case.statistics)
+        return (time.perf_counter() - begin) / _calls(predictor, part.shape[:3])
+
+    each = seconds_a_call(width)
+    if not config.training.validate_patches:
+        # What a volume costs beside its patches is shared by many of them.
+        each = seconds_a_call(width * max(1, int(_TIMED_S / each)))
+    return each * -(-calls // parallel.device_count())
+
+
+def _calls(predictor: Predictor, shape: Sequence[int]) -> int:
+    """How often the network is called for a volume of a shape (D, H, W)."""
+    tile = {"overlap": predictor.overlap, "sigma_scale": predictor.sigma_scale}
+    return Tiling.of(shape, predictor.patch_size, **tile).calls(predictor.batch_size)
 
 
 def _of_patches(predictor: Predictor) -> Predictor:

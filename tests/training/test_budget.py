@@ -179,28 +179,32 @@ def test_a_run_ends_with_its_time_and_its_schedule(cache: Path, tmp_path: Path, 
 def test_a_validation_is_expected_to_take_what_its_patches_do(
     cache: Path, monkeypatch: pytest.MonkeyPatch, patches: int
 ):
-    """Two seconds a patch here, and fifty for one that compiles."""
+    """A fifth of a second a patch here, three tenths for what is beside, and fifty seconds to compile."""
     monkeypatch.setattr(registry, "build", tiny.build_tiny)
     config = tiny.get_config()
     config.training.validate_patches, config.training.validate_cases = patches, 2
+    config.data.patch_size = (4, 16, 16)
     opened, asked, now = Cache.open(str(cache)), [], Clock()
     names = opened.names[:3]
 
+    def count(shape):
+        sides = zip(shape, config.data.patch_size)
+        return math.prod(len(patch_starts(max(size, side), side, 0.5)) for size, side in sides)
+
     def segment(self, image, spacing_mm, statistics):
-        asked.append(image.shape)
-        now.now += 2 if len(asked) > 1 else 50
+        asked.append(count(image.shape[:3]))
+        now.now += 0.3 + 0.2 * asked[-1] if len(asked) > 1 else 50
 
     monkeypatch.setattr(Predictor, "segment", segment)
     state = create_state(build_recipe(config), seed=0)
     monkeypatch.setattr(validation.time, "perf_counter", now)
     seconds = validation.expected_seconds(config, state, opened, names)
     shapes = [opened.case(name).labels_DHW.shape for name in validation.chosen_cases(config, opened, names)]
-    by_axis = [
-        [len(patch_starts(size, side, 0.5)) for size, side in zip(shape, config.data.patch_size)]
-        for shape in shapes
-    ]
-    calls = patches or sum(map(math.prod, by_axis))
-    assert seconds == 2 * math.ceil(calls / parallel.device_count())
+    calls = patches or sum(map(count, shapes))
+    # Single patches each have what is beside them; of a volume several patches together are timed.
+    assert asked == [1, 1] if patches else asked[:2] == [1, 1] and asked[2] == asked[3] > 1
+    each = (0.3 + 0.2 * asked[-1]) / asked[-1]
+    assert seconds == pytest.approx(each * math.ceil(calls / parallel.device_count()))
 
 
 def test_two_phases_and_a_stop_between_take_the_time_that_there_is(
