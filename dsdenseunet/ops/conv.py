@@ -15,11 +15,13 @@ from dsdenseunet.ops.cpu import tapwise, unfolded, winograd
 Stride = tuple[int, int, int]
 Gradients = tuple[Array, Array]
 
-# Measured on two AVX-512 cores. Tiles from which the Winograd form beats the others: with fewer, each
-# transformed weight is used too seldom.
-_TILES_FOR_WINOGRAD = 100
-# One side of a convolution has few channels, and is worth unfolding, up to this share of the other's; of the
-# input's this holds with a stride, without one Winograd's form gives way only to the smaller share.
+# Tiles from which the Winograd form beats the others: with fewer, each transformed weight is used too seldom.
+# Measured on two AVX-512 cores as 100 while it had two planes of zeros more, and carried over: not measured
+# again. 3D-DenseUNet-569 has 48 tiles, which go tap by tap, and from 147 on.
+_TILES_FOR_WINOGRAD = 80
+# Measured there, too: one side of a convolution has few channels, and is worth unfolding, up to this share of
+# the other's; of the input's this holds with a stride, without one Winograd's form gives way only to the
+# smaller share.
 _FEW, _VERY_FEW = 0.3, 0.1
 
 
@@ -101,7 +103,7 @@ def form_on_cpu(shape_BDHWC: Sequence[int], kernel_shape: Sequence[int], stride:
     if in_channels <= _VERY_FEW * features:
         return "few inputs"
     batch, depth, height, width, _ = shape_BDHWC
-    tiles = batch * (depth + 2) * math.ceil(height / winograd.TILE) * math.ceil(width / winograd.TILE)
+    tiles = batch * depth * math.ceil(height / winograd.TILE) * math.ceil(width / winograd.TILE)
     small = tiles < _TILES_FOR_WINOGRAD
     if size == [3, 3, 3] and not small:
         return "winograd"

@@ -20,7 +20,9 @@ def value_and_gradients(function, x, kernel, weights):
 @pytest.mark.parametrize(
     ("case", "form"),
     [
-        (((1, 3, 56, 56, 5), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # one band
+        (((1, 3, 36, 36, 5), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # one band
+        (((2, 1, 26, 26, 5), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # a single plane
+        (((1, 2, 28, 26, 5), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # two planes
         (((2, 4, 64, 60, 3), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # several bands, two volumes
         (((1, 6, 62, 57, 2), 6, (3, 3, 3), (1, 1, 1)), "winograd"),  # sides that no tile divides
         (((1, 3, 8, 9, 4), 6, (3, 3, 3), (1, 1, 1)), "tap by tap"),

@@ -2,7 +2,9 @@
 
 F(4 x 4, 3 x 3) (Lavin and Gray 2016, arXiv 1509.09308, section 4.3) computes 4 x 4 outputs from 6 x 6
 inputs with 36 products instead of 144. Here it works on the (H, W) plane; the three depth taps are one matrix
-product with three times the columns, summed at three depth offsets. A quarter of the multiplications are
+product with three times the columns, summed at three depth offsets, of which those outside the map are left
+out: planes of zeros around it would be transformed and multiplied like any other, two for three of the
+network's deepest maps. A quarter of the multiplications are
 left, in large matrix products, which XLA's CPU backend does well where its direct convolution does not.
 
 The result is a float32 convolution with a rounding error about ten times that of the direct form
@@ -12,8 +14,9 @@ The result is a float32 convolution with a rounding error about ten times that o
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -47,8 +50,10 @@ _FILTER = np.array(
 _OUTPUT = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float32
 )
-# Rows of a block's matrix products: enough to fill the cores, few enough to stay in cache.
-_BLOCK_ROWS = 800
+# Rows of a block's matrix products: enough to fill the cores, few enough to stay in cache. Measured on one
+# AVX2 core with 400 and 800, ms: 6 x 56 x 112, 192 to 96 channels, 203 and 246 for values and 244 and 261 for
+# the kernel's gradient; 3 x 56 x 56, 224 to 192, 117 and 123, 128 and 122.
+_BLOCK_ROWS = 400
 
 
 def conv(x_BDHWC: Array, kernel: Array) -> Array:
@@ -64,14 +69,13 @@ def conv(x_BDHWC: Array, kernel: Array) -> Array:
     def band(y_BDHWC: Array, index: Array) -> tuple[Array, None]:
         products = lax.dot_general(
             bands.transformed_input(x_BDHWC, index), filters, (((2,), (1,)), ((0,), (0,)))
-        ).reshape(_WINDOW, _WINDOW, batch, depth + 2, bands.tile_rows, bands.tile_columns, 3, features)
-        summed = (
-            products[:, :, :, :-2, :, :, 0]
-            + products[:, :, :, 1:-1, :, :, 1]
-            + products[:, :, :, 2:, :, :, 2]
-        )
-        start = index * (bands.tile_rows * TILE)
-        return lax.dynamic_update_slice_in_dim(y_BDHWC, bands.inverse(summed), start, axis=2), None
+        ).reshape(_WINDOW, _WINDOW, batch, depth, bands.tile_rows, bands.tile_columns, 3, features)
+        for first, stop, taps in _planes_by_taps(depth):
+            parts = [products[:, :, :, first + tap - 1 : stop + tap - 1, :, :, tap] for tap in taps]
+            planes = bands.inverse(functools.reduce(jnp.add, parts))
+            start = (0, first, index * (bands.tile_rows * TILE), 0, 0)
+            y_BDHWC = lax.dynamic_update_slice(y_BDHWC, planes, start)
+        return y_BDHWC, None
 
     y = jnp.zeros((batch, depth, bands.padded_height, bands.padded_width, features), jnp.float32)
     y, _ = lax.scan(band, y, jnp.arange(bands.count))
@@ -80,33 +84,28 @@ def conv(x_BDHWC: Array, kernel: Array) -> Array:
 
 def filter_gradient(x_BDHWC: Array, gradient_BDHWC: Array) -> Array:
     """Gradient of `conv` by its kernel, (3, 3, 3, C_in, C_out): the same transforms, transposed."""
-    batch, depth = x_BDHWC.shape[:2]
     channels, features = x_BDHWC.shape[-1], gradient_BDHWC.shape[-1]
     bands = _Bands(x_BDHWC.shape)
-    plane = bands.tile_rows * bands.tile_columns
 
     def band(sums: Array, index: Array) -> tuple[Array, None]:
         values = bands.transformed_input(x_BDHWC, index)
-        values = values.reshape(_WINDOW**2, batch, depth + 2, plane, channels)
         gradients = bands.transformed_gradient(gradient_BDHWC, index)
-        gradients = gradients.reshape(_WINDOW**2, batch, depth, plane, features)
-        # One product a depth tap: each meets the inputs at its own depth offset.
-        taps = [
-            lax.dot_general(
-                values[:, :, tap : tap + depth].reshape(_WINDOW**2, -1, channels),
-                gradients.reshape(_WINDOW**2, -1, features),
-                (((1,), (1,)), ((0,), (0,))),
-            )
-            for tap in range(3)
-        ]
-        return sums + jnp.stack(taps, 1), None
+        return sums + lax.dot_general(values, gradients, (((1,), (1,)), ((0,), (0,)))), None
 
-    zero = jnp.zeros((_WINDOW**2, 3, channels, features), jnp.float32)
+    zero = jnp.zeros((_WINDOW**2, channels, 3 * features), jnp.float32)
     sums, _ = lax.scan(band, zero, jnp.arange(bands.count))
-    sums = sums.reshape(_WINDOW, _WINDOW, 3, channels, features)
+    sums = sums.reshape(_WINDOW, _WINDOW, channels, 3, features)
     by_row = jnp.stack(_combine(_FILTER.T, [sums[i] for i in range(_WINDOW)]))
     taps = jnp.stack(_combine(_FILTER.T, [by_row[:, j] for j in range(_WINDOW)]), 1)
-    return jnp.moveaxis(taps, 2, 0)
+    return jnp.moveaxis(taps, 3, 0)
+
+
+def _planes_by_taps(depth: int) -> Iterator[tuple[int, int, list[int]]]:
+    """Runs (first, stop) of output planes, and the depth taps that meet planes of the map there."""
+    taps = [[tap for tap in range(3) if 0 <= plane + tap - 1 < depth] for plane in range(depth)]
+    for met, run in itertools.groupby(range(depth), lambda plane: taps[plane]):
+        first, *rest = run
+        yield first, first + 1 + len(rest), met
 
 
 class _Bands:
@@ -116,7 +115,7 @@ class _Bands:
         _, self.depth, self.height, self.width, _ = shape
         self.tile_columns = math.ceil(self.width / TILE)
         rows = math.ceil(self.height / TILE)
-        band = max(1, min(rows, _BLOCK_ROWS // (shape[0] * (self.depth + 2) * self.tile_columns)))
+        band = max(1, min(rows, _BLOCK_ROWS // (shape[0] * self.depth * self.tile_columns)))
         self.count = math.ceil(rows / band)
         # Spread evenly: 14 rows are 2 bands of 7 rather than 12 + 2.
         self.tile_rows = math.ceil(rows / self.count)
@@ -139,10 +138,10 @@ class _Bands:
         return lax.dynamic_slice_in_dim(rows, first - start + margin, wanted, axis=2)
 
     def transformed_input(self, x_BDHWC: Array, index: Array) -> Array:
-        """(36, B * (D + 2) * tiles, C): B' d B of every 6 x 6 window of a band."""
+        """(36, B * D * tiles, C): B' d B of every 6 x 6 window of a band."""
         rows, columns = self.tile_rows, self.tile_columns
         right = self.padded_width - self.width + 1
-        band = jnp.pad(self._rows(x_BDHWC, index, 1), ((0, 0), (1, 1), (0, 0), (1, right), (0, 0)))
+        band = jnp.pad(self._rows(x_BDHWC, index, 1), ((0, 0),) * 3 + ((1, right), (0, 0)))
         lines = [band[:, :, k : k + TILE * (rows - 1) + 1 : TILE] for k in range(_WINDOW)]
         by_row = jnp.stack(_combine(_INPUT, lines))
         cells = [by_row[:, :, :, :, k : k + TILE * (columns - 1) + 1 : TILE] for k in range(_WINDOW)]
@@ -157,13 +156,24 @@ class _Bands:
         return y.reshape(batch, depth, rows * TILE, columns * TILE, features)
 
     def transformed_gradient(self, gradient_BDHWC: Array, index: Array) -> Array:
-        """A g A', the transpose of `inverse`: (6, 6, B, D, rows, columns, C) of a band of gradients."""
+        """A g A', the transpose of `inverse`, of a band: (36, B * D * tiles, 3 F).
+
+        Side by side the gradients that meet an input plane through each depth tap: those of the output planes
+        after it, at it and before it.
+        """
         right = self.padded_width - self.width
         band = jnp.pad(self._rows(gradient_BDHWC, index, 0), ((0, 0),) * 3 + ((0, right), (0, 0)))
         lines = [band[:, :, k::TILE] for k in range(TILE)]
         by_row = jnp.stack(_combine(_OUTPUT.T, lines))
         cells = [by_row[:, :, :, :, k::TILE] for k in range(TILE)]
-        return jnp.stack(_combine(_OUTPUT.T, cells), 1)
+        own = jnp.stack(_combine(_OUTPUT.T, cells), 1)
+        features = own.shape[-1]
+        # Written into zeros: XLA takes three times as long to put arrays side by side along the last axis.
+        met = jnp.zeros((*own.shape[:-1], 3 * features), own.dtype)
+        for tap in range(3):
+            planes = own[:, :, :, max(0, 1 - tap) : self.depth + min(0, 1 - tap)]
+            met = lax.dynamic_update_slice(met, planes, (0, 0, 0, max(0, tap - 1), 0, 0, tap * features))
+        return met.reshape(_WINDOW**2, -1, 3 * features)
 
 
 def _transform_filters(kernel: Array) -> Array:
