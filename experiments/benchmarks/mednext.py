@@ -1,4 +1,4 @@
-"""Measures MedNeXt S beside PyTorch on CPUs, in one run; needs the extra `bench`; takes a quarter of an hour.
+"""Measures MedNeXt S beside PyTorch on CPUs, in one run; needs the extra `bench`; takes half an hour.
 
 python -m experiments.benchmarks.mednext [--parts=rates,inference,step,depthwise] [--out=FILE]
 
