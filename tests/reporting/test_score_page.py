@@ -68,7 +68,7 @@ def test_a_whole_page(out):
 
 def test_what_the_terminal_says(out):
     lines = list(score_lines(json.loads((out / "scores.json").read_text())))
-    assert lines[0].startswith("passed over: ")
+    assert lines[0] == "every file that looks like a scan is used"
     assert lines[1].split() == ["official", "corrected"]
     assert "not scored, see failures.json: " in lines[-1]
     assert lines[-1].endswith("segmentation-1.nii")
