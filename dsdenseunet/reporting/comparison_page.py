@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from dsdenseunet.reporting import comparison_tables as tables
 from dsdenseunet.reporting import html, pictures
 from dsdenseunet.reporting.style import FAINT, GREY, INK
 from dsdenseunet.tasks.colours import COLOURS
+
+# Letters of a line of a contender's name.
+_NAME = 34
 
 
 def write_comparison_page(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
@@ -43,7 +47,7 @@ def write_comparison_page(path: str | os.PathLike[str], record: Mapping[str, Any
                 functools.partial(curves_figure, _of(budget, record["results"]), budget),
             )
             for budget in budgets
-            if any(result.get("curve") for result in _of(budget, record["results"]))
+            if any(len(result.get("curve") or []) > 1 for result in _of(budget, record["results"]))
         ]
     contenders = dict.fromkeys(row["contender"] for row in record["scored"])
     html.write_page(
@@ -69,9 +73,13 @@ def leads_figure(compared: Sequence[Mapping[str, Any]]) -> Figure:
     """
     # The record has the first one's lead.
     rows = sorted(compared, key=lambda pair: pair["difference"], reverse=True)
-    names = [pair["second"] for pair in rows]
+    # With the fields that are set behind a config, a name can be longer than the figure is wide.
+    first, *names = (
+        textwrap.fill(name, _NAME) for name in (compared[0]["first"], *(pair["second"] for pair in rows))
+    )
+    lines = sum(name.count("\n") + 1 for name in names)
     behind = [-pair["difference"] for pair in rows]
-    figure = Figure(figsize=(7.2, 1.1 + 0.28 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(7.2, 1.1 + 0.28 * lines), layout="constrained")
     axis = figure.subplots()
     axis.axvline(0, color=GREY, linewidth=1)
     for place, (pair, value) in enumerate(zip(rows, behind)):
@@ -81,7 +89,7 @@ def leads_figure(compared: Sequence[Mapping[str, Any]]) -> Figure:
         axis.plot(value, place, "o", color=INK, markerfacecolor=INK if clear else "white", markersize=5.5)
     axis.set_yticks(range(len(rows)), names, color=INK, fontsize=9)
     axis.set_ylim(-0.6, len(rows) - 0.4)
-    axis.set_xlabel(f"mean Dice less that of {compared[0]['first']}", color=GREY)
+    axis.set_xlabel(f"mean Dice less that of {first}", color=GREY)
     axis.grid(axis="x", color=FAINT, linewidth=0.6)
     axis.tick_params(colors=GREY, labelcolor=INK, length=0)
     for side in axis.spines.values():
@@ -112,7 +120,7 @@ def curves_figure(results: Sequence[Mapping[str, Any]], budget: str) -> Figure:
                 marker="o",
                 markersize=3.5,
                 linewidth=1.4,
-                label=None if name in labelled else name,
+                label=None if name in labelled else textwrap.fill(name, 2 * _NAME),
             )
             labelled.add(name)
     axis.set_xlabel("seconds of training" if axis_name == "seconds" else "steps", color=GREY)
@@ -121,7 +129,7 @@ def curves_figure(results: Sequence[Mapping[str, Any]], budget: str) -> Figure:
     axis.tick_params(colors=GREY, length=0)
     for side in axis.spines.values():
         side.set_visible(False)
-    axis.legend(frameon=False, labelcolor=INK, fontsize=9)
+    figure.legend(frameon=False, labelcolor=INK, fontsize=9, loc="outside lower left")
     return figure
 
 

@@ -130,5 +130,5 @@ def test_tables_and_page_have_every_number(tmp_path):
     assert "one &lt;a&gt;" in html and "data:image/png" in html and "12,345" in html
     axis = curves_figure(results, "60s").axes[0]
     assert [line.get_xdata().tolist() for line in axis.lines] == [[2.5, 5.0]] * 2
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["one <a>"]
+    assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == ["one <a>"]
     assert curves_figure(results, "20steps").axes[0].lines[0].get_xdata().tolist() == [10, 20]
