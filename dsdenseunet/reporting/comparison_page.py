@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dsdenseunet.reporting import comparison_tables as tables
 from dsdenseunet.reporting import html, pictures
-from dsdenseunet.reporting.style import FAINT, GREY, INK
+from dsdenseunet.reporting.style import GREY, INK, plain
 from dsdenseunet.tasks.colours import COLOURS
 
 # Letters of a line of a contender's name.
@@ -90,10 +90,8 @@ def leads_figure(compared: Sequence[Mapping[str, Any]]) -> Figure:
     axis.set_yticks(range(len(rows)), names, color=INK, fontsize=9)
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel(f"mean Dice less that of {first}", color=GREY)
-    axis.grid(axis="x", color=FAINT, linewidth=0.6)
-    axis.tick_params(colors=GREY, labelcolor=INK, length=0)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    plain(axis, "x")
+    axis.tick_params(labelcolor=INK)
     return figure
 
 
@@ -125,10 +123,7 @@ def curves_figure(results: Sequence[Mapping[str, Any]], budget: str) -> Figure:
             labelled.add(name)
     axis.set_xlabel("seconds of training" if axis_name == "seconds" else "steps", color=GREY)
     axis.set_ylabel("validation Dice, mean over regions", color=GREY)
-    axis.grid(color=FAINT, linewidth=0.6)
-    axis.tick_params(colors=GREY, length=0)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    plain(axis)
     figure.legend(frameon=False, labelcolor=INK, fontsize=9, loc="outside lower left")
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dsdenseunet.reporting.style import FAINT, GREY, INK, PHASE_COLOURS
+from dsdenseunet.reporting.style import FAINT, GREY, INK, PHASE_COLOURS, plain
 from dsdenseunet.tasks.colours import COLOURS
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -75,10 +75,7 @@ def _curve(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     axis = figure.subplots()
     axis.set_xlabel(x_label, color=GREY)
     axis.set_ylabel(y_label, color=GREY)
-    axis.grid(color=FAINT, linewidth=0.6)
-    axis.tick_params(colors=GREY, length=0)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    plain(axis)
     return figure, axis
 
 

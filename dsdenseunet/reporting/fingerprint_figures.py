@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsdenseunet.reporting.style import FAINT, GREY, INK
+from dsdenseunet.reporting.style import FAINT, GREY, INK, plain
 from dsdenseunet.tasks.colours import COLOURS
 
 _AXES = ("D (slices)", "H (rows)", "W (columns)")
@@ -159,8 +159,6 @@ def _spread(values: Sequence[Any]) -> list[float]:
 
 
 def _plain(axis: Axes) -> None:
-    axis.grid(color=FAINT, linewidth=0.6)
+    plain(axis)
     axis.set_axisbelow(True)
-    axis.tick_params(colors=GREY, labelsize=8, length=0)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    axis.tick_params(labelsize=8)

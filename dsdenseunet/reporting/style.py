@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dsdenseunet.core import files
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Of a run's phases in their order, then from the first again.
 PHASE_COLOURS = ("#1c7ed6", "#7048e8", "#f08c00", "#0c8599")
 INK, GREY, FAINT = "#212529", "#868e96", "#dee2e6"
 DOTS_PER_INCH = 150
+
+
+def plain(axis: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """No frame and no ticks, but a faint grid, along one axis or both."""
+    axis.grid(axis=grid, color=FAINT, linewidth=0.6)
+    axis.tick_params(colors=GREY, length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
