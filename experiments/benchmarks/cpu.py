@@ -8,17 +8,14 @@ a ratio is of two neighbours, given as median (lowest-highest). --config.FIELD=V
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from dsdenseunet.core import files
-from dsdenseunet.core.errors import InputError
 from dsdenseunet.runtime import cli
 from dsdenseunet.training.settings import check_config
+from experiments.benchmarks.on_cpu import command
 
 _PARTS = ("depthwise", "conv", "step", "inference", "pipeline", "compile")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -32,22 +29,17 @@ ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the sides take turns at wh
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     del argv
-    if importlib.util.find_spec("torch") is None:
-        raise InputError(
-            "PyTorch", found="not installed", expected="the extra bench", fix="pip install '.[bench]'"
-        )
-    unknown = sorted(set(PARTS.value) - set(_PARTS))
-    if unknown:
-        found, expected = ",".join(unknown), f"some of {','.join(_PARTS)}"
-        raise InputError("--parts", found=found, expected=expected, fix="name known parts")
+    command.check(PARTS.value, _PARTS)
     from experiments.benchmarks.on_cpu.all_parts import run
 
-    def save(record: dict[str, Any]) -> None:
-        if OUT.value:
-            files.write_json(OUT.value, record)
-
     check_config(_CONFIG.value)
-    run(_CONFIG.value.to_dict(), PARTS.value, ROUNDS.value, lambda line: print(line, flush=True), save)
+    run(
+        _CONFIG.value.to_dict(),
+        PARTS.value,
+        ROUNDS.value,
+        lambda line: print(line, flush=True),
+        command.keeper(OUT.value),
+    )
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ convolutions by themselves, each with its floor. By default one patch of 64^3 on
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
-from dsdenseunet.core import files
-from dsdenseunet.core.errors import InputError
 from dsdenseunet.runtime import cli
+from experiments.benchmarks.on_cpu import command
 
 _PARTS = ("rates", "inference", "step", "depthwise")
 PARTS = flags.DEFINE_list("parts", list(_PARTS), f"Which to measure, of {','.join(_PARTS)}.")
@@ -33,19 +30,8 @@ OUT = cli.output_file("out", None, "File to write everything that was measured t
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     del argv
-    if importlib.util.find_spec("torch") is None:
-        raise InputError(
-            "PyTorch", found="not installed", expected="the extra bench", fix="pip install '.[bench]'"
-        )
-    unknown = sorted(set(PARTS.value) - set(_PARTS))
-    if unknown:
-        found, expected = ",".join(unknown), f"some of {','.join(_PARTS)}"
-        raise InputError("--parts", found=found, expected=expected, fix="name known parts")
+    command.check(PARTS.value, _PARTS)
     from experiments.benchmarks.on_cpu import cores, mednext_parts, mednext_setting
-
-    def save(record: dict[str, Any]) -> None:
-        if OUT.value:
-            files.write_json(OUT.value, record)
 
     most = len(cores.available())
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
             folder=Path(folder),
             say=lambda line: print(line, flush=True),
         )
-        mednext_parts.run(setting, PARTS.value, save)
+        mednext_parts.run(setting, PARTS.value, command.keeper(OUT.value))
 
 
 if __name__ == "__main__":

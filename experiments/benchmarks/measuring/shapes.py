@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from dsdenseunet.core.words import by
+
 # Input shape (D, H, W, C), output channels, stride.
 ConvolutionCase = tuple[tuple[int, ...], int, tuple[int, int, int]]
 
@@ -73,9 +75,9 @@ class DepthwiseCase(NamedTuple):
     def in_words(self) -> str:
         """Such as "32 x 32 x 32, 64 transposed by 2 x 2 x 2, k3"."""
         *sides, channels = self.shape
-        words = [f"{' x '.join(map(str, sides))}, {channels}"]
+        words = [f"{by(sides)}, {channels}"]
         words += ["transposed"] * self.transposed
-        words += [f"by {' x '.join(map(str, self.stride))}"] * (set(self.stride) != {1})
+        words += [f"by {by(self.stride)}"] * (set(self.stride) != {1})
         return f"{' '.join(words)}, k{self.size}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from configs import networks
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.core.words import by, counted
 
 # (batch, D, H, W).
 Shape = tuple[int, int, int, int]
@@ -85,4 +86,4 @@ def _fits(shape: Sequence[int]) -> bool:
 
 def in_words(shape: Shape, cores: int) -> str:
     """Such as "1 x 64 x 64 x 64, 1 core"."""
-    return f"{' x '.join(map(str, shape))}, {cores} core{'s' * (cores > 1)}"
+    return f"{by(shape)}, {counted(cores, 'core')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dsdenseunet.core.words import counted
 from experiments.benchmarks.measuring import jax_rates, roofline
 from experiments.benchmarks.measuring.pairs import Spread
 from experiments.benchmarks.measuring.worker import our_process
@@ -22,7 +23,7 @@ def rates(setting: Setting) -> list[dict[str, Any]]:
             for rate_of, case, make_task, amount in jax_rates.tasks(("float32",), _SIDE, _GIB):
                 worker.load(make_task)
                 per_s = Spread.of([amount / worker.sample().wall_s for _ in range(setting.rounds)])
-                case = f"{case}, {count} core{'s' * (count > 1)}"
+                case = f"{case}, {counted(count, 'core')}"
                 setting.say(f"{'rates':<10} {case:<34} {per_s.median:.3g} a second")
                 results.append(
                     {

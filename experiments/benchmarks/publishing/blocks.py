@@ -43,19 +43,14 @@ Records = Mapping[str, Mapping[str, Any]]
 def _summary(records: Records) -> str:
     """Every target, for the README."""
     rows = []
-    if CPU in records:
-        hardware = records[CPU]["provenance"]["hardware"]
-        where = f"{hardware['cpu_cores']} cores of an {hardware['processor']}"
-        rows += [
-            (target["target"], f"{target['measured']:.3g}", where, met(target))
-            for target in records[CPU]["targets"]
-        ]
-    if MEDNEXT in records:
-        processor = records[MEDNEXT]["provenance"]["hardware"]["processor"]
-        rows += [
-            (target["target"], f"{target['measured']:.3g}", f"an {processor}", met(target))
-            for target in records[MEDNEXT]["targets"]
-        ]
+    # MedNeXt's targets are of a number of cores, which they name.
+    for name, words in ((CPU, "{cpu_cores} cores of an {processor}"), (MEDNEXT, "an {processor}")):
+        if name in records:
+            where = words.format(**records[name]["provenance"]["hardware"])
+            rows += [
+                (target["target"], f"{target['measured']:.3g}", where, met(target))
+                for target in records[name]["targets"]
+            ]
     gpu = records.get(GPU)
     where = gpu["provenance"]["hardware"]["device_kind"] if gpu else "an H100"
     rows += [(text, measured, where, state) for text, measured, _, state in gpu_tables.targets(gpu)]

@@ -13,15 +13,7 @@ Record = Mapping[str, Any]
 def markdown(record: Record) -> str:
     """All tables: targets, convolutions, networks with the pipeline, compiling; blank lines between."""
     results = record["results"]
-    tables = [
-        table(
-            ("target", "measured", "worst case", ""),
-            (
-                (target["target"], f"{target['measured']:.3g}", target["case"], met(target))
-                for target in record["targets"]
-            ),
-        )
-    ]
+    tables = [targets(record)]
     for part, reference in (("depthwise", "grouped"), ("conv", "direct")):
         heads: tuple[str, ...] = (
             "input",
@@ -45,9 +37,23 @@ def markdown(record: Record) -> str:
     return "\n\n".join(table for table in tables if table)
 
 
+def targets(record: Record) -> str:
+    """Each target with its worst case, and whether it is met."""
+    rows = (
+        (target["target"], f"{target['measured']:.3g}", target["case"], met(target))
+        for target in record["targets"]
+    )
+    return table(("target", "measured", "worst case", ""), rows)
+
+
+def times_slower(results: Sequence[Record], reference: str) -> dict[str, float]:
+    """How many times our seconds a reference takes, by case."""
+    return {one["case"]: 1 / one["ratio"]["median"] for one in results if one["against"] == reference}
+
+
 def _convolutions(results: Sequence[Record], part: str, reference: str) -> Iterable[tuple[str, ...]]:
     of_part = [result for result in results if result["part"] == part]
-    slow = {r["case"]: 1 / r["ratio"]["median"] for r in of_part if r["against"] == reference}
+    slow = times_slower(of_part, reference)
     for result in of_part:
         if result["against"] != reference:
             yield (*sides(result), f"{slow[result['case']]:.3g}")

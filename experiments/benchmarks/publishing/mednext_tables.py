@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.benchmarks.publishing.cpu_tables import sides
-from experiments.benchmarks.publishing.markdown import met, table
+from dsdenseunet.core.words import by
+from experiments.benchmarks.publishing.cpu_tables import sides, targets, times_slower
+from experiments.benchmarks.publishing.markdown import table, time
 
 Record = Mapping[str, Any]
 _ABSENT = "Nothing has been measured yet: `make bench` would."
@@ -19,13 +20,6 @@ def networks(record: Record | None) -> str:
     if record is None:
         return _ABSENT
     results = record["results"]
-    targets = table(
-        ("target", "measured", "worst case", ""),
-        (
-            (target["target"], f"{target['measured']:.3g}", target["case"], met(target))
-            for target in record["targets"]
-        ),
-    )
     heads: tuple[str, ...] = (
         "",
         "beside PyTorch's",
@@ -39,7 +33,7 @@ def networks(record: Record | None) -> str:
     rows = table(heads, (_network(one) for one in results if one["part"] in ("inference", "step")))
     heads = ("the machine's rates", "a second")
     rates = table(heads, ((one["case"], _rate(one)) for one in results if one["part"] == "rates"))
-    return "\n\n".join(text for text in (_made_with(record), targets, rows, rates) if text)
+    return "\n\n".join(text for text in (_made_with(record), targets(record), rows, rates) if text)
 
 
 def convolutions(record: Record | None) -> str:
@@ -47,7 +41,7 @@ def convolutions(record: Record | None) -> str:
     found = [one for one in record["results"] if one["part"] == "depthwise"] if record else []
     if record is None or not found:
         return _ABSENT
-    slow = {one["case"]: 1 / one["ratio"]["median"] for one in found if one["against"] == "grouped"}
+    slow = times_slower(found, "grouped")
     beside = [one for one in found if one["against"] != "grouped"]
     heads: tuple[str, ...] = ("kernel, stride, pass", "ours / PyTorch", "the faster one", "XLA's own / ours")
     summary = table(heads, _summary(beside, slow))
@@ -64,7 +58,7 @@ def _summary(beside: Sequence[Record], slow: Mapping[str, float]) -> Iterable[tu
     """By kernel, stride and pass: the range over shapes, and of what is faster."""
     kinds: dict[str, list[Record]] = {}
     for one in beside:
-        stride = " x ".join(map(str, one["stride"])) if set(one["stride"]) != {1} else "1"
+        stride = by(one["stride"]) if set(one["stride"]) != {1} else "1"
         what = "transposed, " if one["transposed"] else ""
         passes = "forward and backward" if one["case"].endswith("fwd+bwd") else "forward"
         kinds.setdefault(f"{one['kernel']}^3, {what}{stride}, {passes}", []).append(one)
@@ -96,9 +90,7 @@ def _network(one: Record) -> tuple[str, ...]:
 def _floor(one: Record) -> tuple[str, str]:
     if "roofline" not in one:
         return "", ""
-    floor_s = one["roofline"]["floor_s"]
-    text = f"{1e3 * floor_s:.3g} ms" if floor_s < 1 else f"{floor_s:.3g} s"
-    return text, f"{one['roofline']['times_the_floor']:.3g}"
+    return time(one["roofline"]["floor_s"]), f"{one['roofline']['times_the_floor']:.3g}"
 
 
 def _rate(one: Record) -> str:
