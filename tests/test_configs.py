@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import cascades, ds_dense_unet_569, hippocampus, lits14, networks, table_one
+from configs import cascades, ds_dense_unet_569, hippocampus, lits14, networks, phantoms, table_one
 from configs.base import base_config
 from dsdenseunet.core.errors import InputError
 from dsdenseunet.models import registry
@@ -105,7 +105,19 @@ def test_a_network_for_lits14_changes_no_more_than_the_optimiser_of_its_best_rec
     assert config.model.num_classes == 3
 
 
+@pytest.mark.parametrize("name", ("best", *hippocampus.NETWORKS))
+def test_a_network_for_phantoms_is_that_of_lits14_on_smaller_voxels_and_patches(name):
+    base, config = lits14.get_config(name), phantoms.get_config(name)
+    check_config(config)
+    registry.check_patch(registry.build(config.model).stride, config.data.patch_size)
+    base, given = flatten(base.to_dict()), flatten(config.to_dict())
+    own = {"name", "task.spacing_mm", "data.patch_size", "data.same_patient", "data.cache"}
+    assert {field for field in base.keys() | given.keys() if base.get(field) != given.get(field)} == own
+
+
 def test_unknown_network_names_the_known_ones():
+    with pytest.raises(ValueError, match="expected one of best, separable_unet"):
+        phantoms.get_config("ds")
     with pytest.raises(ValueError, match=r"expected one of unet, .*unet_authors"):
         networks.get_config("u-net")
 

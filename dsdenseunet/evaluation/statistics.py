@@ -124,7 +124,7 @@ def compare(
     cases = weights.shape[1] // repeats
     swaps = np.tile(_exchanges(cases, seed), (1, repeats))
     p_values = {name: _p_value(first[name], second[name], swaps) for name in compared}
-    adjusted = _holm({name: p for name, p in p_values.items() if p is not None})
+    adjusted = holm({name: p for name, p in p_values.items() if p is not None})
     return [
         _judge(name, first[name], second[name], weights, cases, p_values[name], adjusted.get(name), compared)
         for name in compared
@@ -192,7 +192,8 @@ def _exchanges(cases: int, seed: int) -> NDArray[np.float64]:
     return drawn
 
 
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values that hold for all of a family of tests together (Holm 1979), by the same names."""
     adjusted, largest = {}, 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
         largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))

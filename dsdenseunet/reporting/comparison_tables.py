@@ -23,9 +23,9 @@ def standings(record: Record) -> Table:
                 _numbers(row["folds"]),
                 _numbers(row["seeds"]),
                 str(row["cases"]),
-                *(_value(dice, "") for dice in row["dice"].values()),
-                _value({**lead, "value": lead["difference"]}, "+") if lead else "",
-                _p_value(lead["p_adjusted"]) if lead else "",
+                *(value(dice) for dice in row["dice"].values()),
+                value({**lead, "value": lead["difference"]}, "+") if lead else "",
+                p_value(lead["p_adjusted"]) if lead else "",
             )
         )
     head = ("budget", "contender", "folds", "seeds", "cases", *regions, "the first one's lead", "p")
@@ -38,10 +38,7 @@ def pooled(record: Record) -> Table:
     names = list(rows[0]["pooled"]) if rows else []
     return (
         ("budget", "contender", *(name.replace("_", " ") for name in names)),
-        [
-            (row["budget"], row["contender"], *(_value(row["pooled"][name], "") for name in names))
-            for row in rows
-        ],
+        [(row["budget"], row["contender"], *(value(row["pooled"][name]) for name in names)) for row in rows],
     )
 
 
@@ -105,17 +102,19 @@ def _numbers(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def _value(score: Mapping[str, Any], sign: str) -> str:
+def value(score: Mapping[str, Any], sign: str = "") -> str:
+    """A score with its interval where there is one; `sign` is `+` for differences."""
     if score["value"] is None:
         return ""
     ends = "" if score["low"] is None else f" ({score['low']:{sign}.3f} to {score['high']:{sign}.3f})"
     return f"{score['value']:{sign}.3f}{ends}"
 
 
-def _p_value(value: float | None) -> str:
-    if value is None:
+def p_value(p: float | None) -> str:
+    """A p-value to three places."""
+    if p is None:
         return ""
-    return "< 0.001" if value < 1e-3 else f"{value:.3f}"
+    return "< 0.001" if p < 1e-3 else f"{p:.3f}"
 
 
 def _known(value: float | None, form: str, unit: float = 1) -> str:

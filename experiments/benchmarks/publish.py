@@ -1,6 +1,7 @@
 """Puts what was measured and counted into README.md, docs/explanation/ and the pages of networks.
 
 python -m experiments.benchmarks.publish [--networks] [--gpu=FILE] [--cpu=FILE] [--mednext=FILE]
+    [--comparison=NAME=FILE]
 
 A new record takes the place of the one in docs/results first. The tables stand between marks there.
 """
@@ -13,14 +14,16 @@ from pathlib import Path
 from absl import flags
 
 from dsdenseunet.core import files
+from dsdenseunet.core.errors import InputError
 from dsdenseunet.reporting import comparison_page, style
 from dsdenseunet.runtime import cli
 from experiments.benchmarks.peers import standings
 from experiments.benchmarks.publishing import blocks, network_pages, spacing
 
 _GPU = flags.DEFINE_string("gpu", None, "Record of experiments.benchmark_gpu, in place of the published one.")
-_COMPARISON = flags.DEFINE_string("comparison", None, "Record of experiments.compare with other programs.")
-_CHOICES = flags.DEFINE_string("choices", None, "Record of experiments.compare of single choices.")
+_COMPARISON = flags.DEFINE_multi_string(
+    "comparison", [], f"NAME=FILE: record of experiments.compare; {', '.join(blocks.COMPARISONS)}."
+)
 _SPACING = flags.DEFINE_list("spacing", None, "Folders: scores of one run beside another, and both runs.")
 _NETWORKS = flags.DEFINE_bool("networks", False, "Count the networks of configs/ anew first.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
@@ -40,12 +43,12 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
     if _MEDNEXT.value:
         files.write_json(root / blocks.RESULTS / blocks.MEDNEXT, files.read_json(_MEDNEXT.value))
-    for name, flag in (("peers", _COMPARISON), ("choices", _CHOICES)):
-        if flag.value:
-            record = standings.read(flag.value)
-            files.write_json(root / blocks.RESULTS / blocks.COMPARISONS[name], record)
-            if name in blocks.PICTURES:
-                style.save(comparison_page.leads_figure(record["compared"]), root / blocks.PICTURES[name])
+    for name, path in map(_named, _COMPARISON.value):
+        record = standings.read(path)
+        record["data"] = blocks.DATA.get(name, record["data"])
+        files.write_json(root / blocks.RESULTS / blocks.COMPARISONS[name], record)
+        if name in blocks.PICTURES:
+            style.save(comparison_page.leads_figure(record["compared"]), root / blocks.PICTURES[name])
     if _SPACING.value:
         scores, *runs = map(Path, _SPACING.value)
         files.write_json(root / blocks.RESULTS / blocks.SPACING, spacing.record(scores, runs))
@@ -53,6 +56,18 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / network_pages.RECORD, network_pages.count())
     changed = [*blocks.publish(root), *network_pages.publish(root)]
     print("\n".join(f"written: {path}" for path in changed) or "the documents already show these results")
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if name not in blocks.COMPARISONS or not path:
+        raise InputError(
+            f"--comparison={text}",
+            found="no name of a comparison" if path else "no file",
+            expected=f"NAME=FILE, with one of {', '.join(blocks.COMPARISONS)}",
+            fix="name the comparison whose record it is",
+        )
+    return name, path
 
 
 if __name__ == "__main__":

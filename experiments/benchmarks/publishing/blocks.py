@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from experiments.benchmarks.publishing import (
     cpu_tables,
     gpu_tables,
     mednext_tables,
+    separable,
     spacing,
 )
 from experiments.benchmarks.publishing.markdown import met, table
@@ -25,15 +27,28 @@ RESULTS = "docs/results"
 CPU, MEDNEXT, GPU = "benchmark_cpu.json", "benchmark_mednext.json", "benchmark_gpu.json"
 SPACING = "spacing_lits14.json"
 # Of experiments.compare, by the blocks that show them.
-COMPARISONS = {"peers": "comparison_hippocampus.json", "choices": "choices_hippocampus.json"}
+COMPARISONS = {
+    "peers": "comparison_hippocampus.json",
+    "choices": "choices_hippocampus.json",
+    "families": "families_hippocampus.json",
+    "lits14": "families_lits14.json",
+    "phantoms": "families_phantoms.json",
+}
+# What they are made of, where the name of the folder does not say it.
+DATA = {
+    "lits14": "14 LiTS cases, every second slice, 256 x 256, -40 to 160 HU",
+    "phantoms": "24 phantoms, synthetic CTs",
+}
 # Of those with one budget: who is ahead by how much.
-PICTURES = {"choices": "docs/images/choices.png"}
+PICTURES = {name: f"docs/images/{name}.png" for name in ("choices", "families", "lits14")}
 DOCUMENTS = (
     "README.md",
     "docs/explanation/speed.md",
     "docs/explanation/depthwise.md",
     "docs/explanation/comparison.md",
     "docs/explanation/choices.md",
+    "docs/explanation/families.md",
+    "docs/explanation/separable.md",
     "docs/explanation/configure.md",
 )
 
@@ -57,6 +72,10 @@ def _summary(records: Records) -> str:
     return table(("target", "measured", "on", ""), rows)
 
 
+def _compared(name: str, records: Records) -> str:
+    return comparison_markdown.markdown(records.get(name))
+
+
 # By their names in the marks.
 BLOCKS: dict[str, Callable[[Records], str]] = {
     "targets": _summary,
@@ -66,8 +85,8 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "depthwise": lambda records: mednext_tables.convolutions(records.get(MEDNEXT)),
     "leads": lambda records: comparison_markdown.summary(records.get(COMPARISONS["peers"])),
     "spacing": lambda records: spacing.markdown(records.get(SPACING)),
-    "peers": lambda records: comparison_markdown.markdown(records.get(COMPARISONS["peers"])),
-    "choices": lambda records: comparison_markdown.markdown(records.get(COMPARISONS["choices"])),
+    "separable": separable.markdown,
+    **{name: functools.partial(_compared, file) for name, file in COMPARISONS.items()},
 }
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
