@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsdenseunet.core.fields import Check, number, sequence
+from dsdenseunet.losses import planes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,9 @@ class CrossEntropy:
         if logits_BDHWC.shape[-1] != len(self.class_weights):
             found = f"{len(self.class_weights)} class weights for {logits_BDHWC.shape[-1]} classes"
             raise ValueError(found)
-        return _summed_cross_entropy(self.class_weights, ignore_label, logits_BDHWC, labels_BDHW)
+        few = logits_BDHWC.shape[-1] <= planes.FEW
+        summed = planes.summed_cross_entropy if few else _summed_cross_entropy
+        return summed(self.class_weights, ignore_label, logits_BDHWC, labels_BDHW)
 
     def value(self, counts: jax.Array, sums: jax.Array) -> jax.Array:
         """See the class."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from dsdenseunet.core.fields import Check, choice, number
+from dsdenseunet.losses import planes
 
 OVER = ("batch", "sample")
 
@@ -58,7 +59,8 @@ class Tversky:
 
     def sums(self, logits_BDHWC: Array, labels_BDHW: Array, ignore_label: int) -> Array:
         """The samples' summed values; or (2, C - 1): true positives and all that is predicted."""
-        true_BC, predicted_BC, labelled_BC = _soft_counts(logits_BDHWC, labels_BDHW, ignore_label)
+        soft_counts = planes.soft_counts if logits_BDHWC.shape[-1] <= planes.FEW else _soft_counts
+        true_BC, predicted_BC, labelled_BC = soft_counts(logits_BDHWC, labels_BDHW, ignore_label)
         if self.over == "sample":
             return jnp.sum(self._loss(true_BC, predicted_BC, labelled_BC))
         return jnp.stack([true_BC.sum(0), predicted_BC.sum(0)])
