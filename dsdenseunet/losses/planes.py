@@ -22,7 +22,7 @@ FEW = 4
 _SPACE = (1, 2, 3)
 
 
-def split(logits_BDHWC: Array) -> list[Array]:
+def _split(logits_BDHWC: Array) -> list[Array]:
     """(B, D, H, W) float32 of each class."""
     return [logits_BDHWC[..., c].astype(jnp.float32) for c in range(logits_BDHWC.shape[-1])]
 
@@ -32,7 +32,7 @@ def summed_cross_entropy(
     class_weights: tuple[float, ...], ignore_label: int, logits_BDHWC: Array, labels_BDHW: Array
 ) -> Array:
     """See `CrossEntropy.sums`."""
-    logits = split(logits_BDHWC)
+    logits = _split(logits_BDHWC)
     exponentials, largest = _exponentials(logits)
     log_sum = jnp.log(_sum(exponentials)) + largest
     weights = _voxel_weights(class_weights, ignore_label, labels_BDHW)
@@ -60,7 +60,7 @@ def _cross_entropy_backward(
     # d/dz_c of -w_y log softmax(z)_y is w_y (softmax(z)_c - [c = y]).
     weights = _voxel_weights(class_weights, ignore_label, labels_BDHW)
     weight = _sum(weights)
-    probabilities = _softmax(split(logits_BDHWC))
+    probabilities = _softmax(_split(logits_BDHWC))
     by_class = [cotangent * (weight * p - w) for p, w in zip(probabilities, weights, strict=True)]
     return _gradient(by_class, logits_BDHWC, labels_BDHW)
 
@@ -71,7 +71,7 @@ summed_cross_entropy.defvjp(_cross_entropy_forward, _cross_entropy_backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def soft_counts(logits_BDHWC: Array, labels_BDHW: Array, ignore_label: int) -> tuple[Array, Array, Array]:
     """(B, C - 1) each, as of the foreground: true positives, all that is predicted, all that is labelled."""
-    foreground = list(enumerate(_softmax(split(logits_BDHWC))))[1:]
+    foreground = list(enumerate(_softmax(_split(logits_BDHWC))))[1:]
     counted = labels_BDHW != ignore_label
     return (
         _stacked([jnp.sum(jnp.where(labels_BDHW == c, p, 0), _SPACE) for c, p in foreground]),
@@ -91,7 +91,7 @@ def _counts_backward(
 ) -> tuple[Array, np.ndarray]:
     logits_BDHWC, labels_BDHW = residuals
     by_true_BC, by_predicted_BC, _ = cotangents
-    probabilities = _softmax(split(logits_BDHWC))
+    probabilities = _softmax(_split(logits_BDHWC))
     counted = labels_BDHW != ignore_label
     by_probability = [jnp.zeros_like(probabilities[0])]
     for c in range(1, len(probabilities)):
@@ -104,18 +104,6 @@ def _counts_backward(
 
 
 soft_counts.defvjp(_counts_forward, _counts_backward)
-
-
-def most_probable(logits_BDHWC: Array) -> Array:
-    """(B, D, H, W) int32: the class of the largest logit, of several the first."""
-    if logits_BDHWC.shape[-1] > FEW:
-        return jnp.argmax(logits_BDHWC, axis=-1)
-    largest, *others = split(logits_BDHWC)
-    found = jnp.zeros(largest.shape, jnp.int32)
-    for c, one in enumerate(others, start=1):
-        found = jnp.where(one > largest, c, found)
-        largest = jnp.maximum(one, largest)
-    return found
 
 
 def _sum(of_classes: Sequence[Array]) -> Array:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dsdenseunet.losses import planes
 from dsdenseunet.tasks.task import Region
 from dsdenseunet.training.arrays import replaced
 from dsdenseunet.training.state import TrainState
@@ -166,13 +165,13 @@ def region_overlap(
     logits_BDHWC: jax.Array, labels_BDHW: jax.Array, ignore_label: int, regions: Sequence[Region]
 ) -> jax.Array:
     """(2, regions) float32: voxels in both, and summed voxels of prediction and label, of each region."""
-    predicted_BDHW = planes.most_probable(logits_BDHWC).astype(labels_BDHW.dtype)
+    predicted_BDHW = jnp.argmax(logits_BDHWC, axis=-1).astype(labels_BDHW.dtype)
     counted_BDHW = labels_BDHW != ignore_label
     rows = []
     for region in regions:
         predicted, labelled = (region.mask(array) & counted_BDHW for array in (predicted_BDHW, labels_BDHW))
         both = jnp.sum(predicted & labelled, dtype=jnp.int32)
-        either = jnp.sum(predicted.astype(jnp.int32) + labelled.astype(jnp.int32))
+        either = jnp.sum(predicted, dtype=jnp.int32) + jnp.sum(labelled, dtype=jnp.int32)
         rows.append(jnp.stack([both, either]).astype(jnp.float32))
     return jnp.stack(rows, axis=1)
 
