@@ -37,13 +37,8 @@ def summed_cross_entropy(
     log_sum = jnp.log(_sum(exponentials)) + largest
     weights = _voxel_weights(class_weights, ignore_label, labels_BDHW)
     # Not the product alone: 0 times the infinity of a class that is certainly not the voxel's would be NaN.
-    return sum(
-        (
-            jnp.sum(jnp.where(w == 0, 0.0, w * (log_sum - one)))
-            for w, one in zip(weights, logits, strict=True)
-        ),
-        jnp.zeros((), jnp.float32),
-    )
+    by_class = [jnp.where(w == 0, 0.0, w * (log_sum - one)) for w, one in zip(weights, logits, strict=True)]
+    return jnp.sum(_sum(by_class))
 
 
 def _cross_entropy_forward(
