@@ -136,6 +136,6 @@ def test_equal_methods_and_undefined_scores():
 
 
 def test_holms_correction_by_hand():
-    assert statistics._holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
+    assert statistics.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
         {"a": 0.03, "c": 0.06, "b": 0.06}
     )
