@@ -29,9 +29,13 @@ from configs.base import in_order, phase
 SAME_PATIENT = (("volume-7", "volume-8", "volume-9", "volume-10"),)
 
 
+# The variants that are small and fast.
+SMALL = ("best", *hippocampus.NETWORKS)
+
+
 def get_config(variant: str = "ds") -> ConfigDict:
     """Args: `best`, a name of `hippocampus.NETWORKS`, or a variant of configs/ds_dense_unet_569.py."""
-    small = variant == "best" or variant in hippocampus.NETWORKS
+    small = variant in SMALL
     config = ds_dense_unet_569.get_config("ds" if small else variant)
     config.name = f"lits14:{variant}"
     # All that these copies have of the scans' range.

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from configs import hippocampus, lits14
+from configs import lits14
 
 
 def get_config(variant: str = "dense_unet_ds") -> ConfigDict:
-    """Args: `best`, or a name of `hippocampus.NETWORKS`."""
-    variants = ("best", *hippocampus.NETWORKS)
-    if variant not in variants:
-        raise ValueError(f"variant {variant!r}: expected one of {', '.join(variants)}")
+    """Args: a name of `lits14.SMALL`."""
+    if variant not in lits14.SMALL:
+        raise ValueError(f"variant {variant!r}: expected one of {', '.join(lits14.SMALL)}")
     config = lits14.get_config(variant)
     config.name = f"phantoms:{variant}"
     config.task.spacing_mm = (1.5, 1.5, 1.5)

@@ -14,7 +14,6 @@ from pathlib import Path
 from absl import flags
 
 from dsdenseunet.core import files
-from dsdenseunet.core.errors import InputError
 from dsdenseunet.reporting import comparison_page, style
 from dsdenseunet.runtime import cli
 from experiments.benchmarks.peers import standings
@@ -34,7 +33,7 @@ _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clo
 def main(argv: Sequence[str]) -> None:
     """Copies, writes, and names what has changed."""
     del argv
-    root = Path(_ROOT.value)
+    root, comparisons = Path(_ROOT.value), [blocks.comparison_of(text) for text in _COMPARISON.value]
     if _GPU.value:
         record = files.read_json(_GPU.value)
         blocks.check_gpu(record, _GPU.value)
@@ -43,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
     if _MEDNEXT.value:
         files.write_json(root / blocks.RESULTS / blocks.MEDNEXT, files.read_json(_MEDNEXT.value))
-    for name, path in map(_named, _COMPARISON.value):
+    for name, path in comparisons:
         record = standings.read(path)
         record["data"] = blocks.DATA.get(name, record["data"])
         files.write_json(root / blocks.RESULTS / blocks.COMPARISONS[name], record)
@@ -56,18 +55,6 @@ def main(argv: Sequence[str]) -> None:
         files.write_json(root / network_pages.RECORD, network_pages.count())
     changed = [*blocks.publish(root), *network_pages.publish(root)]
     print("\n".join(f"written: {path}" for path in changed) or "the documents already show these results")
-
-
-def _named(text: str) -> tuple[str, str]:
-    name, _, path = text.partition("=")
-    if name not in blocks.COMPARISONS or not path:
-        raise InputError(
-            f"--comparison={text}",
-            found="no name of a comparison" if path else "no file",
-            expected=f"NAME=FILE, with one of {', '.join(blocks.COMPARISONS)}",
-            fix="name the comparison whose record it is",
-        )
-    return name, path
 
 
 if __name__ == "__main__":

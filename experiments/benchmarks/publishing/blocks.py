@@ -32,13 +32,9 @@ COMPARISONS = {
     "choices": "choices_hippocampus.json",
     "families": "families_hippocampus.json",
     "lits14": "families_lits14.json",
-    "phantoms": "families_phantoms.json",
 }
 # What they are made of, where the name of the folder does not say it.
-DATA = {
-    "lits14": "14 LiTS cases, every second slice, 256 x 256, -40 to 160 HU",
-    "phantoms": "24 phantoms, synthetic CTs",
-}
+DATA = {"lits14": "14 LiTS cases, every second slice, 256 x 256, -40 to 160 HU"}
 # Of those with one budget: who is ahead by how much.
 PICTURES = {name: f"docs/images/{name}.png" for name in ("choices", "families", "lits14")}
 DOCUMENTS = (
@@ -76,6 +72,10 @@ def _compared(name: str, records: Records) -> str:
     return comparison_markdown.markdown(records.get(name))
 
 
+def _separable(records: Records) -> str:
+    return separable.markdown({name: records[file] for name, file in COMPARISONS.items() if file in records})
+
+
 # By their names in the marks.
 BLOCKS: dict[str, Callable[[Records], str]] = {
     "targets": _summary,
@@ -85,7 +85,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "depthwise": lambda records: mednext_tables.convolutions(records.get(MEDNEXT)),
     "leads": lambda records: comparison_markdown.summary(records.get(COMPARISONS["peers"])),
     "spacing": lambda records: spacing.markdown(records.get(SPACING)),
-    "separable": separable.markdown,
+    "separable": _separable,
     **{name: functools.partial(_compared, file) for name, file in COMPARISONS.items()},
 }
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
@@ -133,6 +133,23 @@ def check_gpu(record: Mapping[str, Any], path: str) -> None:
             expected="a whole run on an NVIDIA GPU",
             fix="name the benchmark_gpu.json that python -m experiments.benchmark_gpu wrote there",
         )
+
+
+def comparison_of(text: str) -> tuple[str, str]:
+    """Name and file of a comparison from `NAME=FILE`.
+
+    Raises:
+        InputError: a name of none that is published, or no file.
+    """
+    name, _, path = text.partition("=")
+    if name not in COMPARISONS or not path:
+        raise InputError(
+            f"--comparison={text}",
+            found="no name of a comparison" if path else "no file",
+            expected=f"NAME=FILE, with one of {', '.join(COMPARISONS)}",
+            fix="name the comparison whose record it is",
+        )
+    return name, path
 
 
 def publish(root: Path) -> list[Path]:

@@ -11,39 +11,35 @@ from dsdenseunet.reporting.comparison_tables import p_value, value
 from experiments.benchmarks.peers import standings
 from experiments.benchmarks.publishing.markdown import table
 
-Records = Mapping[str, Mapping[str, Any]]
-
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """Two contenders of a comparison.
 
     Attributes:
-        record: file of the comparison in docs/results.
+        comparison: its name, of those that are published.
         separable: the contender with depthwise separable convolutions.
         standard: the same network with full ones.
         network: what they are, and in what else they differ.
     """
 
-    record: str
+    comparison: str
     separable: str
     standard: str
     network: str
 
 
-_CHOICES = "choices_hippocampus.json"
-_DENSE = "small 3D-DenseUNet"
 PAIRS = (
-    Pair(_CHOICES, "hippocampus.py:recipe", "hippocampus.py:standard", "separable U-Net, as wide"),
+    Pair("choices", "hippocampus.py:recipe", "hippocampus.py:standard", "separable U-Net, as wide"),
     Pair(
-        _CHOICES,
+        "choices",
         "hippocampus.py:recipe",
         "hippocampus.py:standard_narrow",
         "separable U-Net, about as many parameters",
     ),
     *(
-        Pair(f"families_{data}.json", f"{data}.py:dense_unet_ds", f"{data}.py:dense_unet_standard", _DENSE)
-        for data in ("hippocampus", "lits14", "phantoms")
+        Pair(name, f"{config}:dense_unet_ds", f"{config}:dense_unet_standard", "small 3D-DenseUNet")
+        for name, config in (("families", "hippocampus.py"), ("lits14", "lits14.py"))
     ),
 )
 _HEAD = (
@@ -52,13 +48,14 @@ _HEAD = (
 )
 
 
-def markdown(records: Records) -> str:
+def markdown(comparisons: Mapping[str, Mapping[str, Any]]) -> str:
     """A row for each pair whose comparison is there; the last columns are shares, separable of standard.
 
     Args:
-        records: of `experiments.compare`, by the names of their files.
+        comparisons: records of `experiments.compare`, by their names.
     """
-    found = [(pair.network, _beside(pair, records[pair.record])) for pair in PAIRS if pair.record in records]
+    there = [pair for pair in PAIRS if pair.comparison in comparisons]
+    found = [(pair.network, _beside(pair, comparisons[pair.comparison])) for pair in there]
     p_values = {str(place): two["compared"][0]["p_value"] for place, (_, two) in enumerate(found)}
     adjusted = statistics.holm(p_values)
     return table(_HEAD, [_row(*pair, adjusted[str(place)]) for place, pair in enumerate(found)])

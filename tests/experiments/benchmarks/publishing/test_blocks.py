@@ -61,3 +61,11 @@ def test_a_rehearsal_and_a_run_without_a_gpu_are_refused():
 def test_a_block_of_an_unknown_name_is_refused():
     with pytest.raises(InputError, match="cpu, gpu"):
         blocks.filled("<!-- benchmark: other -->\n\nold\n\n<!-- end -->\n", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("other=record.json", "no name of a comparison"), ("choices", "no file")]
+)
+def test_a_comparison_without_a_known_name_or_a_file_is_refused(text, found):
+    with pytest.raises(InputError, match=found):
+        blocks.comparison_of(text)

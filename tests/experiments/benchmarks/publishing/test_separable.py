@@ -37,7 +37,7 @@ def rows(records):
 
 def test_a_pair_is_compared_by_itself_and_costs_are_shares():
     made = record("hippocampus.py")
-    ((data, budget, seeds, network, *values),) = rows({"families_hippocampus.json": made})
+    ((data, budget, seeds, network, *values),) = rows({"families": made})
     assert (data, budget, seeds, network) == ("Task", "60s", "1", "small 3D-DenseUNet")
     assert values[2].startswith("+0.300 ") and values[4:] == ["0.25", "1.00", "0.25", "0.25"]
     # Of 256 ways to exchange eight cases two are as far apart.
@@ -45,7 +45,7 @@ def test_a_pair_is_compared_by_itself_and_costs_are_shares():
 
 
 def test_p_values_hold_for_all_rows_together():
-    both = rows({f"families_{data}.json": record(f"{data}.py") for data in ("hippocampus", "lits14")})
+    both = rows({"families": record("hippocampus.py"), "lits14": record("lits14.py")})
     assert [float(row[7]) for row in both] == pytest.approx([4 / 256] * 2, abs=5e-4)
 
 
