@@ -50,8 +50,6 @@ _SAME_SIDE = 0.01
 # A quaternion of 32-bit numbers loses up to a thousandth of a radian near half a turn.
 _SAME_DIRECTION = 0.01
 _SAME_PLACE_VOXELS = 0.5
-# Squared length of a quaternion from which on it is not rounding that made it longer than 1.
-_LONG_QUATERNION = 1.001
 
 
 # Kinds of notes, and whether the grid then rests on something that the header does not say.
@@ -258,10 +256,15 @@ def _qform_notes(header: Header) -> list[Note]:
     if qfac not in (-1, 0, 1):
         counts = -1 if qfac < 0 else 1
         notes.append(Note("qfac", f"pixdim[0] is {qfac:g}, neither 1 nor -1: it counts as {counts}"))
-    length = sum(float(header[f"quatern_{letter}"]) ** 2 for letter in "bcd")
-    if length > _LONG_QUATERNION:
+    square = sum(float(header[f"quatern_{letter}"]) ** 2 for letter in "bcd")
+    # From here on nibabel refuses the whole file.
+    if square >= 1 + abs(float(header.quaternion_threshold)):
         notes.append(
-            Note("quaternion", f"the qform's quaternion has length {length**0.5:.4g}: shortened to 1")
+            Note(
+                "quaternion",
+                f"the qform's quaternion has length {square**0.5:.9g}, where 1 is the most: shortened to 1, "
+                "while programs that read with nibabel refuse the file",
+            )
         )
     return notes
 
