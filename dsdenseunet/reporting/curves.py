@@ -24,7 +24,7 @@ def selection(validation: Mapping[str, float]) -> float:
 
 def loss_figure(metrics: Metrics) -> Figure:
     """Training loss of all phases over the steps of the whole run: each step, and its running mean."""
-    figure, axis = _curve("optimiser step", "weighted cross-entropy (log scale)")
+    figure, axis = _curve("optimiser step", "training loss (log scale)")
     offsets = _phase_offsets(metrics)
     for number, (phase, offset) in enumerate(offsets.items()):
         lines = [line for line in metrics if line["phase"] == phase and "loss" in line]
@@ -32,7 +32,9 @@ def loss_figure(metrics: Metrics) -> Figure:
         loss = np.array([line["loss"] for line in lines])
         colour = PHASE_COLOURS[number % len(PHASE_COLOURS)]
         axis.plot(steps, loss, color=colour, alpha=0.3, linewidth=0.8)
-        axis.plot(steps, _smooth(loss), color=colour, linewidth=2)
+        # A single step makes no line.
+        marker = "o" if len(steps) == 1 else ""
+        axis.plot(steps, _smooth(loss), color=colour, linewidth=2, marker=marker)
     axis.set_yscale("log")
     axis.grid(which="minor", axis="y", color=FAINT, linewidth=0.4)
     axis.yaxis.set_major_formatter("{x:g}")

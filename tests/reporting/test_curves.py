@@ -38,3 +38,8 @@ def test_rings_mark_the_best_of_each_phase():
 def test_one_phase_alone(figure):
     (axis,) = figure(metrics(phases=("phase1",))).axes
     assert [text.get_text() for text in axis.texts] == ["phase1"]
+
+
+def test_a_single_step_is_seen():
+    (axis,) = loss_figure([{"phase": "phase1", "step": 1, "loss": 0.4}]).axes
+    assert [line.get_marker() for line in axis.lines if line.get_linewidth() == 2] == ["o"]
