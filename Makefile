@@ -41,7 +41,8 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-test: lint types site  ## Lint, types, the site and the whole test suite (under 25 minutes on 2 cores).
+test: lint $(VENV)/.installed-docs  ## Lint, types, the site and the whole test suite (under 25 minutes on 2 cores).
+	$(MAKE) --jobs=2 --output-sync types site
 	$(BIN)/pytest -m 'not long and not gpu and not bench' --numprocesses=3 --dist=worksteal
 
 test-long: $(INSTALLED)  ## The tests that take many minutes.
