@@ -28,6 +28,7 @@ def get_config(variant: str = "hippocampus") -> ConfigDict:
     config.inference.rotation_degrees = 10.0
     if variant == "hippocampus":
         config.model.places = False
+        config.model.encoder_blocks = (2, 5)
     else:
         config.model.widths = (32, 128)
         config.model.decoder_blocks = (2,)
