@@ -5,9 +5,9 @@
 
 `:hippocampus` is configs/decathlon.py's, for a quarter of an hour of one core, without `model.places`, which
 helps in five minutes and not in fifteen, and with two blocks on the finest maps on the way down, which in a
-few minutes cost more steps than they are worth. After that it segments its training patches no better than cases
-that it has never seen, so that more steps give little: `:hippocampus_wide` has more channels and one block
-more, and deforms its patches, which it would otherwise know by heart. Both average their predictions over
+few minutes cost more steps than they are worth. After that it segments its training patches no better than
+cases that it has never seen, so that more steps give little: `:hippocampus_wide` has more channels and other
+blocks, and deforms its patches, which it would otherwise know by heart. Both average their predictions over
 turned patches.
 """
 
