@@ -1,5 +1,6 @@
 """A sound header is read as nibabel reads it, any other one under a mark or not at all."""
 
+import contextlib
 import logging
 
 import nibabel as nib
@@ -172,10 +173,7 @@ def test_a_quaternion_longer_than_one_is_shortened_and_marked_where_nibabel_refu
     expected = nib.quaternions.quat2mat((0, 0.6, 0, 0.8)) * (0.8, 0.7, 2.5)
     np.testing.assert_allclose(place(header).affine[:3, :3], expected, atol=1e-3)
     assert kinds(header) == (["quaternion"] if length > 1 + 1e-6 else [])
-    if not kinds(header):
-        header.get_qform()
-        return
-    with pytest.raises(ValueError, match="w2 should be positive"):
+    with pytest.raises(ValueError, match="w2") if kinds(header) else contextlib.nullcontext():
         header.get_qform()
 
 
@@ -258,8 +256,7 @@ def test_a_sound_header_has_no_mark_and_is_read_as_nibabel_reads_it(tmp_path, af
     path = write(tmp_path / "v.nii", header)
     grid = nifti.read_grid(path)
     assert grid.marks == ()
-    loaded = nib.load(path)
-    np.testing.assert_allclose(grid.affine, scaled(UNITS[unit], loaded.affine), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(grid.affine, scaled(UNITS[unit], nib.load(path).affine), rtol=1e-4, atol=1e-3)
     assert_same_place(path, grid, UNITS[unit])
     nifti.write_labels(tmp_path / "l.nii", np.zeros(grid.shape_DHW, np.uint8), grid)
     written = nib.load(tmp_path / "l.nii").header
@@ -281,13 +278,7 @@ FIELDS = [
 ]
 
 
-@example(
-    affine=LPS,
-    forms=(0, 1),
-    units=0,
-    edits={"quatern_b": 0.0, "quatern_c": 1.0004, "quatern_d": 0.0},
-    kind=nib.Nifti1Header,
-)
+@example(affine=LPS, forms=(0, 1), units=0, edits={"quatern_d": 1.0004}, kind=nib.Nifti1Header)
 @example(affine=TIED, forms=(-1, 1), units=0, edits={"quatern_b": 0.0}, kind=nib.Nifti2Header)
 @MANY
 @given(
@@ -322,8 +313,7 @@ def assert_same_place(path, grid, unit_mm):
     assert aff2axcodes(affine) == aff2axcodes(grid.affine)
     np.testing.assert_allclose(affine, grid.affine, rtol=1e-3, atol=2e-3)
     spacing_IJK = np.array(loaded.header.get_zooms()) * unit_mm
-    canonical = [spacing_IJK[axis] for axis in grid.axis_order]
-    np.testing.assert_allclose(canonical, grid.spacing_mm, rtol=0.011)
+    np.testing.assert_allclose(spacing_IJK[list(grid.axis_order)], grid.spacing_mm, rtol=0.011)
 
 
 def assert_output_lies_as(grid, path, out):
