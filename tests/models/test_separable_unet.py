@@ -17,7 +17,7 @@ FIELDS = {
     "in_channels": 1,
     "num_classes": 3,
     "widths": (24, 96),
-    "encoder_blocks": (0, 5),
+    "encoder_blocks": (2, 5),
     "decoder_blocks": (1,),
     "expansion": 2,
     "image_link": True,
@@ -41,6 +41,7 @@ def block_parameters(channels, hidden):
 def test_parameters_and_shapes_of_the_default():
     parameters = {
         "stem": 27 * 8 * 24 + 24 + 2 * 24,
+        "encoder0": 2 * block_parameters(24, 48),
         "down1": 192 * 96 + 96 + 2 * 96,
         "encoder1": 5 * block_parameters(96, 192),
         "up0": 96 * 192 + 192,
@@ -49,10 +50,11 @@ def test_parameters_and_shapes_of_the_default():
     }
     described = describe(FIELDS, (32, 48, 32))
     assert {stage.name: stage.trainable for stage in described.stages} == parameters
-    assert described.totals()["total"] == described.totals()["trainable"] == 245_688
+    assert described.totals()["total"] == described.totals()["trainable"] == 251_784
     assert_published(described, "configs/best.py:hippocampus")
     assert {stage.name: stage.shape for stage in described.stages} == {
         "stem": (16, 24, 16, 24),
+        "encoder0": (16, 24, 16, 24),
         "down1": (8, 12, 8, 96),
         "encoder1": (8, 12, 8, 96),
         "up0": (16, 24, 16, 24),
@@ -77,7 +79,7 @@ def test_places_are_those_of_the_voxels_of_the_patch():
 
 def test_a_network_that_is_told_the_places_has_a_layer_more_and_sees_them():
     described = describe({**FIELDS, "places": True}, (32, 48, 32))
-    assert described.totals()["trainable"] == 245_688 + 12 * 96 + 96
+    assert described.totals()["trainable"] == 251_784 + 12 * 96 + 96
     model = tiny(places=True)
     image = np.random.default_rng(0).standard_normal((1, 16, 16, 16, 1)).astype(np.float32)
     variables = model.first_values()
