@@ -88,13 +88,18 @@ def _in_mm(header: Header, unit_mm: float) -> dict[str, Affine]:
     return affines
 
 
+def stored_quaternion(header: Header) -> NDArray[np.float64]:
+    """The qform's quaternion without its first number, which follows from the other three."""
+    return np.array([header[f"quatern_{letter}"] for letter in "bcd"], np.float64)
+
+
 def _qform(header: Header, unit_mm: float) -> Affine:
     """As nifti1_io.c and nibabel read it; NaN where the quaternion holds no numbers.
 
     Next to half a turn the fourth number is lost in rounding: it counts as 0, and the others are brought
     to length 1 as they are where rounding made them longer.
     """
-    bcd = np.array([header[f"quatern_{letter}"] for letter in "bcd"], np.float64)
+    bcd = stored_quaternion(header)
     square = float(bcd @ bcd)
     rounding = 3 * np.finfo(header["quatern_b"].dtype).eps
     whole = square >= 1 - rounding

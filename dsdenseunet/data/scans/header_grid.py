@@ -37,6 +37,7 @@ from dsdenseunet.data.scans.header_affines import (
     in_words,
     sides_mm,
     stated_sides_mm,
+    stored_quaternion,
     unit_code,
 )
 from dsdenseunet.data.scans.stored_volume import Header
@@ -177,13 +178,12 @@ def sound_header(header: Header, path: str | os.PathLike[str]) -> Header:
 def set_qform(header: Header, affine: Affine, code: int) -> None:
     """Writes a qform whose quaternion rounding has not made longer than 1, as nibabel's own may be."""
     header.set_qform(affine, code)
-    names = [f"quatern_{letter}" for letter in "bcd"]
-    bcd = np.array([header[name] for name in names], np.float64)
+    bcd = stored_quaternion(header)
     rounding = 2 * np.finfo(header["quatern_b"].dtype).eps
     if (square := float(bcd @ bcd)) > 1 + rounding:
         bcd *= (1 - rounding) / np.sqrt(square)
-        for name, value in zip(names, bcd, strict=True):
-            header[name] = value
+        for letter, value in zip("bcd", bcd, strict=True):
+            header[f"quatern_{letter}"] = value
 
 
 def _code_notes(header: Header) -> list[Note]:
@@ -256,7 +256,8 @@ def _qform_notes(header: Header) -> list[Note]:
     if qfac not in (-1, 0, 1):
         counts = -1 if qfac < 0 else 1
         notes.append(Note("qfac", f"pixdim[0] is {qfac:g}, neither 1 nor -1: it counts as {counts}"))
-    square = sum(float(header[f"quatern_{letter}"]) ** 2 for letter in "bcd")
+    bcd = stored_quaternion(header)
+    square = float(bcd @ bcd)
     # From here on nibabel refuses the whole file.
     if square >= 1 + abs(float(header.quaternion_threshold)):
         notes.append(
