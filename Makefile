@@ -42,7 +42,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint $(VENV)/.installed-docs  ## Lint, types, the site and the whole test suite (under 25 minutes on 2 cores).
-	$(MAKE) --jobs=2 --output-sync types site
+	$(MAKE) --jobs=2 types site
 	$(BIN)/pytest -m 'not long and not gpu and not bench' --numprocesses=3 --dist=worksteal
 
 test-long: $(INSTALLED)  ## The tests that take many minutes.
