@@ -5,7 +5,7 @@
     python -m experiments.train --config=configs/phantoms.py --workdir=runs/phantoms
 
 The recipe is that of configs/lits14.py's `:best`, and so are the variants: `:best` itself, and every name of
-configs/hippocampus.py's `NETWORKS`. Phantoms are smaller than patients; so are voxels and patch here. What
+configs/hippocampus.py's `NETWORKS`. Phantoms are smaller than patients; so is the patch here. What
 comes out says which network learns phantoms sooner, and nothing of patients.
 """
 
@@ -22,7 +22,6 @@ def get_config(variant: str = "dense_unet_ds") -> ConfigDict:
         raise ValueError(f"variant {variant!r}: expected one of {', '.join(lits14.SMALL)}")
     config = lits14.get_config(variant)
     config.name = f"phantoms:{variant}"
-    config.task.spacing_mm = (1.5, 1.5, 1.5)
     # 48 x 96 x 96 mm of some 100 in each direction.
     config.data.patch_size = (32, 64, 64)
     config.data.same_patient = ()
