@@ -8,6 +8,7 @@ import pytest
 from configs import cascades, ds_dense_unet_569, hippocampus, lits14, networks, phantoms, table_one
 from configs.base import base_config
 from dsdenseunet.core.errors import InputError
+from dsdenseunet.data import patients
 from dsdenseunet.models import registry
 from dsdenseunet.training import stages
 from dsdenseunet.training.settings import check_config, flatten
@@ -103,6 +104,17 @@ def test_a_network_for_lits14_changes_no_more_than_the_optimiser_of_its_best_rec
     recipe = {"name", "optimizer.name", "optimizer.learning_rate"}
     assert {field for field in changed if not field.startswith("model.")} == recipe
     assert config.model.num_classes == 3
+
+
+def test_what_looks_like_one_patient_is_in_one_fold_of_lits14():
+    data = lits14.get_config("best").data
+    names = [f"volume-{number}" for number in (0, 3, 4, 5, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18)]
+    owners = patients.by_groups(names, data.same_patient)
+    folds = patients.folds_by_patient(owners, names, data.folds, data.fold_seed)
+    fold_of = {name: number for number, fold in enumerate(folds) for name in fold["val"]}
+    assert fold_of.keys() == set(names)
+    assert len({fold_of[f"volume-{number}"] for number in (7, 8, 9, 10)}) == 1
+    assert fold_of["volume-14"] == fold_of["volume-15"]
 
 
 @pytest.mark.parametrize("name", ("best", *hippocampus.NETWORKS))
