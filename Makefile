@@ -51,7 +51,8 @@ test-long: $(INSTALLED)  ## The tests that take many minutes.
 bench: $(INSTALLED) $(VENV)/.installed-bench  ## Ours beside PyTorch: equal first, then speed and memory (about an hour on 2 cores).
 	$(BIN)/pytest -m bench
 	$(BIN)/python -m experiments.benchmarks.cpu --out=docs/results/benchmark_cpu.json
-	$(BIN)/python -m experiments.benchmarks.mednext --out=docs/results/benchmark_mednext.json
+	$(BIN)/python -m experiments.benchmarks.mednext --parts=rates,inference,step --out=docs/results/benchmark_mednext.json
+	$(BIN)/python -m experiments.benchmarks.mednext --parts=rates,depthwise --out=docs/results/benchmark_depthwise.json
 
 test-gpu:  ## Tests on an NVIDIA GPU, with the Python that has JAX for it (GPU_PYTHON=...).
 	$(ON_GPU) -m pytest -m 'gpu and not long' -W default $(shell grep -rl 'pytest\.mark\.gpu' tests)

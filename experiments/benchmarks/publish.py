@@ -1,7 +1,7 @@
 """Puts what was measured and counted into README.md, docs/explanation/ and the pages of networks.
 
 python -m experiments.benchmarks.publish [--networks] [--gpu=FILE] [--cpu=FILE] [--mednext=FILE]
-    [--comparison=NAME=FILE]
+    [--depthwise=FILE] [--comparison=NAME=FILE]
 
 A new record takes the place of the one in docs/results first. The tables stand between marks there.
 """
@@ -27,6 +27,7 @@ _SPACING = flags.DEFINE_list("spacing", None, "Folders: scores of one run beside
 _NETWORKS = flags.DEFINE_bool("networks", False, "Count the networks of configs/ anew first.")
 _CPU = flags.DEFINE_string("cpu", None, "Record of experiments.benchmarks.cpu, likewise.")
 _MEDNEXT = flags.DEFINE_string("mednext", None, "Record of experiments.benchmarks.mednext, likewise.")
+_DEPTHWISE = flags.DEFINE_string("depthwise", None, "Record of its parts rates,depthwise, likewise.")
 _ROOT = cli.output_folder("root", str(Path(__file__).resolve().parents[2]), "Clone whose documents it is.")
 
 
@@ -38,10 +39,13 @@ def main(argv: Sequence[str]) -> None:
         record = files.read_json(_GPU.value)
         blocks.check_gpu(record, _GPU.value)
         files.write_json(root / blocks.RESULTS / blocks.GPU, record)
-    if _CPU.value:
-        files.write_json(root / blocks.RESULTS / blocks.CPU, files.read_json(_CPU.value))
-    if _MEDNEXT.value:
-        files.write_json(root / blocks.RESULTS / blocks.MEDNEXT, files.read_json(_MEDNEXT.value))
+    for name, path in (
+        (blocks.CPU, _CPU.value),
+        (blocks.MEDNEXT, _MEDNEXT.value),
+        (blocks.DEPTHWISE, _DEPTHWISE.value),
+    ):
+        if path:
+            files.write_json(root / blocks.RESULTS / name, files.read_json(path))
     for name, path in comparisons:
         record = standings.read(path)
         record["data"] = blocks.DATA.get(name, record["data"])

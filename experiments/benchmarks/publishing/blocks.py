@@ -25,6 +25,7 @@ from experiments.benchmarks.publishing.markdown import met, table
 
 RESULTS = "docs/results"
 CPU, MEDNEXT, GPU = "benchmark_cpu.json", "benchmark_mednext.json", "benchmark_gpu.json"
+DEPTHWISE = "benchmark_depthwise.json"
 SPACING = "spacing_lits14.json"
 # Of experiments.compare, by the blocks that show them.
 COMPARISONS = {
@@ -55,7 +56,8 @@ def _summary(records: Records) -> str:
     """Every target, for the README."""
     rows = []
     # MedNeXt's targets are of a number of cores, which they name.
-    for name, words in ((CPU, "{cpu_cores} cores of an {processor}"), (MEDNEXT, "an {processor}")):
+    one = "an {processor}"
+    for name, words in ((CPU, f"{{cpu_cores}} cores of {one}"), (MEDNEXT, one), (DEPTHWISE, one)):
         if name in records:
             where = words.format(**records[name]["provenance"]["hardware"])
             rows += [
@@ -82,7 +84,7 @@ BLOCKS: dict[str, Callable[[Records], str]] = {
     "cpu": lambda records: cpu_tables.markdown(records[CPU]),
     "gpu": lambda records: gpu_tables.markdown(records.get(GPU)),
     "mednext": lambda records: mednext_tables.networks(records.get(MEDNEXT)),
-    "depthwise": lambda records: mednext_tables.convolutions(records.get(MEDNEXT)),
+    "depthwise": lambda records: mednext_tables.convolutions(records.get(DEPTHWISE)),
     "leads": lambda records: comparison_markdown.summary(records.get(COMPARISONS["peers"])),
     "spacing": lambda records: spacing.markdown(records.get(SPACING)),
     "separable": _separable,
@@ -93,7 +95,7 @@ _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTA
 
 def read(root: Path) -> dict[str, Any]:
     """The records that there are, by the names of their files."""
-    paths = [root / RESULTS / name for name in (CPU, MEDNEXT, GPU, SPACING, *COMPARISONS.values())]
+    paths = [root / RESULTS / name for name in (CPU, MEDNEXT, DEPTHWISE, GPU, SPACING, *COMPARISONS.values())]
     return {path.name: files.read_json(path) for path in paths if path.is_file()}
 
 
