@@ -8,8 +8,8 @@ volumes have every second slice, 256 x 256 pixels, and Hounsfield units from -40
 hand, `--config.data.cache=cache` trains on all 131 volumes in the same way.
 
 `:best` is another network for an hour of one core: the hippocampus's, with a level more, on voxels of 1.5 mm,
-as larger ones lose tumours. Patches are brightened and darkened so far that a liver in another contrast phase
-is no surprise, and nearly half of them are centred on a tumour. Its cache is another one:
+on which more was found of tumours than on larger ones. Nearly half of its patches are centred on a tumour,
+and their intensities vary more, as contrast phases do. Its cache is another one:
 
     python -m experiments.prepare --config=configs/lits14.py:best --data=LiTS256 --cache=cache-lits14-best
     python -m experiments.train --config=configs/lits14.py:best --workdir=runs/lits14-best --budget_hours=0.67

@@ -54,16 +54,17 @@ Records = Mapping[str, Mapping[str, Any]]
 
 def _summary(records: Records) -> str:
     """Every target, for the README."""
-    rows = []
-    # MedNeXt's targets are of a number of cores, which they name.
-    one = "an {processor}"
-    for name, words in ((CPU, f"{{cpu_cores}} cores of {one}"), (MEDNEXT, one), (DEPTHWISE, one)):
+    # By target: a record of all of MedNeXt's parts has the convolutions' too, and that of their own counts.
+    found: dict[str, tuple[str, ...]] = {}
+    for name in (CPU, MEDNEXT, DEPTHWISE):
         if name in records:
-            where = words.format(**records[name]["provenance"]["hardware"])
-            rows += [
-                (target["target"], f"{target['measured']:.3g}", where, met(target))
-                for target in records[name]["targets"]
-            ]
+            hardware = records[name]["provenance"]["hardware"]
+            # MedNeXt's targets are of a number of cores, which they name.
+            cores = f"{hardware['cpu_cores']} cores of " if name == CPU else ""
+            for target in records[name]["targets"]:
+                measured, where = f"{target['measured']:.3g}", f"{cores}an {hardware['processor']}"
+                found[target["target"]] = (target["target"], measured, where, met(target))
+    rows = list(found.values())
     gpu = records.get(GPU)
     where = gpu["provenance"]["hardware"]["device_kind"] if gpu else "an H100"
     rows += [(text, measured, where, state) for text, measured, _, state in gpu_tables.targets(gpu)]
